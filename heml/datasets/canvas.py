@@ -1,0 +1,104 @@
+"""Every image once at training size: one memory-mappable array, and how an image is laid on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from heml.atomic import new_folder
+from heml.datasets.images import decode_image
+from heml.datasets.store import count_images, read_rows
+from heml.errors import HemlError
+from heml.params import Canvas
+from heml.progress import progress
+
+
+def placement(width: int, height: int, canvas: Canvas) -> tuple[int, int, int, int]:
+    """Where an image of `width`×`height` lies on the canvas: (x0, y0, x1, y1), pixels.
+
+    `stretch` fills the canvas; `pad` keeps the aspect ratio and centres.
+    """
+    if canvas.fit == "stretch":
+        return 0, 0, canvas.width, canvas.height
+    scale = min(canvas.width / width, canvas.height / height)
+    w, h = max(1, round(width * scale)), max(1, round(height * scale))
+    x0, y0 = (canvas.width - w) // 2, (canvas.height - h) // 2
+    return x0, y0, x0 + w, y0 + h
+
+
+def lay_image(image: Image.Image, canvas: Canvas) -> NDArray[np.uint8]:
+    """An RGB image on the canvas: (H, W, 3) uint8, black beside it."""
+    x0, y0, x1, y1 = placement(image.width, image.height, canvas)
+    laid = np.zeros((canvas.height, canvas.width, 3), np.uint8)
+    laid[y0:y1, x0:x1] = np.asarray(image.resize((x1 - x0, y1 - y0), Image.Resampling.BICUBIC, reducing_gap=3.0))
+    return laid
+
+
+def lay_mask(mask: NDArray[np.bool_], size: tuple[int, int], canvas: Canvas, coverage: float = 0.5) -> NDArray[np.bool_]:
+    """A mask on the canvas: (H, W) bool, true where at least `coverage` of a canvas pixel belongs to it.
+
+    Args:
+        mask: (h, w) bool, over the whole image at any resolution.
+        size: (width, height) of the upright image, which decides its placement.
+    """
+    x0, y0, x1, y1 = placement(*size, canvas)
+    laid = np.zeros((canvas.height, canvas.width), bool)
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if ys.size == 0:
+        return laid
+    grey = Image.fromarray(mask.astype(np.uint8) * 255)
+    shares = np.asarray(grey.resize((x1 - x0, y1 - y0), Image.Resampling.BOX), dtype=np.float32) / 255
+    laid[y0:y1, x0:x1] = shares >= coverage - 1e-3
+    return laid
+
+
+@dataclass(frozen=True)
+class Canvases:
+    """`data/canvases/`: pixels (N, H, W, 3) uint8, memory-mapped, and who they are, in stored order."""
+
+    pixels: NDArray[np.uint8]
+    image_ids: list[str]
+    splits: NDArray[np.str_]
+    """(N,)"""
+    labels: NDArray[np.int64]
+    """(N,)"""
+
+
+def write_canvases(images: str | Path, folder: str | Path, canvas: Canvas) -> int:
+    """Lay every image of `data/images` on a canvas; returns how many."""
+    total = count_images(images)
+    index: dict[str, list[object]] = {"image_id": [], "split": [], "label": []}
+    with new_folder(folder) as partial:
+        shape = (total, canvas.height, canvas.width, 3)
+        pixels = np.lib.format.open_memmap(partial / "canvases.npy", mode="w+", dtype=np.uint8, shape=shape)
+        rows = read_rows(images, ["image_id", "split", "label", "image"])
+        for i, row in enumerate(progress(rows, "canvases", total, "image")):
+            pixels[i] = lay_image(decode_image(row["image"]["bytes"], row["image_id"], float("inf")), canvas)
+            for key in index:
+                index[key].append(row[key])
+        pixels.flush()
+        del pixels
+        pq.write_table(pa.table(index), partial / "index.parquet")
+    return total
+
+
+def load_canvases(folder: str | Path) -> Canvases:
+    """Open `data/canvases` without reading the pixels."""
+    folder = Path(folder)
+    try:
+        pixels = np.load(folder / "canvases.npy", mmap_mode="r", allow_pickle=False)
+        index = pq.read_table(folder / "index.parquet")
+    except FileNotFoundError:
+        raise HemlError(f"{folder}: no canvases; run `dvc repro canvases` first") from None
+    return Canvases(
+        pixels,
+        index["image_id"].to_pylist(),
+        np.array(index["split"].to_pylist()),
+        np.array(index["label"].to_pylist(), dtype=np.int64),
+    )

@@ -1,0 +1,31 @@
+"""Errors that a person can act on, and how a command line ends when one is raised."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class HemlError(Exception):
+    """Something the user can put right: names the file, key or value, what was expected and what to do."""
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """Turn the errors a user can act on into one message on stderr and exit status 1.
+
+    A bug keeps its traceback; a full disk is named as one, since the traceback would hide it.
+    """
+    try:
+        yield
+    except HemlError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            sys.exit(
+                f"error: no space left while writing {error.filename or 'an output'} ({error.strerror}); "
+                "nothing half-written was kept: free some space and run the same command again"
+            )
+        raise

@@ -1,0 +1,103 @@
+"""`data/embeddings/node=<node>/part-0.parquet`: every image's embedding at every node, null where the node is absent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from heml.atomic import new_folder
+from heml.errors import HemlError
+from heml.learning.embedding import embed
+from heml.learning.inputs import compose
+from heml.learning.store import load_header, load_network, node_path
+from heml.progress import progress
+from heml.tree import Tree
+
+
+@dataclass(frozen=True)
+class NodeEmbeddings:
+    """One node's embeddings, N images in stored order."""
+
+    node: str
+    image_ids: list[str]
+    splits: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    present: NDArray[np.bool_]
+    vectors: torch.Tensor
+    """(N, D) float32; rows of absent images are NaN, so that none is used by accident."""
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Rows of a split in which the node is present."""
+        return np.flatnonzero((self.splits == split) & self.present)
+
+
+def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, folder: Path) -> None:
+    """Embed every image at every node of the tree."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with new_folder(folder) as partial:
+        for node in progress(list(tree), "embed", unit="node"):
+            header, network = load_network(node_path(models, node.name), device)
+            images = compose(canvases, segments, header.leaves, header.box)
+            rows = np.flatnonzero(images.present)
+            vectors = embed(network, images, rows, device).numpy()
+            values = np.zeros((len(images.present), header.embedding_dim), np.float32)
+            values[rows] = vectors
+            column = pa.FixedSizeListArray.from_arrays(
+                pa.array(values.ravel()), header.embedding_dim, mask=pa.array(~images.present)
+            )
+            table = pa.table(
+                {
+                    "image_id": images.image_ids,
+                    "split": pa.array(images.splits.tolist(), pa.string()),
+                    "label": images.labels,
+                    "present": images.present,
+                    "embedding": column,
+                }
+            ).replace_schema_metadata({"heml": json.dumps({"node": node.name, "distance": header.distance})})
+            (partial / f"node={node.name}").mkdir()
+            pq.write_table(table, partial / f"node={node.name}" / "part-0.parquet", compression="zstd")
+
+
+def read_embeddings(folder: str | Path, node: str) -> NodeEmbeddings:
+    """Read one node's embeddings.
+
+    Raises:
+        HemlError: no such node in the folder.
+    """
+    path = Path(folder) / f"node={node}" / "part-0.parquet"
+    if not path.is_file():
+        raise HemlError(f"{path}: no embeddings of node {node!r}; run `dvc repro embed`")
+    table = pq.ParquetFile(path).read()
+    column = table["embedding"].combine_chunks()
+    dim = column.type.list_size
+    present = np.array(table["present"].to_pylist(), dtype=bool)
+    values = np.full((table.num_rows, dim), np.nan, np.float32)
+    values[present] = column.drop_null().flatten().to_numpy().reshape(-1, dim)
+    return NodeEmbeddings(
+        node,
+        table["image_id"].to_pylist(),
+        np.array(table["split"].to_pylist()),
+        np.array(table["label"].to_pylist(), dtype=np.int64),
+        present,
+        torch.from_numpy(values),
+    )
+
+
+def read_all(folder: str | Path, tree: Tree) -> dict[str, NodeEmbeddings]:
+    """Every node's embeddings, in the order of the tree."""
+    return {node.name: read_embeddings(folder, node.name) for node in tree}
+
+
+def stored_tree(models: str | Path) -> Tree:
+    """The tree that the stored nodes make up, from their headers alone."""
+    from heml.tree import Node
+
+    headers = [load_header(path) for path in sorted(Path(models).glob("*.safetensors"))]
+    return Tree([Node(h.node, h.level, *(h.children or (None, None))) for h in headers])

@@ -1,0 +1,38 @@
+"""What a node sees of an image, as pixels."""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heml.learning.inputs import NodeImages
+
+GREY = 236
+"""What lies outside a segment, in a picture for people."""
+
+
+def segment_picture(images: NodeImages, row: int) -> NDArray[np.uint8]:
+    """One canvas with everything but the node's segments greyed out, cropped to the node's box: (h, w, 3) uint8."""
+    pixels, mask = images.batch(np.array([row]))
+    picture = pixels[0].permute(1, 2, 0).numpy()
+    return np.where(mask[0, 0].numpy()[..., None] > 0, picture, GREY).astype(np.uint8)
+
+
+def palette(count: int) -> NDArray[np.uint8]:
+    """`count` colours that differ in hue and lightness, (count, 3) uint8; the same every time."""
+    colours = [colorsys.hls_to_rgb((i * 0.618034) % 1, (0.45, 0.6, 0.35)[i % 3], 0.75) for i in range(count)]
+    return (np.array(colours) * 255).astype(np.uint8)
+
+
+def overlay(canvas: NDArray[np.uint8], masks: NDArray[np.bool_], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Segments painted over a canvas.
+
+    Args:
+        canvas: (H, W, 3). masks: (S, H, W). colours: (S, 3).
+    """
+    picture = canvas.astype(np.float32) * 0.9
+    for mask, colour in zip(masks, colours, strict=True):
+        picture[mask] = picture[mask] * 0.4 + colour.astype(np.float32) * 0.6
+    return picture.astype(np.uint8)

@@ -1,0 +1,175 @@
+"""A node's input: every canvas, masked to the union of the node's segments and cropped to where they occur.
+
+The crop is one box per node, so position within it keeps its meaning, and a trunk sees eyes at 16×32 instead of a mostly
+empty 64×64. An image in which no segment of the node is present is *absent* for the node: it is in no batch, no search
+and no score of that node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from heml.datasets.canvas import load_canvases
+from heml.errors import HemlError
+from heml.params import Canvas, Segment
+from heml.segmentation.manifest import Partition, read_manifest
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""ImageNet's, which torchvision's weights expect."""
+
+MIN_SIDE = 16
+"""Smallest side of a box, pixels: below it a trunk's last feature map is a single cell."""
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class NodeImages:
+    """The images of one node, N in stored order; pixels stay on disk until a batch asks for them."""
+
+    pixels: NDArray[np.uint8]
+    """(N, H, W, 3), memory-mapped."""
+    packed: NDArray[np.uint8]
+    """(N, ceil(H·W/8)): the union of the segments' masks, bit-packed."""
+    present: NDArray[np.bool_]
+    """(N,): whether any pixel of the node lies in the box."""
+    box: Box
+    """(x0, y0, x1, y1) canvas pixels."""
+    image_ids: list[str] = field(repr=False)
+    splits: NDArray[np.str_] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    canvas: Canvas
+    segments: dict[str, Segment] = field(repr=False)
+    """How each leaf's segment was cut."""
+    area: float
+    """Mean share of the canvas that the segments cover in `train`, absent images counting 0."""
+
+    def batch(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pixels (B, 3, h, w) uint8 and masks (B, 1, h, w) uint8 (0 or 1) of the given rows, cropped to the box."""
+        x0, y0, x1, y1 = self.box
+        height, width = self.pixels.shape[1:3]
+        pixels = self.pixels[rows, y0:y1, x0:x1]  # (B, h, w, 3)
+        masks = np.unpackbits(self.packed[rows], axis=1, count=height * width).reshape(-1, height, width)
+        crop = np.ascontiguousarray(masks[:, None, y0:y1, x0:x1])
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))), torch.from_numpy(crop)
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Rows of a split in which the node is present."""
+        return np.flatnonzero((self.splits == split) & self.present)
+
+
+def compose(canvases: str | Path, segments: str | Path, leaves: Sequence[str], box: Box | None = None) -> NodeImages:
+    """The images of a node that stands on `leaves`.
+
+    Args:
+        box: the box of a trained node; by default it is found from the training images.
+
+    Raises:
+        HemlError: canvases and manifest do not belong together, or no segment is present in any training image.
+    """
+    stored = load_canvases(canvases)
+    height, width = stored.pixels.shape[1:3]
+    packed = np.zeros((len(stored.image_ids), -(-height * width // 8)), np.uint8)
+    boxes = np.full((len(packed), 4), (width, height, 0, 0), np.int64)  # empty: min and max leave it neutral
+    there = np.zeros(len(packed), bool)
+    parts = {leaf: read_manifest(segments, leaf) for leaf in leaves}
+    for leaf, part in parts.items():
+        _check_belongs(part, leaf, stored.image_ids, (height, width))
+        packed |= part.packed
+        there |= part.present
+        boxes[part.present, :2] = np.minimum(boxes[part.present, :2], part.boxes[part.present, :2])
+        boxes[part.present, 2:] = np.maximum(boxes[part.present, 2:], part.boxes[part.present, 2:])
+    train = stored.splits == "train"
+    if not (there & train).any():
+        raise HemlError(f"segments {', '.join(leaves)}: present in no training image")
+    box = box or find_box(boxes[there & train], (height, width))
+    area, inside = _measure(packed, box, (height, width))
+    return NodeImages(
+        pixels=stored.pixels,
+        packed=packed,
+        present=inside,
+        box=box,
+        image_ids=stored.image_ids,
+        splits=stored.splits,
+        labels=stored.labels,
+        canvas=parts[leaves[0]].canvas,
+        segments={leaf: part.definition for leaf, part in parts.items()},
+        area=float(area[train].mean()),
+    )
+
+
+def _check_belongs(part: Partition, leaf: str, image_ids: list[str], shape: tuple[int, int]) -> None:
+    if part.image_ids != image_ids or part.shape != shape:
+        raise HemlError(f"data/segments/segment={leaf}: made from other images or another canvas; run `dvc repro manifest@{leaf}`")
+
+
+def _measure(packed: NDArray[np.uint8], box: Box, shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Per image the share of the canvas covered, and whether any covered pixel lies in the box."""
+    x0, y0, x1, y1 = box
+    area, inside = np.zeros(len(packed)), np.zeros(len(packed), bool)
+    for start in range(0, len(packed), 1024):
+        masks = np.unpackbits(packed[start : start + 1024], axis=1, count=shape[0] * shape[1]).reshape(-1, *shape)
+        area[start : start + 1024] = masks.mean((1, 2))
+        inside[start : start + 1024] = masks[:, y0:y1, x0:x1].any((1, 2))
+    return area, inside
+
+
+def find_box(boxes: NDArray[np.int64], shape: tuple[int, int]) -> Box:
+    """The box that holds the segment in all but the oddest images: each side at the outermost 1 % of `boxes`.
+
+    One stray pixel of a mis-segmented image would otherwise blow the box up for all. Sides are at least `MIN_SIDE`
+    and grow to a multiple of 8 where the canvas has room.
+
+    Args:
+        boxes: (N, 4) x0, y0, x1, y1.
+        shape: (H, W) of the canvas.
+    """
+    low = np.quantile(boxes[:, :2], 0.01, axis=0, method="lower")
+    high = np.quantile(boxes[:, 2:], 0.99, axis=0, method="higher")
+    sides = []
+    for a, b, limit in zip(low, high, (shape[1], shape[0]), strict=True):
+        length = min(max(-(-int(b - a) // 8) * 8, MIN_SIDE), limit)
+        start = min(max(int((a + b - length) // 2), 0), limit - length)
+        sides.append((start, start + length))
+    (x0, x1), (y0, y1) = sides
+    return x0, y0, x1, y1
+
+
+def prepare(pixels: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Normalise, and set what lies outside the mask to 0, the mean colour: (B, 3, h, w) float32.
+
+    Black would be indistinguishable from dark hair.
+    """
+    mean = torch.tensor(MEAN, device=pixels.device).view(1, 3, 1, 1)
+    std = torch.tensor(STD, device=pixels.device).view(1, 3, 1, 1)
+    return (pixels.float().div_(255).sub_(mean).div_(std)).mul_(masks)
+
+
+def augment(x: torch.Tensor, flip: bool, shift: float, generator: torch.Generator) -> torch.Tensor:
+    """Mirror half of a prepared batch and move every image by whole pixels; what comes in is 0, the masked-out value.
+
+    Image and mask move together, since the mask is already in the image. A mirrored left eye remains the pixels of that
+    one eye: it is not taken for the right eye, whose node has masks of its own.
+
+    Args:
+        x: (B, 3, h, w).
+        shift: largest move, as a fraction of height and width.
+    """
+    b, _, h, w = x.shape
+    if flip:
+        mirrored = torch.rand(b, generator=generator) < 0.5
+        x[mirrored] = x[mirrored].flip(-1)
+    dy, dx = int(round(shift * h)), int(round(shift * w))
+    if dx or dy:
+        padded = torch.nn.functional.pad(x, (dx, dx, dy, dy))
+        ys = torch.randint(0, 2 * dy + 1, (b,), generator=generator).tolist()
+        xs = torch.randint(0, 2 * dx + 1, (b,), generator=generator).tolist()
+        x = torch.stack([padded[i, :, y : y + h, z : z + w] for i, (y, z) in enumerate(zip(ys, xs, strict=True))])
+    return x

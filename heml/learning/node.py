@@ -1,0 +1,132 @@
+"""Algorithm 1 of HEML for one node: compose its images, start from its children, train, store."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from heml.atomic import new_file
+from heml.errors import HemlError
+from heml.learning.averaging import average, reestimate_batchnorm
+from heml.learning.inputs import NodeImages, compose, prepare
+from heml.learning.networks import MetricNetwork, new_network
+from heml.learning.store import Header, fingerprint, load_header, load_state, node_path, save_node
+from heml.learning.training import Training, train_node
+from heml.params import Train
+from heml.tree import Node
+
+
+def build_node(node: Node, settings: Train, canvases: Path, segments: Path, models: Path, report_path: Path) -> dict[str, Any]:
+    """Train `node` and write `models/<node>.safetensors` and its report; returns the report.
+
+    The leaves of an inner node are read from its children's headers.
+
+    Raises:
+        HemlError: a child is missing or of another shape, the segments are in no training image, NaN in the loss.
+    """
+    began = time.perf_counter()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    children = [load_header(node_path(models, child)) for child in node.children]
+    leaves = [leaf for child in children for leaf in child.leaves] or [node.name]
+    images = compose(canvases, segments, leaves)
+    network = new_network(settings.trunk, settings.hidden_dim, settings.embedding_dim, settings.seed)
+    start = _start(network, node, children, settings, models, images, device)
+    result = train_node(node.name, network, images, settings, device)
+
+    lineage = {f"segment={leaf}": fingerprint(segments / f"segment={leaf}" / "part-0.parquet") for leaf in leaves}
+    lineage |= {f"node={child.node}": fingerprint(node_path(models, child.node)) for child in children}
+    header = Header(
+        node=node.name,
+        level=node.level,
+        leaves=leaves,
+        children=[child.node for child in children],
+        canvas=images.canvas,
+        segments=images.segments,
+        box=images.box,
+        trunk=settings.trunk,
+        hidden_dim=settings.hidden_dim,
+        embedding_dim=settings.embedding_dim,
+        seed=settings.seed,
+        distance=result.distance,
+        val_p1=0.0 if np.isnan(result.val_p1) else result.val_p1,
+        area=images.area,
+        lineage=lineage,
+    )
+    save_node(models, header, result.state)
+    report = _report(header, images, result, start, device) | {"seconds": time.perf_counter() - began}
+    with new_file(report_path) as partial:
+        partial.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    return report
+
+
+def _start(
+    network: MetricNetwork,
+    node: Node,
+    children: list[Header],
+    settings: Train,
+    models: Path,
+    images: NodeImages,
+    device: torch.device,
+) -> str:
+    """Load the node's initial weights into `network`, and say what they are."""
+    if not children:
+        return "common initialisation"
+    if settings.init == "scratch":
+        return "scratch"
+    own = (settings.trunk, settings.hidden_dim, settings.embedding_dim, settings.seed)
+    for child in children:
+        theirs = (child.trunk, child.hidden_dim, child.embedding_dim, child.seed)
+        if theirs != own:
+            raise HemlError(
+                f"node {node.name!r}: child {child.node!r} has trunk, hidden_dim, embedding_dim and seed {theirs}, not {own}; "
+                "averaging needs one common initialisation, so train all nodes alike, or set init: scratch"
+            )
+    states = [load_state(node_path(models, child.node)) for child in children]
+    if settings.init == "best_child":
+        best = int(np.argmax([child.val_p1 for child in children]))
+        network.load_state_dict(states[best])
+        start = children[best].node
+    else:
+        weights = {"uniform": [1.0, 1.0], "val_p1": [c.val_p1 for c in children], "area": [c.area for c in children]}[settings.weighting]
+        network.load_state_dict(average(states, weights))
+        total = sum(weights) or 1.0
+        start = " + ".join(f"{w / total:.2f} {c.node}" for w, c in zip(weights, children, strict=True))
+    network.to(device)
+    rows = images.rows("train")
+    batches = (images.batch(rows[i : i + 64]) for i in range(0, len(rows), 64))
+    reestimate_batchnorm(network, (prepare(p.to(device), m.to(device)) for p, m in batches if len(p) > 1))
+    return start
+
+
+def _report(header: Header, images: NodeImages, result: Training, start: str, device: torch.device) -> dict[str, Any]:
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else _peak_bytes()
+    return {
+        "node": header.node,
+        "level": header.level,
+        "leaves": header.leaves,
+        "children": header.children,
+        "start": start,
+        "box": list(header.box),
+        "present": {split: int(len(images.rows(split))) for split in ("train", "val", "test")},
+        "best_epoch": result.best_epoch,
+        "val_p1": None if np.isnan(result.val_p1) else result.val_p1,
+        "note": result.note,
+        "history": [{k: None if v != v else v for k, v in row.items()} for row in result.history],
+        "device": str(device),
+        "peak_bytes": int(peak),
+        "images_per_second": result.images_per_second,
+    }
+
+
+def _peak_bytes() -> int:
+    """Peak memory of this process."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,320 @@
+"""Every parameter of the pipeline: its type, default, unit and meaning. `params.yaml` is checked against this on every read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from heml.errors import HemlError
+
+LEVELS = 8
+"""Levels a tree can have: `level_0` (leaves) to `level_7`. DVC needs one stage definition per level."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+"""A segment's or node's name: it becomes a file, a folder and a DVC stage name."""
+
+
+class Strict(BaseModel):
+    """A section that rejects unknown keys, so that a typing error is found rather than ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Split(Strict):
+    """Fractions of the images in each split, used where the data set brings none."""
+
+    train: float = Field(0.6, gt=0, lt=1)
+    val: float = Field(0.15, gt=0, lt=1)
+    test: float = Field(0.25, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Split:
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError(f"train + val + test must be 1, not {self.train + self.val + self.test:g}")
+        return self
+
+
+class DatasetBase(Strict):
+    """What every data set has."""
+
+    path: Path
+    """Where the images come from; DVC watches it."""
+    label: str = Field(min_length=1)
+    """The label whose metric is learnt."""
+    seed: int = Field(0, ge=0)
+    split: Split = Split()
+
+
+class AvatarsDataset(DatasetBase):
+    """Illustrated people drawn from known probability tables; `path` is the file that holds the tables."""
+
+    name: Literal["avatars"]
+    label: Literal["persona"] = "persona"
+    images: int = Field(1000, ge=20, le=1_000_000)
+    size: int = Field(128, ge=32, le=1024)
+    """Side of an image, pixels."""
+    bias: float = Field(0.9, ge=0.5, le=1)
+    """Probability that, in `train` only, the biased part takes a colour of its label's half; 0.5 plants no bias."""
+
+
+class FolderDataset(DatasetBase):
+    """A folder of images: `images/`, `labels.csv` and, for masks, `masks/` and `classes.json`."""
+
+    name: Literal["folder"]
+    on_bad_image: Literal["error", "skip"] = "error"
+    """What a corrupt image or mask does: end the run, or be left out and listed in the report."""
+    max_megapixels: float = Field(50, gt=0)
+    """An image with more pixels is taken for a decompression bomb."""
+
+
+Dataset = Annotated[AvatarsDataset | FolderDataset, Field(discriminator="name")]
+
+
+class Size(Strict):
+    """Height and width, pixels."""
+
+    height: int = Field(ge=16, le=2048)
+    width: int = Field(ge=16, le=2048)
+
+
+class Segmenter(Strict):
+    """Where the segments come from."""
+
+    source: Literal["masks", "finetune", "pretrained"] = "finetune"
+    """`masks`: the data set's own; `finetune`: fit a SegFormer to them; `pretrained`: load one."""
+    size: Size = Size(height=128, width=128)
+    """Images are brought to this size for the SegFormer; label maps are kept at it (`masks`: at most it)."""
+    batch_size: int = Field(32, ge=1)
+    model: str | None = None
+    """`pretrained`: hub id or local folder. `finetune`: weights to start from (default: none, from scratch)."""
+    revision: str | None = None
+    """Commit of the hub repository `model`; required for a hub id, so that a run can be repeated."""
+    architecture: Literal["tiny", "b0", "b1", "b2", "b3", "b4", "b5"] = "tiny"
+    """`finetune` without `model`: `tiny` has 0.5 M parameters and a stride of 2; B0 to B5 are the paper's."""
+    epochs: int = Field(20, ge=1)
+    """`finetune`."""
+    lr: float = Field(2e-3, gt=0)
+    """`finetune`: peak learning rate of AdamW under a one-cycle schedule."""
+    class_weight_power: float = Field(0.5, ge=0, le=1)
+    """`finetune`: a class's weight is (1 / its share of the pixels) to this power; 0 weighs all alike."""
+    augment: bool = True
+    """`finetune`: random scale, shift, brightness, contrast and colour. Never mirrored: left and right are classes."""
+    seed: int = Field(0, ge=0)
+    """`finetune`."""
+
+    @model_validator(mode="after")
+    def _model_where_needed(self) -> Segmenter:
+        if self.source == "pretrained" and not self.model:
+            raise ValueError("source 'pretrained' needs `model`: a hub id or a local folder")
+        if self.source == "masks" and self.model:
+            raise ValueError("source 'masks' uses no `model`; remove it, or set source to 'pretrained' or 'finetune'")
+        return self
+
+
+class Segment(Strict):
+    """One segment: the segmenter classes that make it up."""
+
+    classes: list[str] = Field(min_length=1)
+    dilate: int = Field(0, ge=0, le=64)
+    """Grow the mask by so many canvas pixels."""
+    min_area: float = Field(0.0005, ge=0, lt=1)
+    """A smaller mask (fraction of the canvas) counts as absent."""
+    coverage: float = Field(0.5, gt=0, le=1)
+    """A canvas pixel belongs to the segment when at least this fraction of it does; lower keeps thin parts."""
+
+
+class Canvas(Size):
+    """Every image at training size."""
+
+    height: int = Field(64, ge=16, le=1024)
+    width: int = Field(64, ge=16, le=1024)
+    fit: Literal["pad", "stretch"] = "pad"
+    """Keep the aspect ratio and pad, or stretch."""
+
+
+class Train(Strict):
+    """How a node learns. Any key but the last four can be overridden for one node in `tree`."""
+
+    epochs: int = Field(5, ge=0, le=1000)
+    lr: float = Field(1e-3, gt=0)
+    """Peak learning rate of AdamW."""
+    weight_decay: float = Field(1e-2, ge=0)
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    batch_size: int = Field(32, ge=4)
+    per_class: int = Field(8, ge=2)
+    """Images of each class in a batch (P×K sampling: `batch_size` = P classes × K `per_class`)."""
+    loss: Literal["triplet_margin", "snr"] = "snr"
+    margin: float = Field(0.1, ge=0)
+    regularizer: float = Field(0.1, ge=0)
+    """`snr`: weight of the zero-mean regulariser (Yuan et al. 2019)."""
+    miner: Literal["all", "hard", "semihard", "none"] = "semihard"
+    """Which triplets of a batch are used."""
+    flip: bool = True
+    """Mirror half of the images, with their masks: a mirrored l_eye stays the pixels of that one eye."""
+    shift: float = Field(0.05, ge=0, le=0.5)
+    """Move the segment by up to this fraction of the input's height and width."""
+    init: Literal["average", "scratch", "best_child"] = "average"
+    """Inner nodes: start from the children's weighted average, from the common initialisation, or the better child."""
+    weighting: Literal["uniform", "val_p1", "area"] = "uniform"
+    """Inner nodes, `average`: what the children's weights are proportional to."""
+    trunk: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
+    """torchvision architecture."""
+    hidden_dim: int = Field(128, ge=1)
+    embedding_dim: int = Field(64, ge=2)
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _batch_holds_two_classes(self) -> Train:
+        if self.batch_size % self.per_class or self.batch_size < 2 * self.per_class:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) must be a multiple of per_class ({self.per_class}) and at least twice it"
+            )
+        return self
+
+
+_SHARED = ("trunk", "hidden_dim", "embedding_dim", "seed")
+"""What all nodes must share for their weights to be averaged."""
+
+
+class _Node(Strict):
+    def overrides(self) -> dict[str, Any]:
+        """The training parameters this node sets for itself."""
+        return self.model_dump(exclude={"left", "right"}, exclude_none=True)
+
+
+_overridable: dict[str, Any] = {
+    key: (Annotated[field.annotation, *field.metadata] | None if field.metadata else field.annotation | None, None)  # type: ignore[operator]
+    for key, field in Train.model_fields.items()
+    if key not in _SHARED
+}
+Leaf: Any = create_model("Leaf", __base__=_Node, **_overridable)
+Inner: Any = create_model("Inner", __base__=_Node, left=(Name, ...), right=(Name, ...), **_overridable)
+Tree: Any = create_model(
+    "Tree",
+    __base__=Strict,
+    level_0=(dict[Name, Leaf], ...),
+    **{f"level_{k}": (dict[Name, Inner], Field(default_factory=dict)) for k in range(1, LEVELS)},
+)
+
+
+class Evaluate(Strict):
+    """How retrieval is measured."""
+
+    distance: Literal["snr", "euclidean"] = "snr"
+    search: Literal["train", "within"] = "train"
+    """Neighbours of a held-out image are searched in `train`, or within its own split."""
+    bootstrap: int = Field(1000, ge=0, le=100_000)
+    """Resamples behind the 95 % interval; 0 leaves it out."""
+
+
+class Report(Strict):
+    """What the report shows."""
+
+    title: str = "HEML"
+    overlays: int = Field(6, ge=1, le=24)
+    """Example images with their segments drawn in."""
+    pairs: int = Field(2, ge=1, le=6)
+    """Example pairs with the distance at every node."""
+
+
+class Params(Strict):
+    """The whole of `params.yaml`."""
+
+    dataset: Dataset
+    segmenter: Segmenter = Segmenter()
+    segments: dict[Name, Segment] = Field(min_length=2, max_length=64)
+    canvas: Canvas = Canvas()
+    tree: Tree
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()
+
+    def node(self, name: str) -> Train:
+        """The training parameters of one node: `train`, with what the node overrides."""
+        for k in range(LEVELS):
+            level = getattr(self.tree, f"level_{k}")
+            if name in level:
+                merged = self.train.model_dump() | level[name].overrides()
+                try:
+                    return Train.model_validate(merged)
+                except ValidationError as error:
+                    raise HemlError(f"params.yaml: tree.level_{k}.{name}: {_explain(error)}") from None
+        raise HemlError(f"params.yaml: tree has no node {name!r}")
+
+
+def _explain(error: ValidationError) -> str:
+    """One line per fault: the key, what is wrong with it and what is allowed."""
+    lines = []
+    for fault in error.errors():
+        keys = [str(part) for part in fault["loc"] if part not in ("avatars", "folder", "[key]")]
+        key = ".".join(keys) or "(whole file)"
+        if fault["type"] == "extra_forbidden":
+            allowed = ", ".join(sorted(_keys_at(fault["loc"][:-1])))
+            lines.append(f"{key}: unknown key; allowed here: {allowed}")
+        elif fault["type"] == "missing":
+            lines.append(f"{key}: missing")
+        else:
+            value = fault["input"]
+            shown = "" if isinstance(value, dict) else f" (got {value!r})"
+            lines.append(f"{key}: {fault['msg'].removeprefix('Value error, ')}{shown}")
+    return "; ".join(lines)
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the section at `location` knows."""
+    section: Any = Params
+    for part in location:
+        if part in ("avatars", "folder"):
+            section = AvatarsDataset if part == "avatars" else FolderDataset
+        elif isinstance(section, type) and issubclass(section, BaseModel):
+            if part not in section.model_fields:
+                return []
+            section = section.model_fields[str(part)].annotation
+        else:  # dict[Name, Section]: any key leads to its value type
+            section = section.__args__[1]
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML that says so when a key stands twice; plain YAML silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise HemlError(f"params.yaml: line {line}: key {key!r} stands twice; remove or rename one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse_params(text: str, source: str = "params.yaml") -> Params:
+    """Check the text of a parameter file.
+
+    Raises:
+        HemlError: not YAML, a doubled or unknown key, a value out of range.
+    """
+    try:
+        raw = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise HemlError(f"{source}: not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise HemlError(f"{source}: expected sections such as dataset, segments and tree")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise HemlError(f"{source}: {_explain(error)}") from None
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check a parameter file; see `parse_params`."""
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise HemlError(f"{path}: no such file; copy one from presets/") from None
+    return parse_params(text, str(path))

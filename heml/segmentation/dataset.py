@@ -1,0 +1,49 @@
+"""Images and masks at the size a SegFormer reads, decoded once and kept as uint8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from heml.datasets.images import decode_image, decode_mask
+from heml.datasets.store import count_images, read_rows
+from heml.params import Size
+from heml.progress import progress
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images (N, H, W, 3) and masks (N, H, W) of one split, uint8."""
+
+    images: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def resize_image(image: Image.Image, size: Size) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8; stretched, as SegFormer's own processor does."""
+    return np.asarray(image.resize((size.width, size.height), Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+def resize_labels(labels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """(H, W) uint8 class ids, by nearest neighbour."""
+    return np.asarray(Image.fromarray(labels).resize((size.width, size.height), Image.Resampling.NEAREST))
+
+
+def load_labelled(images: str | Path, size: Size) -> dict[str, LabelledImages]:
+    """All images that have a mask, by split."""
+    found: dict[str, tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]] = {}
+    rows = read_rows(images, ["image_id", "split", "image", "mask"])
+    for row in progress(rows, "reading masks", count_images(images), "image"):
+        if row["mask"] is None:
+            continue
+        pictures, masks = found.setdefault(row["split"], ([], []))
+        pictures.append(resize_image(decode_image(row["image"]["bytes"], row["image_id"], float("inf")), size))
+        masks.append(resize_labels(decode_mask(row["mask"]["bytes"], row["image_id"], float("inf")), size))
+    return {split: LabelledImages(np.stack(p), np.stack(m)) for split, (p, m) in found.items()}

@@ -1,0 +1,183 @@
+"""The segment manifest: which pixels of which image belong to a segment. One Parquet partition per segment.
+
+Row: image_id string · split string · label int64 · present bool · area float32 (fraction of the canvas) · bbox 4×int16
+(x0, y0, x1, y1; canvas pixels, the end exclusive) · confidence float32 (mean probability in the mask) · mask binary
+(bit-packed over the canvas, see `masks`). Every image has a row, in stored order; an absent segment has
+`present = false`, area 0 and no bbox, confidence or mask.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from heml.atomic import new_folder
+from heml.datasets.canvas import lay_mask, placement
+from heml.datasets.store import count_images, read_rows
+from heml.errors import HemlError
+from heml.params import Canvas, Segment
+from heml.progress import progress
+from heml.segmentation.labelmaps import LabelMap, read_classes, read_labelmaps
+from heml.segmentation.masks import BIT_ORDER, pack_mask, unpack_mask
+
+ROWS_PER_GROUP = 1024
+
+_FIELDS: list[tuple[str, Any]] = [
+    ("image_id", pa.string()),
+    ("split", pa.string()),
+    ("label", pa.int64()),
+    ("present", pa.bool_()),
+    ("area", pa.float32()),
+    ("bbox", pa.list_(pa.int16(), 4)),
+    ("confidence", pa.float32()),
+    ("mask", pa.binary()),
+]
+
+
+def cut_segment(labelmap: LabelMap, ids: list[int], segment: Segment, canvas: Canvas) -> dict[str, Any]:
+    """One image's row of a segment (see the module), without who the image is.
+
+    Args:
+        ids: class ids that make up the segment.
+    """
+    there = np.isin(labelmap.labels, ids)
+    mask = lay_mask(there, (labelmap.width, labelmap.height), canvas, segment.coverage)
+    if segment.dilate and mask.any():
+        grown = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(2 * segment.dilate + 1))
+        x0, y0, x1, y1 = placement(labelmap.width, labelmap.height, canvas)
+        mask = np.zeros_like(mask)
+        mask[y0:y1, x0:x1] = np.asarray(grown)[y0:y1, x0:x1] > 0  # never beyond the image
+    area = float(mask.mean())
+    if area == 0 or area < segment.min_area:
+        return {"present": False, "area": 0.0, "bbox": None, "confidence": None, "mask": None}
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    sure = 1.0 if labelmap.confidence is None else float(labelmap.confidence[there].mean()) / 255
+    return {
+        "present": True,
+        "area": area,
+        "bbox": [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1],
+        "confidence": sure,
+        "mask": pack_mask(mask),
+    }
+
+
+def write_manifest(
+    images: str | Path, labelmaps: str | Path, folder: str | Path, name: str, segment: Segment, canvas: Canvas
+) -> float:
+    """Write the partition of one segment; returns the share of images in which it is present.
+
+    Raises:
+        HemlError: a class the segmenter does not know, a segment present in no training image.
+    """
+    classes = read_classes(labelmaps)
+    unknown = [c for c in segment.classes if c not in classes]
+    if unknown:
+        raise HemlError(f"segments.{name}.classes: unknown {', '.join(unknown)}; the segmenter has {', '.join(classes)}")
+    ids = [classes[c] for c in segment.classes]
+    schema = pa.schema(
+        _FIELDS,
+        metadata={
+            "heml": json.dumps(
+                {
+                    "segment": name,
+                    "mask_shape": [canvas.height, canvas.width],
+                    "bit_order": BIT_ORDER,
+                    "definition": segment.model_dump(),
+                    "canvas": canvas.model_dump(),
+                },
+                sort_keys=True,
+            )
+        },
+    )
+    total, present, in_train = count_images(images), 0, 0
+    people = read_rows(images, ["image_id", "split", "label"])
+    pairs = zip(people, read_labelmaps(labelmaps), strict=True)
+    rows: list[dict[str, Any]] = []
+    with new_folder(folder) as partial, pq.ParquetWriter(partial / "part-0.parquet", schema, compression="zstd") as writer:
+        for person, labelmap in progress(pairs, f"manifest {name}", total, "image"):
+            if person["image_id"] != labelmap.image_id:
+                raise HemlError(f"{labelmaps}: holds {labelmap.image_id!r} where {person['image_id']!r} is due; run `dvc repro segment`")
+            row = person | cut_segment(labelmap, ids, segment, canvas)
+            present += row["present"]
+            in_train += row["present"] and row["split"] == "train"
+            rows.append(row)
+            if len(rows) == ROWS_PER_GROUP:
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                rows.clear()
+        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        if not in_train:
+            raise HemlError(
+                f"segments.{name}: present in no training image (classes {', '.join(segment.classes)}, min_area "
+                f"{segment.min_area:g}); lower min_area or coverage, or remove the segment"
+            )
+    return present / total
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A segment's partition in memory: N images in stored order."""
+
+    image_ids: list[str]
+    splits: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    present: NDArray[np.bool_]
+    area: NDArray[np.float32]
+    boxes: NDArray[np.int16]
+    """(N, 4); zeros where absent."""
+    packed: NDArray[np.uint8]
+    """(N, ceil(H·W/8)) bit-packed masks; zeros where absent."""
+    definition: Segment
+    canvas: Canvas
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the canvas."""
+        return self.canvas.height, self.canvas.width
+
+
+def read_manifest(segments: str | Path, name: str) -> Partition:
+    """Read `data/segments/segment=<name>`.
+
+    Raises:
+        HemlError: no such partition.
+    """
+    path = Path(segments) / f"segment={name}" / "part-0.parquet"
+    if not path.is_file():
+        raise HemlError(f"{path}: no such partition; run `dvc repro manifest@{name}` first")
+    table = pq.ParquetFile(path).read()
+    metadata = json.loads(table.schema.metadata[b"heml"])
+    definition, canvas = Segment(**metadata["definition"]), Canvas(**metadata["canvas"])
+    height, width = canvas.height, canvas.width
+    packed = np.zeros((table.num_rows, -(-height * width // 8)), np.uint8)
+    boxes = np.zeros((table.num_rows, 4), np.int16)
+    for i, (mask, box) in enumerate(zip(table["mask"].to_pylist(), table["bbox"].to_pylist(), strict=True)):
+        if mask is not None:
+            packed[i] = np.frombuffer(mask, np.uint8)
+            boxes[i] = box
+    return Partition(
+        table["image_id"].to_pylist(),
+        np.array(table["split"].to_pylist()),
+        np.array(table["label"].to_pylist(), dtype=np.int64),
+        np.array(table["present"].to_pylist(), dtype=bool),
+        np.array(table["area"].to_pylist(), dtype=np.float32),
+        boxes,
+        packed,
+        definition,
+        canvas,
+    )
+
+
+def segment_masks(segments: str | Path, name: str) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """image_id and (H, W) bool mask of every row of a partition."""
+    partition = read_manifest(segments, name)
+    for image_id, packed in zip(partition.image_ids, partition.packed, strict=True):
+        yield image_id, unpack_mask(packed.tobytes(), partition.shape)

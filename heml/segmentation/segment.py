@@ -1,0 +1,99 @@
+"""Label every image: with the SegFormer of `models/segmenter`, or with the data set's own masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from heml.atomic import new_folder
+from heml.datasets.images import check_mask, decode_image, decode_mask
+from heml.datasets.store import count_images, read_rows
+from heml.errors import HemlError
+from heml.params import Size
+from heml.progress import progress
+from heml.segmentation.labelmaps import LabelMap, write_labelmaps
+
+MASKS = "heml_masks"
+"""`model_type` of the segmenter folder that stands for the data set's own masks."""
+
+
+def write_mask_segmenter(folder: str | Path, classes: dict[str, int]) -> None:
+    """A `models/segmenter` that says: take the masks.
+
+    Raises:
+        HemlError: the data set has no masks.
+    """
+    if not classes:
+        raise HemlError("segmenter.source masks: the data set has no masks; use `pretrained`, or add masks/ and classes.json")
+    with new_folder(folder) as partial:
+        config = {"model_type": MASKS, "id2label": {str(i): name for name, i in sorted(classes.items(), key=lambda kv: kv[1])}}
+        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+
+
+def segmenter_classes(folder: str | Path) -> tuple[bool, dict[str, int]]:
+    """Whether a `models/segmenter` stands for masks, and its classes (name → id)."""
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise HemlError(f"{folder}: no segmenter; run `dvc repro segmenter` first")
+    config = json.loads(path.read_text("utf-8"))
+    return config.get("model_type") == MASKS, {name: int(i) for i, name in config["id2label"].items()}
+
+
+def segment_images(images: str | Path, segmenter: str | Path, folder: str | Path, size: Size, batch_size: int) -> None:
+    """Write the label map of every image of `data/images`.
+
+    Raises:
+        HemlError: an image without a mask where masks are to be trusted.
+    """
+    masks, classes = segmenter_classes(segmenter)
+    total = count_images(images)
+    if masks:
+        maps = _from_masks(images, classes, size)
+    else:
+        maps = _from_network(images, segmenter, size, batch_size)
+    write_labelmaps(folder, progress(maps, "segment", total, "image"), classes)
+
+
+def _from_masks(images: str | Path, classes: dict[str, int], size: Size) -> Iterator[LabelMap]:
+    for row in read_rows(images, ["image_id", "image", "mask"]):
+        image_id = row["image_id"]
+        if row["mask"] is None:
+            raise HemlError(f"segmenter.source masks: image {image_id!r} has no mask; add it, or use `finetune` or `pretrained`")
+        mask = decode_mask(row["mask"]["bytes"], image_id, float("inf"))
+        height, width = mask.shape
+        check_mask(mask, (width, height), classes, image_id)
+        scale = min(1.0, size.height / height, size.width / width)
+        if scale < 1:
+            shrunk = (max(1, round(width * scale)), max(1, round(height * scale)))
+            mask = np.asarray(Image.fromarray(mask).resize(shrunk, Image.Resampling.NEAREST))
+        yield LabelMap(image_id, width, height, mask, None)
+
+
+def _from_network(images: str | Path, segmenter: str | Path, size: Size, batch_size: int) -> Iterator[LabelMap]:
+    from heml.segmentation.dataset import resize_image  # torch and transformers only where a network runs
+    from heml.segmentation.model import load_segmenter
+    from heml.segmentation.predict import best_device, predict
+
+    device = best_device()
+    network = load_segmenter(segmenter)
+    network.network.to(device).eval()
+
+    def flush(waiting: list[tuple[str, int, int, Any]]) -> Iterator[LabelMap]:
+        labels, confidence = predict(network, np.stack([w[3] for w in waiting]), device)
+        for (image_id, width, height, _), found, sure in zip(waiting, labels, confidence, strict=True):
+            yield LabelMap(image_id, width, height, found, sure)
+
+    waiting: list[tuple[str, int, int, Any]] = []
+    for row in read_rows(images, ["image_id", "image"]):
+        image = decode_image(row["image"]["bytes"], row["image_id"], float("inf"))
+        waiting.append((row["image_id"], image.width, image.height, resize_image(image, size)))
+        if len(waiting) == batch_size:
+            yield from flush(waiting)
+            waiting.clear()
+    if waiting:
+        yield from flush(waiting)

@@ -1,0 +1,18 @@
+"""Embeddings of every node for every image → data/embeddings."""
+
+from pathlib import Path
+
+from heml.errors import exit_on_error
+from heml.evaluation.embeddings import write_embeddings
+from heml.params import load_params
+from heml.tree import Tree
+
+
+def main() -> None:
+    tree = Tree.from_params(load_params())
+    write_embeddings(tree, Path("data/canvases"), Path("data/segments"), Path("models/nodes"), Path("data/embeddings"))
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()

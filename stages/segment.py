@@ -1,0 +1,15 @@
+"""The class of every pixel of every image → data/labelmaps."""
+
+from heml.errors import exit_on_error
+from heml.params import load_params
+from heml.segmentation.segment import segment_images
+
+
+def main() -> None:
+    settings = load_params().segmenter
+    segment_images("data/images", "models/segmenter", "data/labelmaps", settings.size, settings.batch_size)
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()

@@ -1,0 +1,31 @@
+"""One node of the metric tree → models/nodes/<node>.safetensors and reports/nodes/<node>.json."""
+
+import argparse
+from pathlib import Path
+
+from heml.errors import exit_on_error
+from heml.learning.node import build_node
+from heml.params import load_params
+from heml.tree import Tree
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("node", help="a node of the tree in params.yaml")
+    name = parser.parse_args().node
+    params = load_params()
+    report = build_node(
+        Tree.from_params(params)[name],
+        params.node(name),
+        Path("data/canvases"),
+        Path("data/segments"),
+        Path("models/nodes"),
+        Path("reports/nodes") / f"{name}.json",
+    )
+    score = "no image with it in val" if report["val_p1"] is None else f"P@1 on val {report['val_p1']:.3f}"
+    print(f"{name}: {report['note'] or score}")
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()
