@@ -169,9 +169,7 @@ class Train(Strict):
     @model_validator(mode="after")
     def _batch_holds_two_classes(self) -> Train:
         if self.batch_size % self.per_class or self.batch_size < 2 * self.per_class:
-            raise ValueError(
-                f"batch_size ({self.batch_size}) must be a multiple of per_class ({self.per_class}) and at least twice it"
-            )
+            raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of per_class ({self.per_class}) and at least twice it")
         return self
 
 
@@ -299,7 +297,7 @@ def parse_params(text: str, source: str = "params.yaml") -> Params:
         HemlError: not YAML, a doubled or unknown key, a value out of range.
     """
     try:
-        raw = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+        raw = yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.YAMLError as error:
         raise HemlError(f"{source}: not valid YAML: {error}") from None
     if not isinstance(raw, dict):

@@ -188,8 +188,6 @@ def to_yaml(tree: Tree) -> str:
     lines = ["tree:"]
     for k in range(LEVELS):
         nodes = [node for node in tree if node.level == k]
-        items = [
-            f"{n.name}: {{left: {n.left}, right: {n.right}}}" if n.children else f"{n.name}: {{}}" for n in nodes
-        ]
+        items = [f"{n.name}: {{left: {n.left}, right: {n.right}}}" if n.children else f"{n.name}: {{}}" for n in nodes]
         lines.append(f"  level_{k}: {{{', '.join(items)}}}")
     return "\n".join(lines)

@@ -215,9 +215,7 @@ def _style(masks: bool) -> Style:
         for variant in definition["components"]["nose"]["variants"].values():
             variant["elements"] = []
         definition["colors"]["skin"] = {"values": [skin]}
-        definition["canvas"]["elements"] = [
-            e for e in definition["canvas"]["elements"] if e.get("attributes", {}).get("fill") != "black"
-        ]
+        definition["canvas"]["elements"] = [e for e in definition["canvas"]["elements"] if e.get("attributes", {}).get("fill") != "black"]
     return Style(definition)
 
 
@@ -305,10 +303,7 @@ def avatars(params: AvatarsDataset, workers: int | None = None) -> tuple[Iterato
     splits = stratified_split(labels, params.split.model_dump(), params.seed)
 
     def records() -> Iterator[ImageRecord]:
-        tasks = [
-            (tables, params.seed, i, params.bias if splits[ids[i]] == "train" else 0.5, params.size)
-            for i in range(params.images)
-        ]
+        tasks = [(tables, params.seed, i, params.bias if splits[ids[i]] == "train" else 0.5, params.size) for i in range(params.images)]
         with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
             drawn = pool.map(_draw, tasks, chunksize=16)
             for image_id, (label, jpeg, mask) in zip(ids, progress(drawn, "avatars", len(ids), "image"), strict=True):

@@ -73,7 +73,7 @@ def _read_classes(path: Path, masks: Path) -> dict[str, int]:
         raise HemlError(f"{path}: not valid JSON ({error})") from None
     classes = content.get("classes", content) if isinstance(content, dict) else None
     if not isinstance(classes, dict) or not all(isinstance(i, int) and 0 <= i <= 255 for i in classes.values()):
-        raise HemlError(f"{path}: expected class name → id (0 to 255), for example {{\"background\": 0, \"hair\": 1}}")
+        raise HemlError(f'{path}: expected class name → id (0 to 255), for example {{"background": 0, "hair": 1}}')
     if len(set(classes.values())) != len(classes):
         raise HemlError(f"{path}: two classes share an id")
     return classes

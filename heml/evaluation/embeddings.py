@@ -49,9 +49,7 @@ def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, f
             vectors = embed(network, images, rows, device).numpy()
             values = np.zeros((len(images.present), header.embedding_dim), np.float32)
             values[rows] = vectors
-            column = pa.FixedSizeListArray.from_arrays(
-                pa.array(values.ravel()), header.embedding_dim, mask=pa.array(~images.present)
-            )
+            column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), header.embedding_dim, mask=pa.array(~images.present))
             table = pa.table(
                 {
                     "image_id": images.image_ids,

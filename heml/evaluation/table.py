@@ -37,7 +37,12 @@ def evaluate_node(embeddings: NodeEmbeddings, settings: Evaluate) -> dict[str, A
         usable = len(asked) > within and len(held) > within
         scores = (
             score(
-                embeddings.vectors[asked], embeddings.labels[asked], embeddings.vectors[held], embeddings.labels[held], settings.distance, within
+                embeddings.vectors[asked],
+                embeddings.labels[asked],
+                embeddings.vectors[held],
+                embeddings.labels[held],
+                settings.distance,
+                within,
             )
             if usable
             else None
@@ -58,10 +63,14 @@ def evaluate_node(embeddings: NodeEmbeddings, settings: Evaluate) -> dict[str, A
     return row
 
 
-COLUMNS = (
-    ["node", "level", "segments", "p@1", "p@1_low", "p@1_high", "p@2", "p@8", "r_precision", "map@r", "limit", "p@1/limit"]
-    + ["chance", "majority", "p@1_val", "p@1_train", "queries", "coverage"]
-)
+COLUMNS = ["node", "level", "segments", "p@1", "p@1_low", "p@1_high", "p@2", "p@8", "r_precision", "map@r", "limit", "p@1/limit"] + [
+    "chance",
+    "majority",
+    "p@1_val",
+    "p@1_train",
+    "queries",
+    "coverage",
+]
 
 
 def node_table(

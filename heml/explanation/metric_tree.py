@@ -11,8 +11,8 @@ from PIL import Image
 
 from heml.datasets.canvas import lay_image
 from heml.datasets.images import decode_image
-from heml.errors import HemlError
 from heml.distances import bounded_snr
+from heml.errors import HemlError
 from heml.evaluation.embeddings import stored_tree
 from heml.explanation.pairs import Explanation, NodeDistance
 from heml.learning.inputs import prepare

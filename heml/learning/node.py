@@ -115,7 +115,7 @@ def _report(header: Header, images: NodeImages, result: Training, start: str, de
         "children": header.children,
         "start": start,
         "box": list(header.box),
-        "present": {split: int(len(images.rows(split))) for split in ("train", "val", "test")},
+        "present": {split: len(images.rows(split)) for split in ("train", "val", "test")},
         "best_epoch": result.best_epoch,
         "val_p1": None if np.isnan(result.val_p1) else result.val_p1,
         "note": result.note,

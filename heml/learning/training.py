@@ -57,9 +57,7 @@ def pk_batches(labels: NDArray[np.int64], batch_size: int, per_class: int, seed:
     return iter(order.reshape(-1, batch_size)) if len(order) == length else iter([order])
 
 
-def precision_at_1(
-    network: MetricNetwork, images: NodeImages, distance: Distance, device: torch.device, split: str = "val"
-) -> float:
+def precision_at_1(network: MetricNetwork, images: NodeImages, distance: Distance, device: torch.device, split: str = "val") -> float:
     """Share of a split's images whose nearest training image has their label; NaN without such images."""
     queries, references = images.rows(split), images.rows("train")
     if not len(queries):

@@ -74,24 +74,28 @@ def write_report(run: Run, reports: Path) -> None:
     """Write `index.html` and `plots/` into the folder `reports`."""
     curves = curve_table(run.nodes)
     pairs = _pairs(run)
-    page = _environment().get_template("page.html.j2").render(
-        title=run.params.report.title,
-        label=run.description.label,
-        label_names=run.description.label_names,
-        metrics=run.metrics,
-        root=run.table.set_index("node").loc[run.tree.root].to_dict(),
-        tree=_tree(run),
-        rows=run.table.to_dict("records"),
-        has_limit=bool(run.table["limit"].notna().any()),
-        segmenter=run.segmenter,
-        overlays=_overlays(run),
-        curves=figure_uri(curve_figure(curves)),
-        cost=_cost(run),
-        pairs=[{"first": e.first, "second": e.second, "text": str(e), "figure": uri} for e, uri in pairs],
-        splits=_splits(run),
-        skipped=run.description.skipped,
-        params=yaml.safe_dump(run.params.model_dump(mode="json", exclude_none=True), sort_keys=False),
-        versions=_versions(),
+    page = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=run.params.report.title,
+            label=run.description.label,
+            label_names=run.description.label_names,
+            metrics=run.metrics,
+            root=run.table.set_index("node").loc[run.tree.root].to_dict(),
+            tree=_tree(run),
+            rows=run.table.to_dict("records"),
+            has_limit=bool(run.table["limit"].notna().any()),
+            segmenter=run.segmenter,
+            overlays=_overlays(run),
+            curves=figure_uri(curve_figure(curves)),
+            cost=_cost(run),
+            pairs=[{"first": e.first, "second": e.second, "text": str(e), "figure": uri} for e, uri in pairs],
+            splits=_splits(run),
+            skipped=run.description.skipped,
+            params=yaml.safe_dump(run.params.model_dump(mode="json", exclude_none=True), sort_keys=False),
+            versions=_versions(),
+        )
     )
     with new_folder(reports / "plots") as partial:
         curves.to_csv(partial / "curves.csv", index=False, float_format="%.6g")

@@ -74,9 +74,7 @@ def augment(x: torch.Tensor, masks: torch.Tensor, generator: torch.Generator) ->
     theta[:, :, 2] = uniform(-0.1, 0.1, b, 2)
     grid = F.affine_grid(theta, [b, 1, *x.shape[-2:]], align_corners=False)
     x = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    moved = F.grid_sample(
-        masks[:, None].float(), grid, mode="nearest", padding_mode="reflection", align_corners=False
-    )
+    moved = F.grid_sample(masks[:, None].float(), grid, mode="nearest", padding_mode="reflection", align_corners=False)
     x = x * uniform(0.75, 1.25, b, 1, 1, 1) * uniform(0.9, 1.1, b, 3, 1, 1)
     mean = x.mean((1, 2, 3), keepdim=True)
     x = (x - mean) * uniform(0.8, 1.2, b, 1, 1, 1) + mean

@@ -51,9 +51,7 @@ def write_labelmaps(folder: str | Path, maps: Iterable[LabelMap], classes: dict[
     with new_folder(folder) as partial, pq.ParquetWriter(partial / "part-0.parquet", schema, compression="zstd") as writer:
         for m in maps:
             sure = None if m.confidence is None else encode_png(m.confidence)
-            rows.append(
-                {"image_id": m.image_id, "width": m.width, "height": m.height, "labels": encode_png(m.labels), "confidence": sure}
-            )
+            rows.append({"image_id": m.image_id, "width": m.width, "height": m.height, "labels": encode_png(m.labels), "confidence": sure})
             if len(rows) == ROWS_PER_GROUP:
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
                 rows.clear()

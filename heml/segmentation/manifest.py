@@ -70,9 +70,7 @@ def cut_segment(labelmap: LabelMap, ids: list[int], segment: Segment, canvas: Ca
     }
 
 
-def write_manifest(
-    images: str | Path, labelmaps: str | Path, folder: str | Path, name: str, segment: Segment, canvas: Canvas
-) -> float:
+def write_manifest(images: str | Path, labelmaps: str | Path, folder: str | Path, name: str, segment: Segment, canvas: Canvas) -> float:
     """Write the partition of one segment; returns the share of images in which it is present.
 
     Raises:

@@ -103,7 +103,7 @@ def load_segmenter(model: str | Path, revision: str | None = None, classes: dict
         network = SegformerForSemanticSegmentation.from_pretrained(
             model, revision=revision, config=config, use_safetensors=True, ignore_mismatched_sizes=classes is not None
         )
-    except Exception as error:  # noqa: BLE001 (transformers raises OSError, ValueError and its own kinds)
+    except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise HemlError(f"segmenter.model: cannot load {str(model)!r} (revision {revision}): {first}") from error
     return Segmenter(network, **_preprocessing(model, revision))

@@ -82,7 +82,9 @@ def _same_names(network: dict[str, int], masks: dict[str, int]) -> bool:
     return set(masks) <= set(network)
 
 
-def _renumber(masks: np.ndarray[Any, np.dtype[np.uint8]], own: dict[str, int], network: dict[str, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _renumber(
+    masks: np.ndarray[Any, np.dtype[np.uint8]], own: dict[str, int], network: dict[str, int]
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Mask ids of the data set → ids of the network."""
     table = np.zeros(256, np.uint8)
     for name, i in own.items():
