@@ -30,7 +30,7 @@ def new_file(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
-        os.replace(partial, path)
+        partial.replace(path)
     except OSError as error:
         _name_the_target(error, path)
         raise
@@ -49,7 +49,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield partial
         _remove(path)
-        os.replace(partial, path)
+        partial.replace(path)
     except OSError as error:
         _name_the_target(error, path)
         raise

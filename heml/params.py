@@ -194,7 +194,7 @@ Tree: Any = create_model(
     "Tree",
     __base__=Strict,
     level_0=(dict[Name, Leaf], ...),
-    **{f"level_{k}": (dict[Name, Inner], Field(default_factory=dict)) for k in range(1, LEVELS)},
+    **{f"level_{k}": (dict[Name, Inner], ...) for k in range(1, LEVELS)},
 )
 
 
@@ -219,16 +219,16 @@ class Report(Strict):
 
 
 class Params(Strict):
-    """The whole of `params.yaml`."""
+    """The whole of `params.yaml`. Every section and every level stands there, if only as `{}`: DVC looks each of them up."""
 
     dataset: Dataset
-    segmenter: Segmenter = Segmenter()
+    segmenter: Segmenter
     segments: dict[Name, Segment] = Field(min_length=2, max_length=64)
-    canvas: Canvas = Canvas()
+    canvas: Canvas
     tree: Tree
-    train: Train = Train()
-    evaluate: Evaluate = Evaluate()
-    report: Report = Report()
+    train: Train
+    evaluate: Evaluate
+    report: Report
 
     def node(self, name: str) -> Train:
         """The training parameters of one node: `train`, with what the node overrides."""

@@ -49,8 +49,7 @@ def lay_mask(mask: NDArray[np.bool_], size: tuple[int, int], canvas: Canvas, cov
     """
     x0, y0, x1, y1 = placement(*size, canvas)
     laid = np.zeros((canvas.height, canvas.width), bool)
-    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if ys.size == 0:
+    if not mask.any():
         return laid
     grey = Image.fromarray(mask.astype(np.uint8) * 255)
     shares = np.asarray(grey.resize((x1 - x0, y1 - y0), Image.Resampling.BOX), dtype=np.float32) / 255

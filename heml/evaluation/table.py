@@ -63,14 +63,8 @@ def evaluate_node(embeddings: NodeEmbeddings, settings: Evaluate) -> dict[str, A
     return row
 
 
-COLUMNS = ["node", "level", "segments", "p@1", "p@1_low", "p@1_high", "p@2", "p@8", "r_precision", "map@r", "limit", "p@1/limit"] + [
-    "chance",
-    "majority",
-    "p@1_val",
-    "p@1_train",
-    "queries",
-    "coverage",
-]
+COLUMNS = """node level segments p@1 p@1_low p@1_high p@2 p@8 r_precision map@r limit p@1/limit chance majority p@1_val p@1_train
+queries coverage""".split()
 
 
 def node_table(

@@ -166,7 +166,7 @@ def augment(x: torch.Tensor, flip: bool, shift: float, generator: torch.Generato
     if flip:
         mirrored = torch.rand(b, generator=generator) < 0.5
         x[mirrored] = x[mirrored].flip(-1)
-    dy, dx = int(round(shift * h)), int(round(shift * w))
+    dy, dx = round(shift * h), round(shift * w)
     if dx or dy:
         padded = torch.nn.functional.pad(x, (dx, dx, dy, dy))
         ys = torch.randint(0, 2 * dy + 1, (b,), generator=generator).tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ _TINY: dict[str, Any] = {
     "num_attention_heads": [1, 2, 2, 4],
     "decoder_hidden_size": 64,
     "mlp_ratios": [2, 2, 2, 2],
+    "initializer_range": 0.1,  # at its default of 0.02 so narrow a network takes epochs to wake up
     "drop_path_rate": 0.0,
     "classifier_dropout_prob": 0.0,
 }
@@ -44,7 +45,7 @@ class Segmenter:
     network: SegformerForSemanticSegmentation
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    size: Size = Size(height=512, width=512)
+    size: Size = field(default_factory=lambda: Size(height=512, width=512))
     """What images are brought to; 512×512 is SegFormer's own."""
 
     @property

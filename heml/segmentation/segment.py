@@ -52,10 +52,7 @@ def segment_images(images: str | Path, segmenter: str | Path, folder: str | Path
     """
     masks, classes = segmenter_classes(segmenter)
     total = count_images(images)
-    if masks:
-        maps = _from_masks(images, classes, size)
-    else:
-        maps = _from_network(images, segmenter, size, batch_size)
+    maps = _from_masks(images, classes, size) if masks else _from_network(images, segmenter, size, batch_size)
     write_labelmaps(folder, progress(maps, "segment", total, "image"), classes)
 
 
