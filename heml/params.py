@@ -190,12 +190,8 @@ _overridable: dict[str, Any] = {
 }
 Leaf: Any = create_model("Leaf", __base__=_Node, **_overridable)
 Inner: Any = create_model("Inner", __base__=_Node, left=(Name, ...), right=(Name, ...), **_overridable)
-Tree: Any = create_model(
-    "Tree",
-    __base__=Strict,
-    level_0=(dict[Name, Leaf], ...),
-    **{f"level_{k}": (dict[Name, Inner], ...) for k in range(1, LEVELS)},
-)
+_levels: dict[str, Any] = {f"level_{k}": (dict[Name, Inner], ...) for k in range(LEVELS)} | {"level_0": (dict[Name, Leaf], ...)}
+Tree: Any = create_model("Tree", __base__=Strict, **_levels)
 
 
 class Evaluate(Strict):
@@ -282,7 +278,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 line = key_node.start_mark.line + 1
                 raise HemlError(f"params.yaml: line {line}: key {key!r} stands twice; remove or rename one")

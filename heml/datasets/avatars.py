@@ -45,13 +45,13 @@ PARTS = {
 CLASSES = {"background": 0} | {part: i + 1 for i, part in enumerate(PARTS)}
 
 _COLOUR_OF = {"mouth": "mouth", "eyes": "eyes", "brows": "brows", "hair": "hair", "facial_hair": "facialHair", "glasses": "accessories"}
-_OUTLINE = {"brows": "9", "glasses": "6", "eyes": "3"}
+_OUTLINE = {"brows": "10", "glasses": "7", "eyes": "3"}
 """Stroke widths that make thin parts visible in a small image."""
 
 _ENLARGE = {
     "eyes": "translate(86.5 89) scale(1.27)",
     "mouth": "translate(82.5 138) scale(1.25)",
-    "eyebrows": "translate(87 68) scale(1.1)",
+    "eyebrows": "translate(87 63) scale(1.1)",
     "accessories": "translate(68 38) scale(1.12)",
 }
 """Where small components stand, larger than in the original for the same reason."""
@@ -164,30 +164,28 @@ def _definition() -> dict[str, Any]:
 
 
 def _repaint(part: str, element: dict[str, Any], flat: str | None) -> dict[str, Any] | None:
-    """Give an element of a part its part's colour: `flat` for the mask, the part's named colour for the picture."""
+    """Give an element of a part its part's colour: `flat` for the mask, the part's named colour for the picture.
+
+    What is drawn black or in a colour of its own takes the part's colour; white (teeth, eyeballs) stays white. Faint
+    black is shade: it stays in the picture, and in the mask it belongs to whatever it falls on.
+    """
     element = copy.deepcopy(element)
     attributes = element.setdefault("attributes", {})
-    fill = attributes.get("fill")
     if "children" in element:
         element["children"] = [c for child in element["children"] if (c := _repaint(part, child, flat))]
+    fill = attributes.get("fill")
+    if fill is None or fill == "none":
+        return element
     shade = fill in ("black", "white") and float(attributes.get("fill-opacity", 1)) <= 0.3
-    if flat is not None:
-        if shade and part in ("hair", "glasses"):
-            return None  # a shadow cast on other parts
-        if fill is not None and fill != "none":
-            attributes["fill"] = flat
-            attributes.pop("fill-opacity", None)
-            if part in _OUTLINE:
-                attributes |= {"stroke": flat, "stroke-width": _OUTLINE[part]}
-    elif part in _COLOUR_OF:
-        named = {"type": "color", "name": _COLOUR_OF[part]}
-        if fill == "black" and not shade:
-            attributes["fill"] = named
-            attributes.pop("fill-opacity", None)
-        if part in _OUTLINE and attributes.get("fill") == named:
-            attributes |= {"stroke": named, "stroke-width": _OUTLINE[part]}
-        if part == "eyes" and isinstance(fill, str) and fill.startswith("#"):
-            attributes["fill"] = named  # the hearts
+    if shade:
+        return element if flat is None else None
+    coloured = isinstance(fill, dict) or (part in _COLOUR_OF and (fill == "black" or (part == "eyes" and fill.startswith("#"))))
+    paint = flat or ({"type": "color", "name": _COLOUR_OF.get(part, part)} if coloured else fill)
+    attributes["fill"] = paint
+    if flat or coloured:
+        attributes.pop("fill-opacity", None)
+    if coloured and part in _OUTLINE:
+        attributes |= {"stroke": paint, "stroke-width": _OUTLINE[part]}
     return element
 
 
@@ -254,7 +252,7 @@ def _background(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
         cx, cy, r = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.04, 0.25)
         inside = (x - cx) ** 2 + (y - cy) ** 2 < r * r if rng.random() < 0.5 else np.abs(x - cx) < r / 3
         image[inside] = image[inside] * 0.4 + rng.uniform(0, 255, 3) * 0.6
-    return image.astype(np.float32)
+    return np.asarray(image, dtype=np.float32)
 
 
 def render(look: Look, size: int, rng: np.random.Generator) -> tuple[bytes, NDArray[np.uint8]]:
@@ -263,9 +261,9 @@ def render(look: Look, size: int, rng: np.random.Generator) -> tuple[bytes, NDAr
     Returns:
         JPEG bytes of a `size`×`size` image, and its exact mask, (size, size) uint8 class ids (see `CLASSES`).
     """
-    width = rng.uniform(160, 195)
+    width = rng.uniform(158, 186)
     left, top = 140 - width / 2 + rng.uniform(-10, 10), 132 - width / 2 + rng.uniform(-8, 8)
-    view, turn = f"{left:.2f} {top:.2f} {width:.2f} {width:.2f}", rng.uniform(-12, 12)
+    view, turn = f"{left:.2f} {top:.2f} {width:.2f} {width:.2f}", rng.uniform(-10, 10)
     drawn = _raster(_svg(look, False, view, turn), size).astype(np.float32)
     flat = _raster(_svg(look, True, view, turn), size)
     mask = np.where(flat[..., 3] > 127, np.rint(flat[..., 0] / 20), 0).astype(np.uint8)
@@ -276,9 +274,9 @@ def render(look: Look, size: int, rng: np.random.Generator) -> tuple[bytes, NDAr
     angle = rng.uniform(0, 2 * np.pi)
     light = 1 + rng.uniform(0, 0.25) * (x * np.cos(angle) + y * np.sin(angle)) * 2
     image = image * light[..., None] * rng.uniform(0.8, 1.12) * rng.uniform(0.95, 1.05, 3)
-    image = image + rng.normal(0, rng.uniform(1, 7), image.shape)
+    image = image + rng.normal(0, rng.uniform(1, 5), image.shape)
     buffer = io.BytesIO()
-    Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=int(rng.integers(70, 96)))
+    Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=int(rng.integers(78, 96)))
     return buffer.getvalue(), mask
 
 

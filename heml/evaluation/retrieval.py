@@ -53,7 +53,9 @@ def score(
     precision = hits.cumsum(1) / ranks
     safe = np.maximum(needed, 1)
     return Scores(
-        *(hits[:, :k].sum(1) / k for k in (1, 2, 8)),
+        p_at_1=hits[:, 0],
+        p_at_2=hits[:, :2].sum(1) / 2,
+        p_at_8=hits[:, :8].sum(1) / 8,
         r_precision=(hits * counted).sum(1) / safe,
         map_at_r=(hits * precision * counted).sum(1) / safe,
     )

@@ -95,7 +95,7 @@ def summary(table: pd.DataFrame, root: str) -> dict[str, float]:
     top = table.set_index("node").loc[root]
     if np.isnan(top["p@1"]):
         raise HemlError(f"the root {root!r} is present in no test image: nothing can be reported")
-    metrics = {
+    metrics: dict[str, Any] = {
         "root_p@1": top["p@1"],
         "root_map@r": top["map@r"],
         "root_p@1_val": top["p@1_val"],

@@ -30,9 +30,8 @@ def average(states: Sequence[State], weights: Sequence[float]) -> State:
     mixed: State = {}
     for key, value in first.items():
         if value.is_floating_point():
-            mixed[key] = sum((s * state[key].double() for s, state in zip(shares, states, strict=True)), start=torch.zeros(())).to(
-                value.dtype
-            )  # type: ignore[union-attr]
+            stacked = torch.stack([share * state[key].double() for share, state in zip(shares, states, strict=True)])
+            mixed[key] = stacked.sum(0).to(value.dtype)
         else:
             mixed[key] = value.clone()
     return mixed

@@ -38,17 +38,18 @@ def class_weights(masks: NDArray[np.uint8], classes: int, power: float) -> torch
 
 def segmentation_loss(logits: torch.Tensor, masks: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Weighted cross-entropy plus (1 − soft Dice) over the classes a batch holds: the first learns, the second sharpens
-    the rare and thin, whose pixels hardly count in an average.
+    the rare and thin, whose pixels hardly count in an average. Both compare with the masks at half their size, as each
+    class's share of four pixels: a quarter of the cost of full size, and no half-pixel shift as from dropping pixels.
 
     Args:
-        logits: (B, C, h, w), brought to the masks' size.
+        logits: (B, C, h, w) at any size.
         masks: (B, H, W) int64.
         weights: (C,).
     """
-    full = F.interpolate(logits.float(), masks.shape[-2:], mode="bilinear", align_corners=False)  # (B, C, H, W)
-    log_shares = full.log_softmax(1)
-    entropy = F.nll_loss(log_shares, masks, weight=weights)
-    shares, truth = log_shares.exp(), F.one_hot(masks, full.shape[1]).permute(0, 3, 1, 2)
+    truth = F.avg_pool2d(F.one_hot(masks, logits.shape[1]).permute(0, 3, 1, 2).float(), 2)  # (B, C, H/2, W/2)
+    log_shares = F.interpolate(logits.float(), truth.shape[-2:], mode="bilinear", align_corners=False).log_softmax(1)
+    entropy = -(truth * log_shares * weights[:, None, None]).sum() / (truth.sum((0, 2, 3)) @ weights)
+    shares = log_shares.exp()
     inter, size = (shares * truth).sum((0, 2, 3)), truth.sum((0, 2, 3))
     there = size > 0
     dice = (2 * inter[there] + 1) / (shares.sum((0, 2, 3))[there] + size[there] + 1)
@@ -138,7 +139,7 @@ def finetune(
     weights = class_weights(train.masks, len(segmenter.classes), settings.class_weight_power).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=0.01, fused=True)
     steps = sum(1 for _ in _batches(len(train), settings.batch_size, torch.Generator()))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps * settings.epochs)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps * settings.epochs, pct_start=0.15)
 
     best, best_miou, history, first = copy.deepcopy(network.state_dict()), -1.0, [], 0
     checkpoint = _Checkpoint(checkpoints, _fingerprint(settings, train))

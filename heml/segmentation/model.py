@@ -42,7 +42,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Segmenter:
     """A SegFormer with what its input expects."""
 
-    network: SegformerForSemanticSegmentation
+    network: Any
+    """A `SegformerForSemanticSegmentation`, whose own annotations do not survive its decorators."""
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     size: Size = field(default_factory=lambda: Size(height=512, width=512))
@@ -98,11 +99,11 @@ def load_segmenter(model: str | Path, revision: str | None = None, classes: dict
             "to use, so that the run can be repeated"
         )
     try:
-        config = SegformerConfig.from_pretrained(model, revision=revision)
+        config = SegformerConfig.from_pretrained(model, revision=revision or "main")
         if classes is not None:
             _name_classes(config, classes)
         network = SegformerForSemanticSegmentation.from_pretrained(
-            model, revision=revision, config=config, use_safetensors=True, ignore_mismatched_sizes=classes is not None
+            model, config=config, use_safetensors=True, ignore_mismatched_sizes=classes is not None, revision=revision or "main"
         )
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

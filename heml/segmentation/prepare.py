@@ -89,4 +89,4 @@ def _renumber(
     table = np.zeros(256, np.uint8)
     for name, i in own.items():
         table[i] = network[name]
-    return table[masks]
+    return np.asarray(table[masks], dtype=np.uint8)
