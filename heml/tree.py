@@ -162,14 +162,7 @@ def propose(segments: Sequence[str]) -> Tree:
         raise HemlError(f"segment {twice!r} is given twice")
     if not 2 <= len(segments) <= 64:
         raise HemlError(f"{len(segments)} segments given; a tree has 2 to 64")
-    order: list[str] = []
-    for name in segments:
-        if name in order:
-            continue
-        order.append(name)
-        side = _SIDES.match(name)
-        if side:
-            order += [s for s in segments if s not in order and (m := _SIDES.match(s)) and m[2] == side[2]][:1]
+    order = _partners_first(segments)
     nodes = [Node(name, 0) for name in order]
     level, row = 0, order
     while len(row) > 1:
@@ -181,6 +174,26 @@ def propose(segments: Sequence[str]) -> Tree:
             joined.append(name)
         row = joined + row[len(joined) * 2 :]
     return Tree(nodes)
+
+
+def _partners_first(segments: Sequence[str]) -> list[str]:
+    """Segments in an order whose neighbours at 0–1, 2–3, … belong together; an odd one stands last."""
+    sides = {name: m[2] for name in segments if (m := _SIDES.match(name))}
+    pairs: list[list[str]] = []
+    waiting: list[str] = []
+    used: set[str] = set()
+    for name in segments:
+        if name in used:
+            continue
+        partner = next((s for s in segments if s != name and s not in used and name in sides and sides.get(s) == sides[name]), None)
+        if partner:
+            pairs.append([name, partner])
+            used |= {name, partner}
+        elif waiting:
+            pairs.append([waiting.pop(), name])
+        else:
+            waiting.append(name)
+    return [name for pair in pairs for name in pair] + waiting
 
 
 def to_yaml(tree: Tree) -> str:

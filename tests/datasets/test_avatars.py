@@ -1,0 +1,113 @@
+"""Avatars: masks that are exact, looks that follow their tables, a bias that is in train alone."""
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from heml.datasets import avatars as A
+from heml.datasets.images import decode_image, decode_mask
+from heml.errors import HemlError
+from heml.params import AvatarsDataset
+
+TABLES = ROOT / "data" / "avatars.yaml"
+
+
+@pytest.fixture(scope="module")
+def tables() -> A.Tables:
+    return A.load_tables(TABLES)
+
+
+def draw(look: A.Look, masks: bool) -> np.ndarray:
+    return A._raster(A._svg(look, masks, "50 42 180 180", 5.0), 256).astype(int)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_masks_hold_just_the_pixels_that_a_parts_colour_changes(tables, seed):
+    """The oracle: recolour one part, and see which pixels of the picture change."""
+    look = A.sample_look(tables, np.random.default_rng(seed))
+    mask = np.rint(draw(look, True)[..., 0] / 20).astype(int)
+    base = draw(look, False)
+    for part, colour in look.colours.items():
+        own = mask == A.CLASSES[part]
+        if colour is None:
+            assert not own.any()
+            continue
+        changed = np.abs(draw(dataclasses.replace(look, colours=look.colours | {part: "#00ff00"}), False) - base).max(-1) > 60
+        if not changed.any():
+            continue  # wholly behind another part
+        stray = (changed & ~own).sum() / changed.sum()
+        assert stray < 0.08, part  # antialiased edges only
+        if part not in ("mouth", "eyes", "clothes"):  # these have white teeth, eyeballs and collars of their own
+            assert (own & ~changed).sum() / own.sum() < 0.03, part
+
+
+def test_eight_parts_are_drawn_and_the_drawing_is_deterministic(tables):
+    seen = set()
+    for i in range(12):
+        look = A.sample_look(tables, np.random.default_rng(i))
+        jpeg, mask = A.render(look, 96, np.random.default_rng(i))
+        again, _ = A.render(look, 96, np.random.default_rng(i))
+        assert jpeg == again
+        assert mask.shape == (96, 96)
+        seen |= set(np.unique(mask))
+    assert seen == set(A.CLASSES.values())
+    assert len(A.PARTS) >= 8
+
+
+def test_colours_follow_their_tables(tables):
+    rng = np.random.default_rng(0)
+    looks = [A.sample_look(tables, rng) for _ in range(6000)]
+    for part, table in tables.parts.items():
+        for label in (0, 1):
+            counts = Counter(look.colours[part] for look in looks if look.label == label)
+            total = sum(counts.values())
+            assert counts[None] / total == pytest.approx(1 - table.present, abs=0.04)
+            for colour, p in table.colours.items():
+                assert counts[colour] / total == pytest.approx(table.present * p[label], abs=0.04)
+
+
+def test_the_bias_is_planted_in_train_alone():
+    params = AvatarsDataset(name="avatars", path=TABLES, images=200, size=32, bias=1.0)
+    records, description = A.avatars(params, workers=2)
+    tables = A.load_tables(TABLES)
+    names = list(tables.parts["glasses"].colours)
+    tied = {"train": [], "test": []}
+    for i, record in enumerate(records):
+        bias = params.bias if record.split == "train" else 0.5
+        look = A.sample_look(tables, np.random.default_rng((params.seed, i, 0)), bias)
+        assert look.label == record.label
+        colour = look.colours["glasses"]
+        if colour and record.split in tied:
+            tied[record.split].append((names.index(colour) >= 2) == bool(look.label))
+        assert decode_image(record.image, "x").size == (32, 32)
+        assert set(np.unique(decode_mask(record.mask, "x"))) <= set(description.classes.values())
+    assert np.mean(tied["train"]) == 1
+    assert 0.2 < np.mean(tied["test"]) < 0.8
+
+
+def test_more_images_leave_the_first_ones_as_they_are():
+    few, _ = A.avatars(AvatarsDataset(name="avatars", path=TABLES, images=20, size=32, bias=0.5), workers=1)
+    many, _ = A.avatars(AvatarsDataset(name="avatars", path=TABLES, images=30, size=32, bias=0.5), workers=1)
+    assert [r.image for r in few] == [r.image for r in many][:20]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[0.02, 0.47]", "[0.02, 0.57]", "sum to 1.1"),
+        ("shapes: [default, sad,", "shapes: [default, grin,", "grin"),
+        ("biased: glasses", "biased: scarf", "scarf"),
+        ("prior: 0.5", "prior: 1.5", "prior"),
+        ("parts:", "parts: [", "not valid YAML"),
+    ],
+)
+def test_a_mistake_in_the_tables_is_named(tmp_path, old, new, said):
+    path = tmp_path / "t.yaml"
+    path.write_text(TABLES.read_text().replace(old, new, 1))
+    with pytest.raises(HemlError, match=said):
+        A.load_tables(path)
+    with pytest.raises(HemlError, match="no such file"):
+        A.load_tables(tmp_path / "none.yaml")

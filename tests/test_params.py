@@ -1,0 +1,72 @@
+"""A mistake in params.yaml is an error that names the key and what is allowed."""
+
+import pytest
+from conftest import ROOT
+
+from heml.errors import HemlError
+from heml.params import LEVELS, load_params, parse_params
+
+
+def test_the_committed_file_and_every_preset_are_valid():
+    for path in [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]:
+        params = load_params(path)
+        for k in range(LEVELS):
+            for name in getattr(params.tree, f"level_{k}"):
+                params.node(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("train.epoch", 3, ["train.epoch", "unknown key", "epochs"]),
+        ("train.margin", -1, ["train.margin", "greater than or equal to 0", "-1"]),
+        ("train.loss", "tripplet", ["train.loss", "'triplet_margin'", "'snr'", "tripplet"]),
+        ("train.batch_size", 30, ["train", "batch_size (30)", "per_class (8)"]),
+        ("train.lr", float("nan"), ["train.lr", "finite"]),
+        ("dataset.bais", 0.9, ["dataset.bais", "unknown key", "bias"]),
+        ("dataset.bias", 0.2, ["dataset.bias", "0.5"]),
+        ("dataset.name", "coco", ["dataset", "avatars", "folder"]),
+        ("dataset.split", {"train": 0.5, "val": 0.1, "test": 0.1}, ["dataset.split", "must be 1", "0.7"]),
+        ("segments.hair.dilat", 1, ["segments.hair.dilat", "unknown key", "dilate"]),
+        ("segments.ha/ir", {"classes": ["hair"]}, ["segments.ha/ir", "pattern"]),
+        ("segmenter.source", "pretrained", ["segmenter", "needs `model`"]),
+        ("tree.level_0.hair.epoch", 1, ["tree.level_0.hair.epoch", "unknown key", "epochs"]),
+        ("tree.level_0.hair.trunk", "resnet50", ["tree.level_0.hair.trunk", "unknown key"]),
+        ("tree.level_1.jaw", {"left": "mouth"}, ["tree.level_1.jaw.right", "missing"]),
+        ("tree.level_9", {}, ["tree.level_9", "unknown key"]),
+        ("canvas.height", 4, ["canvas.height", "16"]),
+    ],
+)
+def test_a_mistake_is_named(params_dict, parse, path, value, said):
+    section = params_dict
+    *parents, last = path.split(".")
+    for key in parents:
+        section = section[key]
+    section[last] = value
+    with pytest.raises(HemlError) as error:
+        parse(params_dict)
+    for part in said:
+        assert part in str(error.value)
+
+
+def test_a_missing_section_a_doubled_key_and_broken_yaml(params_dict, parse):
+    del params_dict["canvas"]
+    with pytest.raises(HemlError, match="canvas: missing"):
+        parse(params_dict)
+    with pytest.raises(HemlError, match=r"line 3: key 'hair' stands twice"):
+        parse_params("segments:\n  hair: {classes: [a]}\n  hair: {classes: [b]}\n")
+    with pytest.raises(HemlError, match="not valid YAML"):
+        parse_params("a: [1,")
+    with pytest.raises(HemlError, match="presets"):
+        load_params("no_such_file.yaml")
+
+
+def test_a_node_overrides_train_and_is_checked_as_a_whole(params_dict, parse):
+    params_dict["tree"]["level_0"]["hair"] = {"epochs": 9, "lr": 0.5}
+    params = parse(params_dict)
+    assert params.node("hair").epochs == 9
+    assert params.node("hair").margin == params.train.margin
+    assert params.node("eyes").epochs == params.train.epochs
+    params_dict["tree"]["level_0"]["hair"] = {"batch_size": 12}
+    with pytest.raises(HemlError, match=r"tree\.level_0\.hair.*batch_size \(12\)"):
+        parse(params_dict).node("hair")
