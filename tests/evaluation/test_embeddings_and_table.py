@@ -1,0 +1,87 @@
+"""Embeddings on disk, and the table made from them."""
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from node_data import make_node_data
+
+from heml.datasets.store import Description
+from heml.errors import HemlError
+from heml.evaluation.embeddings import read_all, read_embeddings, stored_tree, write_embeddings
+from heml.evaluation.table import COLUMNS, node_table, summary
+from heml.learning.embedding import embed
+from heml.learning.inputs import compose
+from heml.learning.node import build_node
+from heml.learning.store import load_network, node_path
+from heml.params import Evaluate, Segment, Train
+from heml.tree import Node, Tree
+
+TREE = Tree([Node("left", 0), Node("right", 0), Node("both", 1, "left", "right")])
+SEGMENTS = {name: Segment(classes=[name]) for name in ("left", "right")}
+NOTHING_KNOWN = Description("t", "colour", ["red", "blue"])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("run")
+    data = make_node_data(root, absent_every=3)
+    settings = Train(epochs=2, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8)
+    for node in TREE:
+        build_node(node, settings, data.canvases, data.segments, root / "nodes", root / "reports" / f"{node.name}.json")
+    write_embeddings(TREE, data.canvases, data.segments, root / "nodes", root / "embeddings")
+    return root, data
+
+
+def test_embeddings_are_the_networks_and_null_where_absent(run):
+    root, data = run
+    stored = read_embeddings(root / "embeddings", "right")
+    header, network = load_network(node_path(root / "nodes", "right"), torch.device("cpu"))
+    images = compose(data.canvases, data.segments, ["right"], header.box)
+    rows = np.flatnonzero(images.present)
+    assert torch.allclose(stored.vectors[rows], embed(network, images, rows, torch.device("cpu")), atol=1e-6)
+    assert stored.vectors[~torch.from_numpy(images.present)].isnan().all()
+    assert (stored.present == images.present).all()
+
+
+def test_pandas_and_duckdb_open_them_as_they_are(run):
+    root, _ = run
+    table = pd.read_parquet(root / "embeddings")
+    assert set(table["node"]) == {"left", "right", "both"}
+    assert table[table["node"] == "right"]["embedding"].isna().sum() == 16
+    path = root / "embeddings" / "*" / "*.parquet"
+    row = duckdb.sql(f"select count(*), max(len(embedding)) from read_parquet('{path}', hive_partitioning=true) where present").fetchone()
+    assert row == (48 + 48 + 32, 8)
+
+
+def test_the_table_counts_only_present_images_and_knows_no_limit(run):
+    root, _ = run
+    table = node_table(TREE, read_all(root / "embeddings", TREE), SEGMENTS, NOTHING_KNOWN, Evaluate(bootstrap=50)).set_index("node")
+    assert list(table.reset_index().columns) == COLUMNS
+    assert table.loc["right", "queries"] == 8
+    assert table.loc["right", "coverage"] == pytest.approx(8 / 12)
+    assert table.loc["left", "p@1"] >= 0.9
+    assert table.loc["left", "p@1_low"] <= table.loc["left", "p@1"] <= table.loc["left", "p@1_high"]
+    assert table["limit"].isna().all()
+    assert table.loc["both", "segments"] == "left right"
+    assert set(summary(table.reset_index(), "both")) == {"root_p@1", "root_map@r", "root_p@1_val", "nodes_p@1"}
+
+
+def test_limits_are_those_of_the_classes_a_node_sees(run):
+    root, _ = run
+    evidence = {"left": [[0.4, 0.1], [0.1, 0.4], [0, 0]], "right": [[0.25, 0.25], [0.25, 0.25], [0, 0]]}
+    description = Description("t", "colour", ["red", "blue"], evidence=evidence)
+    table = node_table(TREE, read_all(root / "embeddings", TREE), SEGMENTS, description, Evaluate(bootstrap=0)).set_index("node")
+    assert table["limit"].to_dict() == pytest.approx({"left": 0.8, "right": 0.5, "both": 0.8})
+    assert table.loc["left", "p@1/limit"] == pytest.approx(table.loc["left", "p@1"] / 0.8)
+    assert "root_to_limit" in summary(table.reset_index(), "both")
+
+
+def test_the_tree_is_known_from_the_stored_nodes_alone(run):
+    root, _ = run
+    tree = stored_tree(root / "nodes")
+    assert tree.root == "both"
+    assert tree.leaves("both") == ["left", "right"]
+    with pytest.raises(HemlError, match="no embeddings of node 'nose'"):
+        read_embeddings(root / "embeddings", "nose")

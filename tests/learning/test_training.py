@@ -1,0 +1,162 @@
+"""Training a node: it learns what can be learnt, chooses by P@1 on val, and is the same twice."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from node_data import make_node_data
+
+from heml.errors import HemlError
+from heml.evaluation.retrieval import score
+from heml.learning.embedding import embed
+from heml.learning.inputs import compose
+from heml.learning.networks import new_network
+from heml.learning.node import build_node
+from heml.learning.store import fingerprint, load_header, load_network, load_state, node_path
+from heml.learning.training import pk_batches, precision_at_1, train_node
+from heml.params import Train
+from heml.tree import Node
+
+CPU = torch.device("cpu")
+SETTINGS = Train(epochs=3, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8, lr=2e-3)
+LEFT, RIGHT, BOTH = Node("left", 0), Node("right", 0), Node("both", 1, "left", "right")
+
+
+def build(data, node, root, **options):
+    settings = SETTINGS.model_copy(update=options)
+    return build_node(node, settings, data.canvases, data.segments, root / "nodes", root / "reports" / f"{node.name}.json")
+
+
+def test_batches_hold_k_of_each_class_even_of_a_rare_one():
+    labels = np.array([0] * 60 + [1] * 3 + [2] * 20)
+    for seed in range(3):
+        batches = list(pk_batches(labels, 12, 4, seed))
+        assert len(batches) == 6
+        for batch in batches:
+            assert Counter(labels[batch].tolist()) == {0: 4, 1: 4, 2: 4}
+    assert [b.tolist() for b in pk_batches(labels, 12, 4, 0)] == [b.tolist() for b in pk_batches(labels, 12, 4, 0)]
+    two = list(pk_batches(labels[:63], 32, 8, 0))
+    assert all(Counter(labels[b].tolist()) == {0: 16, 1: 16} for b in two)
+
+
+def test_a_tree_of_three_nodes_learns_and_the_root_starts_from_its_children(tmp_path):
+    data = make_node_data(tmp_path)
+    left = build(data, LEFT, tmp_path)
+    build(data, RIGHT, tmp_path)
+    both = build(data, BOTH, tmp_path)
+    assert left["val_p1"] == 1
+    assert both["val_p1"] >= 0.9
+    assert both["start"] == "0.50 left + 0.50 right"
+    header = load_header(node_path(tmp_path / "nodes", "both"))
+    assert header.leaves == ["left", "right"]
+    assert header.lineage["node=left"] == fingerprint(node_path(tmp_path / "nodes", "left"))
+    assert header.lineage["segment=right"] == fingerprint(data.segments / "segment=right" / "part-0.parquet")
+    report = json.loads((tmp_path / "reports" / "both.json").read_text())
+    assert [h["epoch"] for h in report["history"]] == [0, 1, 2, 3]
+    scores = [h["val_p1"] for h in report["history"][1:]]
+    assert report["val_p1"] == max(scores)
+    assert report["best_epoch"] == 3 - scores[::-1].index(max(scores))  # of equals the last
+
+
+def test_two_runs_give_equal_bytes_and_changed_leaf_data_changes_the_parents(tmp_path):
+    one, two, other = (make_node_data(tmp_path / name, absent_every=n) for name, n in (("a", 0), ("b", 0), ("c", 12)))
+    prints = []
+    for data, root in ((one, tmp_path / "a"), (two, tmp_path / "b"), (other, tmp_path / "c")):
+        for node in (LEFT, RIGHT, BOTH):
+            build(data, node, root, epochs=1)
+        prints.append([fingerprint(node_path(root / "nodes", n)) for n in ("left", "right", "both")])
+    assert prints[0] == prints[1]
+    assert prints[0][1] != prints[2][1]
+    assert prints[0][2] != prints[2][2]
+
+
+@pytest.mark.parametrize(("weighting", "said"), [("val_p1", "left + "), ("area", "left + ")])
+def test_weights_of_the_children_follow_the_rule(tmp_path, weighting, said):
+    data = make_node_data(tmp_path)
+    for node in (LEFT, RIGHT):
+        build(data, node, tmp_path, epochs=1)
+    headers = [load_header(node_path(tmp_path / "nodes", n)) for n in ("left", "right")]
+    report = build(data, BOTH, tmp_path, epochs=0, weighting=weighting)
+    values = [getattr(h, {"val_p1": "val_p1", "area": "area"}[weighting]) for h in headers]
+    share = values[0] / sum(values)
+    assert report["start"] == f"{share:.2f} left + {1 - share:.2f} right"
+    states = [load_state(node_path(tmp_path / "nodes", n)) for n in ("left", "right", "both")]
+    key = "embedder.out.weight"
+    assert torch.allclose(states[2][key], share * states[0][key] + (1 - share) * states[1][key], atol=1e-6)
+
+
+def test_other_starts(tmp_path):
+    data = make_node_data(tmp_path)
+    for node in (LEFT, RIGHT):
+        build(data, node, tmp_path, epochs=1)
+    key = "trunk.conv1.weight"
+    build(data, BOTH, tmp_path, epochs=0, init="scratch")
+    common = new_network("resnet18", 16, 8, 0).state_dict()[key]
+    assert torch.equal(load_state(node_path(tmp_path / "nodes", "both"))[key], common)
+    report = build(data, BOTH, tmp_path, epochs=0, init="best_child")
+    assert torch.equal(
+        load_state(node_path(tmp_path / "nodes", "both"))[key], load_state(node_path(tmp_path / "nodes", report["start"]))[key]
+    )
+    with pytest.raises(HemlError, match="averaging needs one common initialisation"):
+        build(data, BOTH, tmp_path, seed=5)
+    build(data, BOTH, tmp_path, epochs=0, seed=5, init="scratch")
+
+
+def test_absent_images_give_no_free_hits_no_nan_and_no_collapse(tmp_path):
+    """Every other image lacks the right segment. Embedded alike, absent images would find each other at distance 0."""
+    data = make_node_data(tmp_path, n=96, absent_every=2)
+    report = build(data, RIGHT, tmp_path)
+    assert report["present"] == {"train": 24, "val": 0, "test": 24}
+    assert report["val_p1"] is None
+    header, network = load_network(node_path(tmp_path / "nodes", "right"), CPU)
+    images = compose(data.canvases, data.segments, ["right"], header.box)
+    rows = images.rows("train")
+    vectors = embed(network, images, rows, CPU)
+    assert torch.isfinite(vectors).all()
+    assert vectors.var(0).sum() > 1e-4
+    asked = images.rows("test")
+    scores = score(embed(network, images, asked, CPU), images.labels[asked], vectors, images.labels[rows], "snr")
+    assert scores.p_at_1.mean() < 0.9  # the right segment's colour is noise
+    assert len(scores.p_at_1) == 24
+
+
+def test_a_segment_with_too_few_images_keeps_its_start_and_says_so(tmp_path):
+    data = make_node_data(tmp_path)
+    images = compose(data.canvases, data.segments, ["left"])
+    one_class = images.labels == 0
+    images.present[:] = images.present & one_class
+    network = new_network("resnet18", 16, 8, 0)
+    result = train_node("left", network, images, SETTINGS, CPU)
+    assert "no two classes" in result.note
+    assert all(torch.equal(v, new_network("resnet18", 16, 8, 0).state_dict()[k]) for k, v in result.state.items())
+
+
+def test_val_p1_is_a_naive_search(tmp_path):
+    data = make_node_data(tmp_path)
+    images = compose(data.canvases, data.segments, ["left"])
+    network = new_network("resnet18", 16, 8, 3)
+    for distance in ("snr", "euclidean"):
+        queries, references = images.rows("val"), images.rows("train")
+        q, r = embed(network, images, queries, CPU), embed(network, images, references, CPU)
+        hits = 0
+        for i in range(len(q)):
+            d = (q[i] - r).var(1) / q[i].var() if distance == "snr" else (q[i] - r).norm(dim=1)
+            hits += images.labels[references[int(d.argmin())]] == images.labels[queries[i]]
+        assert precision_at_1(network, images, distance, CPU) == pytest.approx(hits / len(q))
+
+
+def test_a_loss_that_is_not_finite_names_the_node(tmp_path):
+    data = make_node_data(tmp_path)
+    with pytest.raises(HemlError, match=r"node 'left': the loss is nan in epoch \d; lower lr"):
+        build(data, LEFT, tmp_path, lr=1e30)
+    assert not (tmp_path / "nodes").exists() or not list((tmp_path / "nodes").iterdir())
+
+
+def test_what_is_no_node_is_named(tmp_path):
+    with pytest.raises(HemlError, match="no such node"):
+        load_header(tmp_path / "x.safetensors")
+    (tmp_path / "x.safetensors").write_bytes(b"junk")
+    with pytest.raises(HemlError, match="not a node of this project"):
+        load_header(tmp_path / "x.safetensors")

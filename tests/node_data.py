@@ -1,0 +1,57 @@
+"""A small data set at the point where learning begins: canvases and two segments, `left` and `right`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from heml.datasets.canvas import write_canvases
+from heml.datasets.images import encode_png
+from heml.datasets.store import Description, ImageRecord, write_images
+from heml.params import Canvas, Segment
+from heml.segmentation.labelmaps import LabelMap, write_labelmaps
+from heml.segmentation.manifest import write_manifest
+
+CANVAS = Canvas(height=32, width=32)
+
+
+@dataclass
+class NodeData:
+    canvases: Path
+    segments: Path
+    pixels: np.ndarray
+    masks: dict[str, np.ndarray]
+
+
+def make_node_data(root: Path, n: int = 48, absent_every: int = 0, informative: bool = True) -> NodeData:
+    """The left square's colour is the label, the right one's is noise; every `absent_every`-th image lacks the right one."""
+    rng = np.random.default_rng(0)
+    records, maps = [], []
+    pixels = np.zeros((n, 32, 32, 3), np.uint8)
+    masks = {name: np.zeros((n, 32, 32), bool) for name in ("left", "right")}
+    for i in range(n):
+        label = (i // 4) % 2
+        pixels[i] = rng.integers(0, 256, (32, 32, 3))
+        labels = np.zeros((32, 32), np.uint8)
+        labels[6:20, 2:14] = 1
+        if not (absent_every and i % absent_every == 0):
+            labels[6:20, 18 : 28 + i % 3] = 2
+        colours = [(210, 40, 40), (40, 40, 210)]
+        seen = label if informative else int(rng.integers(2))
+        pixels[i][labels == 1] = np.clip(np.array(colours[seen]) + rng.integers(-30, 30, ((labels == 1).sum(), 3)), 0, 255)
+        pixels[i][labels == 2] = np.clip(np.array(colours[int(rng.integers(2))]) + rng.integers(-30, 30, ((labels == 2).sum(), 3)), 0, 255)
+        masks["left"][i], masks["right"][i] = labels == 1, labels == 2
+        split = ("train", "train", "val", "test")[i % 4]
+        records.append(ImageRecord(f"i{i:03d}", split, label, encode_png(pixels[i]), "x.png", encode_png(labels)))
+        maps.append(LabelMap(f"i{i:03d}", 32, 32, labels, None))
+    root.mkdir(parents=True, exist_ok=True)
+    classes = {"background": 0, "left": 1, "right": 2}
+    write_images(root / "images", records, Description("t", "colour", ["red", "blue"], classes))
+    write_canvases(root / "images", root / "canvases", CANVAS)
+    write_labelmaps(root / "maps", maps, classes)
+    for name in ("left", "right"):
+        folder = root / "segments" / f"segment={name}"
+        write_manifest(root / "images", root / "maps", folder, name, Segment(classes=[name]), CANVAS)
+    return NodeData(root / "canvases", root / "segments", pixels, masks)
