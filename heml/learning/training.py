@@ -93,7 +93,7 @@ def train_node(name: str, network: MetricNetwork, images: NodeImages, settings: 
     rows = images.rows("train")
     labels = images.labels[rows]
     steps = max(len(rows) // settings.batch_size, 1)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     schedule = None
     if settings.schedule == "one_cycle":
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps * settings.epochs)

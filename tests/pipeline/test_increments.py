@@ -1,0 +1,72 @@
+"""What a change re-runs, read from what DVC ran."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.pipeline
+
+END = {"embed", "evaluate", "report"}
+HAIR_PATH = {"train_level_0@hair", "train_level_2@all"}
+
+
+def test_the_first_run_made_everything_and_a_second_runs_nothing(finished):
+    for name in ("index.html", "metrics.json", "nodes.csv", "segmenter.json", "plots/curves.csv"):
+        assert (finished.root / "reports" / name).is_file()
+    assert {p.stem for p in (finished.root / "models" / "nodes").iterdir()} == {"hair", "eyes", "mouth", "face", "all"}
+    assert finished.repro() == set()
+    assert not [p for p in finished.root.rglob("*.partial")]
+
+
+def test_one_leafs_epochs_train_that_leaf_and_its_ancestors(project):
+    project.set(tree__level_0__hair={"epochs": 2})
+    assert project.repro() == HAIR_PATH | END
+
+
+def test_one_segments_dilation_cuts_that_partition_and_trains_that_path(project):
+    before = project.hashes("data/segments")
+    project.set(segments__hair__dilate=1)
+    assert project.repro() == {"manifest@hair"} | HAIR_PATH | END
+    changed = {path for path, value in project.hashes("data/segments").items() if before[path] != value}
+    assert changed == {"data/segments/segment=hair"}
+
+
+def test_an_edit_of_the_reporting_code_makes_only_the_report(project):
+    path = project.root / "heml" / "reporting" / "curves.py"
+    path.write_text(path.read_text() + "\n# an edit\n")
+    assert project.repro() == {"report"}
+
+
+def test_one_mask_of_one_segment_trains_only_that_path(project):
+    """The stages that read the whole data set run, but their outs for the other segments come out the same."""
+    path = project.root / "data" / "raw" / "masks" / "005.png"
+    mask = np.array(Image.open(path))
+    mask[24:27, 11:15] = 0  # a bite out of the mouth
+    Image.fromarray(mask).save(path)
+    before = project.hashes("data/segments", "models/nodes")
+    ran = project.repro()
+    trained = {stage for stage in ran if stage.startswith("train_")}
+    assert trained == {"train_level_0@mouth", "train_level_1@face", "train_level_2@all"}
+    changed = {path for path, value in project.hashes("data/segments", "models/nodes").items() if before[path] != value}
+    nodes = {f"models/nodes/{node}.safetensors" for node in ("mouth", "face", "all")}
+    assert changed == {"data/segments/segment=mouth"} | nodes
+
+
+def test_bad_input_stops_the_run_and_leaves_no_half_written_out(project):
+    (project.root / "data" / "raw" / "images" / "007.png").write_bytes(b"")
+    output = project.run("dvc", "repro", ok=False)
+    assert "007.png: the file is empty (0 bytes)" in output
+    assert "Traceback" not in output
+    assert not (project.root / "data" / "images").exists()
+    project.set(dataset__on_bad_image="skip")
+    project.repro()
+    page = (project.root / "reports" / "index.html").read_text()
+    assert "1 skipped" in page
+    assert "007.png: the file is empty" in page
+
+
+def test_an_unknown_key_stops_every_stage(project):
+    project.set(train__epoch=3)
+    output = project.run("dvc", "repro", ok=False)
+    assert "train.epoch: unknown key; allowed here: " in output
+    assert "Traceback" not in output
