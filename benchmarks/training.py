@@ -33,7 +33,6 @@ from torchvision import transforms
 
 from heml.datasets.avatars import avatars
 from heml.datasets.canvas import write_canvases
-from heml.datasets.images import decode_mask
 from heml.datasets.store import read_description, read_rows, write_images
 from heml.learning.inputs import MEAN, STD, NodeImages, compose, prepare
 from heml.learning.losses import objective

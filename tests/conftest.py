@@ -1,4 +1,4 @@
-"""What the tests share: small data sets made on the spot, and one thread so that two test runs share two cores."""
+"""What the tests share: small data sets made on the spot, and one thread, since networks here are tiny."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from heml.params import Params, parse_params
 
 ROOT = Path(__file__).parent.parent
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # with more, two processes on two cores wait for each other at every barrier
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def write_labelmaps(folder: str | Path, maps: Iterable[LabelMap], classes: dict[
             ("labels", pa.binary()),
             ("confidence", pa.binary()),
         ],
-        metadata={"heml": json.dumps({"classes": classes}, sort_keys=True)},
+        metadata={"heml": json.dumps({"classes": dict(sorted(classes.items(), key=lambda item: item[1]))})},
     )
     rows = []
     with new_folder(folder) as partial, pq.ParquetWriter(partial / "part-0.parquet", schema, compression="zstd") as writer:

@@ -51,8 +51,8 @@ def test_pandas_and_duckdb_open_them_as_they_are(run):
     assert set(table["node"]) == {"left", "right", "both"}
     assert table[table["node"] == "right"]["embedding"].isna().sum() == 16
     path = root / "embeddings" / "*" / "*.parquet"
-    row = duckdb.sql(f"select count(*), max(len(embedding)) from read_parquet('{path}', hive_partitioning=true) where present").fetchone()
-    assert row == (48 + 48 + 32, 8)
+    row = duckdb.sql(f"select count(*), max(len(embedding)) from read_parquet('{path}', hive_partitioning=true) where present").fetchall()
+    assert row == [(48 + 48 + 32, 8)]
 
 
 def test_the_table_counts_only_present_images_and_knows_no_limit(run):
