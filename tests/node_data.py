@@ -25,8 +25,11 @@ class NodeData:
     masks: dict[str, np.ndarray]
 
 
-def make_node_data(root: Path, n: int = 48, absent_every: int = 0, informative: bool = True) -> NodeData:
-    """The left square's colour is the label, the right one's is noise; every `absent_every`-th image lacks the right one."""
+def make_node_data(root: Path, n: int = 48, absent_every: int = 0, informative: bool = True, nasty: str = "") -> NodeData:
+    """The left square's colour is the label, the right one's is noise.
+
+    Every `absent_every`-th image lacks the right one; `nasty` ends every image_id.
+    """
     rng = np.random.default_rng(0)
     records, maps = [], []
     pixels = np.zeros((n, 32, 32, 3), np.uint8)
@@ -44,8 +47,8 @@ def make_node_data(root: Path, n: int = 48, absent_every: int = 0, informative: 
         pixels[i][labels == 2] = np.clip(np.array(colours[int(rng.integers(2))]) + rng.integers(-30, 30, ((labels == 2).sum(), 3)), 0, 255)
         masks["left"][i], masks["right"][i] = labels == 1, labels == 2
         split = ("train", "train", "val", "test")[i % 4]
-        records.append(ImageRecord(f"i{i:03d}", split, label, encode_png(pixels[i]), "x.png", encode_png(labels)))
-        maps.append(LabelMap(f"i{i:03d}", 32, 32, labels, None))
+        records.append(ImageRecord(f"i{i:03d}{nasty}", split, label, encode_png(pixels[i]), "x.png", encode_png(labels)))
+        maps.append(LabelMap(f"i{i:03d}{nasty}", 32, 32, labels, None))
     root.mkdir(parents=True, exist_ok=True)
     classes = {"background": 0, "left": 1, "right": 2}
     write_images(root / "images", records, Description("t", "colour", ["red", "blue"], classes))

@@ -48,6 +48,8 @@ class Run:
     nodes: list[dict[str, Any]]
     """`reports/nodes/*.json`, in the order of the tree."""
     segmenter: dict[str, Any]
+    segments: Path
+    """`data/segments`."""
 
 
 def load_run(params: Params, root: Path = Path()) -> Run:
@@ -67,6 +69,7 @@ def load_run(params: Params, root: Path = Path()) -> Run:
         json.loads((root / "reports/metrics.json").read_text("utf-8")),
         [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree],
         json.loads((root / "reports/segmenter.json").read_text("utf-8")),
+        root / "data/segments",
     )
 
 
@@ -179,7 +182,7 @@ def _overlays(run: Run) -> dict[str, Any]:
     root = run.images[run.tree.root]
     rows = np.flatnonzero(root.splits == "test")
     chosen = rows[np.linspace(0, len(rows) - 1, min(run.params.report.overlays, len(rows))).astype(int)]
-    partitions = [read_manifest("data/segments", leaf) for leaf in leaves]
+    partitions = [read_manifest(run.segments, leaf) for leaf in leaves]
     examples = []
     for row in chosen:
         canvas = np.asarray(root.pixels[row])
