@@ -97,7 +97,7 @@ def test_more_images_leave_the_first_ones_as_they_are():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("[0.02, 0.47]", "[0.02, 0.57]", "sum to 1.1"),
+        ("[0.01, 0.50]", "[0.01, 0.60]", "sum to 1.1"),
         ("shapes: [default, sad,", "shapes: [default, grin,", "grin"),
         ("biased: glasses", "biased: scarf", "scarf"),
         ("prior: 0.5", "prior: 1.5", "prior"),
