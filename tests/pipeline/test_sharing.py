@@ -55,7 +55,7 @@ def test_the_run_cache_spares_a_run_that_a_colleague_has_done(colleague, project
 
 def test_experiments_are_run_queued_and_compared(project):
     project.run("dvc", "exp", "run", "-n", "wide", "-S", "train.margin=0.2")
-    project.run("dvc", "exp", "run", "--queue", "-n", "twice", "-S", "tree.level_0.hair.epochs=2")
+    project.run("dvc", "exp", "run", "--queue", "-n", "twice", "-S", "+tree.level_0.hair.epochs=2")
     project.run("dvc", "exp", "run", "--queue", "-n", "area", "-S", "train.weighting=area")
     project.run("dvc", "queue", "start")
     project.run("dvc", "queue", "logs", "twice", "--follow")
