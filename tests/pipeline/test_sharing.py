@@ -54,6 +54,10 @@ def test_the_run_cache_spares_a_run_that_a_colleague_has_done(colleague, project
 
 
 def test_experiments_are_run_queued_and_compared(project):
+    """Queued experiments run in a copy of what git and DVC track, so the raw images must be tracked."""
+    project.run("dvc", "add", "data/raw")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "Track the raw images")
     project.run("dvc", "exp", "run", "-n", "wide", "-S", "train.margin=0.2")
     project.run("dvc", "exp", "run", "--queue", "-n", "twice", "-S", "+tree.level_0.hair.epochs=2")
     project.run("dvc", "exp", "run", "--queue", "-n", "area", "-S", "train.weighting=area")
