@@ -18,7 +18,7 @@ class Embedder(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, features) → (B, embedding_dim), rows of length 1."""
-        return F.normalize(self.out(F.relu(self.hidden(x))), dim=1)
+        return F.normalize(self.out(F.relu(self.hidden(x))).float(), dim=1)  # float32 under autocast too
 
 
 class MetricNetwork(nn.Module):

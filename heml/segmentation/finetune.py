@@ -46,7 +46,8 @@ def segmentation_loss(logits: torch.Tensor, masks: torch.Tensor, weights: torch.
         masks: (B, H, W) int64.
         weights: (C,).
     """
-    truth = F.avg_pool2d(F.one_hot(masks, logits.shape[1]).permute(0, 3, 1, 2).float(), 2)  # (B, C, H/2, W/2)
+    classes = torch.arange(logits.shape[1], device=masks.device).view(1, -1, 1, 1)
+    truth = F.avg_pool2d((masks[:, None] == classes).float(), 2)  # (B, C, H/2, W/2)
     log_shares = F.interpolate(logits.float(), truth.shape[-2:], mode="bilinear", align_corners=False).log_softmax(1)
     entropy = -(truth * log_shares * weights[:, None, None]).sum() / (truth.sum((0, 2, 3)) @ weights)
     shares = log_shares.exp()
