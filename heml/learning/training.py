@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pytorch_metric_learning.samplers import MPerClassSampler
 
 from heml.distances import Distance, nearest
 from heml.errors import HemlError
@@ -42,28 +43,18 @@ class Training:
 
 
 def pk_batches(labels: NDArray[np.int64], batch_size: int, per_class: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """One epoch of P×K batches: positions into `labels`, (batch_size,) int64 each.
+    """One epoch of P×K batches: positions into `labels`.
 
-    K is `per_class`, or more where there are too few classes to fill the batch. Classes take turns in shuffled rounds, and
-    so do the images of a class: none comes again in a round, except to fill a group of a class with fewer than K images.
-    The epoch has as many batches as the images fill, at least one.
+    K is `per_class`, or more where there are too few classes to fill the batch. A class with fewer than K images gives
+    some of them more than once. The epoch has as many batches as fit the images, at least one.
     """
-    rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(labels == value) for value in np.unique(labels)]
-    k = max(per_class, -(-batch_size // len(members)))
-    groups = -(-batch_size // k)
-    order = _turns(len(members), groups, rng)
-    images = [_turns(len(rows), k, rng) for rows in members]
-    for _ in range(max(len(labels) // batch_size, 1)):
-        yield np.concatenate([members[c][next(images[c])] for c in next(order)])[:batch_size]
-
-
-def _turns(n: int, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Endless groups of `size` out of range(n), cut from shuffled rounds; what is left of a round is dropped."""
-    while True:
-        order = np.resize(rng.permutation(n), max(n, size))  # repeats where n is too small for one group
-        for start in range(0, len(order) - size + 1, size):
-            yield order[start : start + size]
+    classes = len(np.unique(labels))
+    k = max(per_class, -(-batch_size // classes))
+    length = max(len(labels) // batch_size, 1) * batch_size
+    np.random.seed(seed)  # noqa: NPY002 (the sampler draws from NumPy's global state)
+    sampler = MPerClassSampler(labels, k, batch_size=None, length_before_new_iter=max(length, k * classes))
+    order = np.fromiter(sampler, dtype=np.int64)[:length]
+    return iter(order.reshape(-1, batch_size)) if len(order) == length else iter([order])
 
 
 def precision_at_1(network: MetricNetwork, images: NodeImages, distance: Distance, device: torch.device, split: str = "val") -> float:

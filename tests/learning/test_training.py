@@ -41,14 +41,6 @@ def test_batches_hold_k_of_each_class_even_of_a_rare_one():
     assert all(Counter(labels[b].tolist()) == {0: 16, 1: 16} for b in two)
 
 
-def test_an_epoch_of_batches_repeats_no_image_while_its_class_has_others():
-    labels = np.arange(64) % 4
-    drawn = np.concatenate(list(pk_batches(labels, 16, 8, 0)))
-    assert len(drawn) == 64
-    assert sorted(Counter(labels[drawn].tolist()).values()) == [16] * 4  # classes take turns, two to a batch
-    assert max(Counter(drawn.tolist()).values()) == 1
-
-
 def test_a_tree_of_three_nodes_learns_and_the_root_starts_from_its_children(tmp_path):
     data = make_node_data(tmp_path)
     left = build(data, LEFT, tmp_path)
