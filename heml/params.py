@@ -161,8 +161,8 @@ class Train(Strict):
     weighting: Literal["uniform", "val_p1", "area"] = "uniform"
     """Inner nodes, `average`: what the children's weights are proportional to."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the forward and backward pass in training; weights and validation stay float32. `bfloat16` is about 1.6 times as fast
-    on CPUs with AMX and on GPUs, slower elsewhere."""
+    """Of the forward and backward pass on a GPU; weights and validation stay float32. A CPU always trains in float32: oneDNN's
+    bfloat16 convolutions give wrong numbers on maps one pixel wide."""
     trunk: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
     """torchvision architecture."""
     hidden_dim: int = Field(128, ge=1)

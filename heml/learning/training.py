@@ -92,6 +92,7 @@ def train_node(name: str, network: MetricNetwork, images: NodeImages, settings: 
 
     rows = images.rows("train")
     labels = images.labels[rows]
+    half = settings.precision == "bfloat16" and device.type == "cuda"
     steps = max(len(rows) // settings.batch_size, 1)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     schedule = None
@@ -110,7 +111,7 @@ def train_node(name: str, network: MetricNetwork, images: NodeImages, settings: 
             pixels, masks = images.batch(rows[chosen])
             x = augment(prepare(pixels.to(device), masks.to(device)), settings.flip, settings.shift, generator)
             y = torch.from_numpy(labels[chosen]).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 embeddings = network(x)
             loss, triplets = aim(embeddings, y)
             if not torch.isfinite(loss):
