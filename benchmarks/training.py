@@ -35,8 +35,8 @@ from heml.datasets.avatars import avatars
 from heml.datasets.canvas import write_canvases
 from heml.datasets.store import read_description, read_rows, write_images
 from heml.learning.inputs import MEAN, STD, NodeImages, compose, prepare
-from heml.learning.losses import objective
 from heml.learning.networks import new_network
+from heml.learning.objectives import objective
 from heml.learning.training import train_node
 from heml.params import AvatarsDataset, Canvas, Segment, Size, Train
 from heml.segmentation.manifest import read_manifest, write_manifest
@@ -85,13 +85,13 @@ def make_data(root: Path, count: int) -> None:
 
 def ours(images: NodeImages, settings: Train) -> float:
     """Images/s of a node's training as the pipeline does it (validation not counted)."""
-    network = new_network("resnet18", 128, 64, 0)
+    network = new_network(settings, 2, images.size)
     return train_node("benchmark", network, images, settings, CPU).images_per_second
 
 
 def bare(images: NodeImages, settings: Train) -> float:
     """Images/s of forward, backward and step alone, on prepared tensors of the same size."""
-    network, aim = new_network("resnet18", 128, 64, 0), objective(settings)
+    network, aim = new_network(settings, 2, images.size), objective(settings, 2)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     rows = images.rows("train")
     x, y = prepare(*images.batch(rows)), torch.from_numpy(images.labels[rows])
@@ -114,7 +114,7 @@ def peer(root: Path, images: NodeImages, leaves: list[str], settings: Train, wor
     names, labels = [images.image_ids[i] for i in rows], images.labels[rows]
     classes = read_description(root / "images").classes
     data = PillowImages(root / "files", names, labels, [classes[leaf] for leaf in leaves])
-    network, aim = new_network("resnet18", 128, 64, 0), objective(settings)
+    network, aim = new_network(settings, 2, images.size), objective(settings, 2)
     seen = len(rows) // settings.batch_size * settings.batch_size
     trainer = trainers.MetricLossOnly(
         models={"trunk": network, "embedder": torch.nn.Identity()},
@@ -152,9 +152,10 @@ def first_batch(root: Path) -> float:
         "from heml.learning.inputs import compose, prepare\n"
         "from heml.learning.networks import new_network\n"
         "import heml.learning.training\n"
+        "from heml.params import Train\n"
         "root = sys.argv[1]\n"
         "images = compose(root + '/canvases', root + '/segments', ['eyes'])\n"
-        "network = new_network('resnet18', 128, 64, 0)\n"
+        "network = new_network(Train(), 2, images.size)\n"
         "prepare(*images.batch(np.arange(32)))\n"
         "print(time.time())"
     )

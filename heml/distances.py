@@ -8,11 +8,11 @@ centred embeddings: one matrix product serves both.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
+from torch.nn import functional as F
 
-Distance = Literal["snr", "euclidean"]
+Distance = str
+"""`snr`, `euclidean`, `cosine` (1 − cosine), or an Lp distance as `l1`, `l3`, `l1.5` …; `heml.params` checks the form."""
 
 _CHUNK = 2048
 """Queries ranked at a time: memory is chunk × references."""
@@ -43,6 +43,11 @@ def bounded_snr(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.where(total > 0, (a - b).var(-1) / total.clamp_min(torch.finfo(total.dtype).tiny), 0.0).clamp(0, 1)
 
 
+def exponent(distance: Distance) -> float:
+    """The p of an Lp distance's name; 2 for `euclidean`."""
+    return 2.0 if distance == "euclidean" else float(distance.removeprefix("l"))
+
+
 def nearest(
     queries: torch.Tensor, references: torch.Tensor, k: int, distance: Distance = "snr", exclude: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,18 +64,31 @@ def nearest(
     k = min(k, len(references) - (exclude is not None))
     if distance == "snr":
         queries, references = (x - x.mean(-1, keepdim=True) for x in (queries, references))
+    elif distance == "cosine":
+        queries, references = F.normalize(queries, dim=-1), F.normalize(references, dim=-1)
+    by_product = distance in ("snr", "euclidean", "cosine", "l2")
     squared = references.square().sum(1)  # (R,)
     distances, indices = [], []
     for start in range(0, len(queries), _CHUNK):
         q = queries[start : start + _CHUNK]
-        d = torch.addmm(squared.expand(len(q), -1), q, references.T, alpha=-2)  # (C, R): squared, less |q|²
+        if by_product:
+            d = torch.addmm(squared.expand(len(q), -1), q, references.T, alpha=-2)  # (C, R): squared, less |q|²
+        else:
+            d = torch.cdist(q, references, p=exponent(distance))
         if exclude is not None:
             own = exclude[start : start + _CHUNK]
             rows = torch.nonzero(own >= 0).squeeze(1)
             d[rows, own[rows]] = torch.inf
         value, index = d.topk(k, dim=1, largest=False)
-        own_square = q.square().sum(1, keepdim=True)
-        value = (value + own_square).clamp_min(0)
-        distances.append(value / own_square.clamp_min(torch.finfo(q.dtype).tiny) if distance == "snr" else value.sqrt())
+        distances.append(_from_squares(value, q, distance) if by_product else value)
         indices.append(index)
     return torch.cat(distances), torch.cat(indices)
+
+
+def _from_squares(value: torch.Tensor, q: torch.Tensor, distance: Distance) -> torch.Tensor:
+    """Squared Euclidean distances less |q|², (C, k), as the distance asked for."""
+    own = q.square().sum(1, keepdim=True)
+    squares = (value + own).clamp_min(0)
+    if distance == "snr":
+        return squares / own.clamp_min(torch.finfo(q.dtype).tiny)
+    return squares / 2 if distance == "cosine" else squares.sqrt()

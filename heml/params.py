@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from heml.errors import HemlError
 
@@ -122,6 +123,8 @@ class Segment(Strict):
     """Grow the mask by so many canvas pixels."""
     min_area: float = Field(0.0005, ge=0, lt=1)
     """A smaller mask (fraction of the canvas) counts as absent."""
+    mirror: Name | None = None
+    """The segment this one becomes in a mirrored image, as l_eye and r_eye; null: itself."""
     coverage: float = Field(0.5, gt=0, le=1)
     """A canvas pixel belongs to the segment when at least this fraction of it does; lower keeps thin parts."""
 
@@ -135,27 +138,99 @@ class Canvas(Size):
     """Keep the aspect ratio and pad, or stretch."""
 
 
+LOSSES: dict[str, dict[str, float]] = {
+    "triplet_margin": {"margin": 0.1},
+    "batch_hard_triplet": {"margin": 0.1},
+    "snr": {"margin": 0.1, "regularizer": 0.1},
+    "contrastive": {"pos_margin": 0.0, "neg_margin": 1.0},
+    "margin": {"margin": 0.2, "beta": 1.2, "nu": 0.0},
+    "angular": {"alpha": 40.0},
+    "multi_similarity": {"alpha": 2.0, "beta": 50.0, "base": 0.5},
+    "ntxent": {"temperature": 0.07},
+    "circle": {"relaxation": 0.4, "scale": 80.0},
+    "proxy_anchor": {"margin": 0.1, "alpha": 32.0},
+    "subcenter_arcface": {"angle": 28.6, "scale": 64.0, "sub_centers": 3.0},
+    "group": {"iterations": 3.0, "anchors": 1.0, "scale": 10.0},
+}
+"""Losses, their options and the options' defaults; docs/methods.md says where each comes from."""
+
+MINERS = ("all", "semihard", "hard", "batch_hard", "distance_weighted", "multi_similarity", "angular", "none")
+
+TRUNKS = (
+    *("resnet18", "resnet34", "resnet50", "resnet101"),
+    *("densenet121", "densenet161", "densenet169", "densenet201"),
+    *("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_v2_s", "efficientnet_lite0"),
+    *("inception_v3", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "convnext_tiny", "convnext_small"),
+)
+
+EMBEDDERS = ("plain", "batch_drop_block", "horde", "global_descriptors", "divide_conquer")
+
+Distance = Annotated[str, Field(pattern=r"^(snr|euclidean|cosine|l[1-9][0-9]*(\.[0-9]+)?)$")]
+"""`snr`, `euclidean`, `cosine`, or an Lp distance as `l1`, `l3`, `l1.5` …"""
+
+
+def _one_of(names: Iterable[str]) -> AfterValidator:
+    known = list(names)
+
+    def check(value: str) -> str:
+        if value not in known:
+            raise ValueError(f"choose from {', '.join(known)}")
+        return value
+
+    return AfterValidator(check)
+
+
 class Train(Strict):
-    """How a node learns. Any key but the last four can be overridden for one node in `tree`."""
+    """How a node learns. Any key but the last six can be overridden for one node in `tree`."""
 
     epochs: int = Field(5, ge=0, le=1000)
+    epochs_decay: float = Field(1.0, gt=0, le=1)
+    """A node of level k trains for `epochs` · `epochs_decay`^k, rounded, at least 1, unless the tree gives it its own."""
+    patience: int | None = Field(None, ge=1)
+    """End after so many epochs without a better P@1 on `val`; null: never."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    """`sgd` has Nesterov's momentum of 0.9."""
     lr: float = Field(1e-3, gt=0)
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     weight_decay: float = Field(1e-2, ge=0)
-    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    schedule: Literal["one_cycle", "cosine", "cyclic", "constant"] = "one_cycle"
+    """Of the learning rate, per step. `cyclic`: a triangle per epoch between a tenth of `lr` and `lr`."""
+    warmup: float = Field(0.3, ge=0, lt=1)
+    """Fraction of the steps in which the rate rises: linearly, for `one_cycle` along a cosine; without effect on `cyclic`."""
+    clip: float | None = Field(None, gt=0)
+    """Largest norm of the gradient; null: any."""
+    swa: float = Field(0.0, ge=0, lt=1)
+    """Stochastic weight averaging: the last so many of the epochs (fraction) are averaged, BatchNorm measured anew, and the
+    average is kept if it does at least as well on `val` as the best epoch."""
     batch_size: int = Field(32, ge=4)
     per_class: int = Field(8, ge=2)
     """Images of each class in a batch (P×K sampling: `batch_size` = P classes × K `per_class`)."""
-    loss: Literal["triplet_margin", "snr"] = "snr"
-    margin: float = Field(0.1, ge=0)
-    regularizer: float = Field(0.1, ge=0)
-    """`snr`: weight of the zero-mean regulariser (Yuan et al. 2019)."""
-    miner: Literal["all", "hard", "semihard", "none"] = "semihard"
-    """Which triplets of a batch are used."""
+    loss: Annotated[str, _one_of(LOSSES)] = "snr"
+    margin: float | None = Field(None, ge=0)
+    """Of the losses that have a `margin` in `LOSSES`; null: the loss's own default."""
+    loss_options: dict[str, float] = {}
+    """The loss's other options, by name (`LOSSES`)."""
+    loss_lr: float = Field(1e-2, gt=0)
+    """Learning rate of a loss's own weights: proxies, class centres, β."""
+    miner: Annotated[str, _one_of(MINERS)] | None = None
+    """Which triplets or pairs of a batch are used; null: what suits the loss."""
+    distance: Distance | None = None
+    """What the loss compares under, and `val` is scored under; null: the loss's own."""
     flip: bool = True
-    """Mirror half of the images, with their masks: a mirrored l_eye stays the pixels of that one eye."""
+    """Mirror half of the images with their masks. A node that holds one of two mirrored segments (`segments.<name>.mirror`)
+    and not the other is never mirrored: a mirrored l_eye is no l_eye."""
     shift: float = Field(0.05, ge=0, le=0.5)
     """Move the segment by up to this fraction of the input's height and width."""
+    rotate: float = Field(0.0, ge=0, le=180)
+    """Turn by up to so many degrees, either way."""
+    crop: float = Field(0.0, ge=0, lt=1)
+    """Enlarge a random part that leaves out up to this fraction of height and width."""
+    color: float = Field(0.0, ge=0, le=1)
+    """Change brightness, contrast and saturation by up to this fraction."""
+    blur: float = Field(0.0, ge=0, le=5)
+    """Gaussian blur with a standard deviation of up to so many pixels, for half of the images."""
+    erase: float = Field(0.0, ge=0, le=1)
+    """Probability that a random rectangle (2 to 33 % of the area) is erased."""
     init: Literal["average", "scratch", "best_child"] = "average"
     """Inner nodes: start from the children's weighted average, from the common initialisation, or the better child."""
     weighting: Literal["uniform", "val_p1", "area"] = "uniform"
@@ -163,8 +238,11 @@ class Train(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the forward and backward pass on a GPU; weights and validation stay float32. A CPU always trains in float32: oneDNN's
     bfloat16 convolutions give wrong numbers on maps one pixel wide."""
-    trunk: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
-    """torchvision architecture."""
+    trunk: Annotated[str, _one_of(TRUNKS)] = "resnet18"
+    weights: str | None = None
+    """The trunk's weights to start from: `imagenet`, a local .safetensors, .pth or .pt file, or null: none."""
+    embedder: Annotated[str, _one_of(EMBEDDERS)] = "plain"
+    """What makes an embedding of the trunk's features, with the feature augmentation that belongs to it."""
     hidden_dim: int = Field(128, ge=1)
     embedding_dim: int = Field(64, ge=2)
     seed: int = Field(0, ge=0)
@@ -175,8 +253,28 @@ class Train(Strict):
             raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of per_class ({self.per_class}) and at least twice it")
         return self
 
+    @model_validator(mode="after")
+    def _options_are_the_losss(self) -> Train:
+        known = LOSSES[self.loss]
+        for name in self.loss_options:
+            if name not in known:
+                raise ValueError(f"loss_options: {self.loss!r} has no {name!r}; its options: {', '.join(known)}")
+        return self
 
-_SHARED = ("trunk", "hidden_dim", "embedding_dim", "seed")
+    @model_validator(mode="after")
+    def _learners_share_no_proxies(self) -> Train:
+        if self.embedder == "divide_conquer" and self.loss in ("proxy_anchor", "subcenter_arcface", "group"):
+            raise ValueError(f"embedder 'divide_conquer' trains parts of the embedding, for which {self.loss!r} has no class centres")
+        return self
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Every option of the loss."""
+        options = LOSSES[self.loss] | self.loss_options
+        return options | {"margin": self.margin} if self.margin is not None and "margin" in options else options
+
+
+_SHARED = ("epochs_decay", "trunk", "weights", "embedder", "hidden_dim", "embedding_dim", "seed")
 """What all nodes must share for their weights to be averaged."""
 
 
@@ -197,10 +295,28 @@ _levels: dict[str, Any] = {f"level_{k}": (dict[Name, Inner], ...) for k in range
 Tree: Any = create_model("Tree", __base__=Strict, **_levels)
 
 
+class Student(Strict):
+    """A small network that learns the metric of a trained node (Yu et al., CVPR 2019)."""
+
+    teacher: Name
+    """The node, most often the root."""
+    trunk: Annotated[str, _one_of(TRUNKS)] = "mobilenet_v3_small"
+    hidden_dim: int = Field(128, ge=1)
+    epochs: int = Field(20, ge=1, le=1000)
+    lr: float = Field(1e-3, gt=0)
+    absolute: float = Field(1.0, ge=0)
+    """Weight of the distance between the two embeddings of an image."""
+    relative: float = Field(1.0, ge=0)
+    """Weight of the difference between the two distances of a pair."""
+
+
 class Evaluate(Strict):
     """How retrieval is measured."""
 
-    distance: Literal["snr", "euclidean"] = "snr"
+    distance: Distance | Literal["trained"] = "snr"
+    """`trained`: each node's own, which its loss was trained under."""
+    near_duplicate: float = Field(0.98, gt=0, le=1)
+    """Images of different splits whose canvases correlate at least so (grey, 16×16 pixels) are listed as near-duplicates."""
     search: Literal["train", "within"] = "train"
     """Neighbours of a held-out image are searched in `train`, or within its own split."""
     bootstrap: int = Field(1000, ge=0, le=100_000)
@@ -226,15 +342,36 @@ class Params(Strict):
     canvas: Canvas
     tree: Tree
     train: Train
+    students: dict[Name, Student]
     evaluate: Evaluate
     report: Report
+
+    @model_validator(mode="after")
+    def _mirrors_are_mutual(self) -> Params:
+        for name, segment in self.segments.items():
+            if segment.mirror is not None and (segment.mirror not in self.segments or self.segments[segment.mirror].mirror != name):
+                raise ValueError(f"segments.{name}.mirror: {segment.mirror!r} must be a segment whose mirror is {name!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _teachers_are_nodes(self) -> Params:
+        nodes = [name for k in range(LEVELS) for name in getattr(self.tree, f"level_{k}")]
+        for name, student in self.students.items():
+            if student.teacher not in nodes:
+                raise ValueError(f"students.{name}.teacher: {student.teacher!r} is no node of the tree; it has {', '.join(nodes)}")
+        return self
 
     def node(self, name: str) -> Train:
         """The training parameters of one node: `train`, with what the node overrides."""
         for k in range(LEVELS):
             level = getattr(self.tree, f"level_{k}")
             if name in level:
-                merged = self.train.model_dump() | level[name].overrides()
+                own = level[name].overrides()
+                if "loss" in own and "loss_options" not in own:
+                    own["loss_options"] = {}  # those of `train` are another loss's
+                if self.train.epochs and "epochs" not in own:
+                    own["epochs"] = max(round(self.train.epochs * self.train.epochs_decay**k), 1)
+                merged = self.train.model_dump() | own
                 try:
                     return Train.model_validate(merged)
                 except ValidationError as error:

@@ -1,10 +1,12 @@
-"""Retrieval metrics of every node → reports/nodes.csv, and the few that compare experiments → reports/metrics.json."""
+"""Retrieval metrics of every node → reports/nodes.csv, the few that compare experiments → reports/metrics.json, and what
+stands in two splits → reports/duplicates.csv."""
 
 import json
 
 from heml.atomic import new_file
 from heml.datasets.store import read_description
 from heml.errors import exit_on_error
+from heml.evaluation.duplicates import near_duplicates
 from heml.evaluation.embeddings import read_all
 from heml.evaluation.table import node_table, summary
 from heml.params import load_params
@@ -19,6 +21,8 @@ def main() -> None:
     metrics = summary(table, tree.root)
     with new_file("reports/nodes.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.4f")
+    with new_file("reports/duplicates.csv") as partial:
+        near_duplicates("data/canvases", params.evaluate.near_duplicate).to_csv(partial, index=False)
     with new_file("reports/metrics.json") as partial:
         partial.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
     print(", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))

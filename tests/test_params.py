@@ -20,7 +20,7 @@ def test_the_committed_file_and_every_preset_are_valid():
     [
         ("train.epoch", 3, ["train.epoch", "unknown key", "epochs"]),
         ("train.margin", -1, ["train.margin", "greater than or equal to 0", "-1"]),
-        ("train.loss", "tripplet", ["train.loss", "'triplet_margin'", "'snr'", "tripplet"]),
+        ("train.loss", "tripplet", ["train.loss", "triplet_margin", "snr", "tripplet"]),
         ("train.batch_size", 30, ["train", "batch_size (30)", "per_class (8)"]),
         ("train.lr", float("nan"), ["train.lr", "finite"]),
         ("dataset.bais", 0.9, ["dataset.bais", "unknown key", "bias"]),
@@ -30,6 +30,12 @@ def test_the_committed_file_and_every_preset_are_valid():
         ("segments.hair.dilat", 1, ["segments.hair.dilat", "unknown key", "dilate"]),
         ("segments.ha/ir", {"classes": ["hair"]}, ["segments.ha/ir", "pattern"]),
         ("segmenter.source", "pretrained", ["segmenter", "needs `model`"]),
+        ("train.miner", "semi", ["train.miner", "semihard", "batch_hard"]),
+        ("train.trunk", "resnet19", ["train.trunk", "resnet18", "convnext_tiny"]),
+        ("train.loss_options", {"alpha": 1}, ["loss_options", "'snr' has no 'alpha'", "regularizer"]),
+        ("train.distance", "hamming", ["train.distance", "snr|euclidean|cosine"]),
+        ("students", {"small": {"teacher": "nobody"}}, ["students.small.teacher", "'nobody'", "portrait"]),
+        ("segments.hair.mirror", "hat", ["segments.hair.mirror", "'hat' must be a segment"]),
         ("tree.level_0.hair.epoch", 1, ["tree.level_0.hair.epoch", "unknown key", "epochs"]),
         ("tree.level_0.hair.trunk", "resnet50", ["tree.level_0.hair.trunk", "unknown key"]),
         ("tree.level_1.jaw", {"left": "mouth"}, ["tree.level_1.jaw.right", "missing"]),
@@ -70,3 +76,19 @@ def test_a_node_overrides_train_and_is_checked_as_a_whole(params_dict, parse):
     params_dict["tree"]["level_0"]["hair"] = {"batch_size": 12}
     with pytest.raises(HemlError, match=r"tree\.level_0\.hair.*batch_size \(12\)"):
         parse(params_dict).node("hair")
+
+
+def test_epochs_shrink_up_the_tree_but_for_nodes_with_their_own(params_dict, parse):
+    params_dict["train"] |= {"epochs": 8, "epochs_decay": 0.5}
+    params_dict["tree"]["level_2"]["upper_face"]["epochs"] = 7
+    params_dict["tree"]["level_3"]["portrait"].pop("epochs", None)
+    params = parse(params_dict)
+    assert [params.node(n).epochs for n in ("hair", "jaw", "upper_face", "portrait")] == [8, 4, 7, 1]
+
+
+def test_a_node_with_another_loss_does_not_inherit_the_options_of_trains(params_dict, parse):
+    params_dict["train"]["loss_options"] = {"regularizer": 0.3}
+    params_dict["tree"]["level_0"]["hair"] = {"loss": "ntxent", "miner": "none"}
+    params = parse(params_dict)
+    assert params.node("hair").options == {"temperature": 0.07}
+    assert params.node("jaw").options["regularizer"] == 0.3

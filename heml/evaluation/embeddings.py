@@ -16,7 +16,7 @@ from heml.atomic import new_folder
 from heml.errors import HemlError
 from heml.learning.embedding import embed
 from heml.learning.inputs import compose
-from heml.learning.store import load_header, load_network, node_path
+from heml.learning.store import load_header, load_network, node_path, untrained
 from heml.progress import progress
 from heml.tree import Tree
 
@@ -32,6 +32,10 @@ class NodeEmbeddings:
     present: NDArray[np.bool_]
     vectors: torch.Tensor
     """(N, D) float32; rows of absent images are NaN, so that none is used by accident."""
+    untrained: torch.Tensor
+    """The same by the common initialisation, before any training: a floor."""
+    distance: str
+    """What the node was trained under."""
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Rows of a split in which the node is present."""
@@ -46,21 +50,26 @@ def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, f
             header, network = load_network(node_path(models, node.name), device)
             images = compose(canvases, segments, header.leaves, header.box)
             rows = np.flatnonzero(images.present)
-            vectors = embed(network, images, rows, device).numpy()
-            values = np.zeros((len(images.present), header.embedding_dim), np.float32)
-            values[rows] = vectors
-            column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), header.embedding_dim, mask=pa.array(~images.present))
+            columns = {"embedding": network, "untrained": untrained(header).to(device)}
+            vectors = {name: _column(embed(net, images, rows, device), images.present) for name, net in columns.items()}
             table = pa.table(
                 {
                     "image_id": images.image_ids,
                     "split": pa.array(images.splits.tolist(), pa.string()),
                     "label": images.labels,
                     "present": images.present,
-                    "embedding": column,
+                    **vectors,
                 }
             ).replace_schema_metadata({"heml": json.dumps({"node": node.name, "distance": header.distance})})
             (partial / f"node={node.name}").mkdir()
             pq.write_table(table, partial / f"node={node.name}" / "part-0.parquet", compression="zstd")
+
+
+def _column(vectors: torch.Tensor, present: NDArray[np.bool_]) -> pa.Array:
+    """Embeddings of the present images as a column of all, null where absent."""
+    values = np.zeros((len(present), vectors.shape[1]), np.float32)
+    values[present] = vectors.numpy()
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), vectors.shape[1], mask=pa.array(~present))
 
 
 def read_embeddings(folder: str | Path, node: str) -> NodeEmbeddings:
@@ -73,19 +82,24 @@ def read_embeddings(folder: str | Path, node: str) -> NodeEmbeddings:
     if not path.is_file():
         raise HemlError(f"{path}: no embeddings of node {node!r}; run `dvc repro embed`")
     table = pq.ParquetFile(path).read()
-    column = table["embedding"].combine_chunks()
-    dim = column.type.list_size
     present = np.array(table["present"].to_pylist(), dtype=bool)
-    values = np.full((table.num_rows, dim), np.nan, np.float32)
-    values[present] = column.drop_null().flatten().to_numpy().reshape(-1, dim)
     return NodeEmbeddings(
         node,
         table["image_id"].to_pylist(),
         np.array(table["split"].to_pylist()),
         np.array(table["label"].to_pylist(), dtype=np.int64),
         present,
-        torch.from_numpy(values),
+        _vectors(table["embedding"], present),
+        _vectors(table["untrained"], present),
+        json.loads(table.schema.metadata[b"heml"])["distance"],
     )
+
+
+def _vectors(column: pa.ChunkedArray, present: NDArray[np.bool_]) -> torch.Tensor:
+    array = column.combine_chunks()
+    values = np.full((len(present), array.type.list_size), np.nan, np.float32)
+    values[present] = array.drop_null().flatten().to_numpy().reshape(-1, array.type.list_size)
+    return torch.from_numpy(values)
 
 
 def read_all(folder: str | Path, tree: Tree) -> dict[str, NodeEmbeddings]:

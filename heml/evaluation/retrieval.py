@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from heml.distances import Distance, nearest
 
+_CELLS = 1 << 23
+"""Queries × ranks scored at a time: a few hundred MB."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -19,6 +22,9 @@ class Scores:
     p_at_2: NDArray[np.float64]
     p_at_8: NDArray[np.float64]
     """Precision at k: hits among the k nearest, divided by k even where there are fewer references."""
+    any_hit_at_2: NDArray[np.float64]
+    any_hit_at_8: NDArray[np.float64]
+    """Whether any of the k nearest is a hit: what much of the literature calls recall at k."""
     r_precision: NDArray[np.float64]
     """Hits among the R nearest / R, with R the number of references of the query's label."""
     map_at_r: NDArray[np.float64]
@@ -41,23 +47,34 @@ def score(
         queries: (Q, D). references: (R, D).
         within: queries are the references, in the same order; no image is its own neighbour.
     """
-    exclude = torch.arange(len(queries)) if within else None
-    relevant = (reference_labels[None, :] == np.unique(query_labels)[:, None]).sum(1)
-    count = dict(zip(np.unique(query_labels).tolist(), (relevant - within).tolist(), strict=True))
-    needed = np.array([max(count[int(y)], 0) for y in query_labels])
+    held = np.unique(reference_labels, return_counts=True)
+    count = dict(zip(held[0].tolist(), (held[1] - within).tolist(), strict=True))
+    needed = np.array([max(count.get(int(y), 0), 0) for y in query_labels], np.int64)
     depth = max(int(needed.max(initial=0)), 8)
-    _, found = nearest(queries, references, depth, distance, exclude)
-    hits = (reference_labels[found.numpy()] == query_labels[:, None]).astype(np.float64)  # (Q, depth)
+    size = max(_CELLS // depth, 1)
+    parts = []
+    for start in range(0, len(queries), size):
+        rows = slice(start, start + size)
+        exclude = torch.arange(len(queries))[rows] if within else None
+        found = nearest(queries[rows], references, depth, distance, exclude)[1].numpy()
+        parts.append(_score_hits(reference_labels[found] == query_labels[rows, None], needed[rows]))
+    return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _score_hits(hits: NDArray[np.bool_], needed: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
+    """The fields of `Scores` from hits by rank, (Q, depth), and the number of relevant references, (Q,)."""
     ranks = np.arange(1, hits.shape[1] + 1)
-    counted = ranks[None, :] <= needed[:, None]
-    precision = hits.cumsum(1) / ranks
+    relevant = hits & (ranks <= needed[:, None])
+    precision = hits.cumsum(1, dtype=np.float32) / ranks.astype(np.float32)
     safe = np.maximum(needed, 1)
-    return Scores(
-        p_at_1=hits[:, 0],
-        p_at_2=hits[:, :2].sum(1) / 2,
-        p_at_8=hits[:, :8].sum(1) / 8,
-        r_precision=(hits * counted).sum(1) / safe,
-        map_at_r=(hits * precision * counted).sum(1) / safe,
+    return (
+        hits[:, 0].astype(float),
+        hits[:, :2].sum(1) / 2,
+        hits[:, :8].sum(1) / 8,
+        hits[:, :2].any(1).astype(float),
+        hits[:, :8].any(1).astype(float),
+        relevant.sum(1) / safe,
+        (precision * relevant).sum(1, dtype=np.float64) / safe,
     )
 
 

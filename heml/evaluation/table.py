@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from numpy.typing import NDArray
 
 from heml.datasets.limits import bayes_limit
 from heml.datasets.store import Description
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings
-from heml.evaluation.retrieval import floors, interval, score
+from heml.evaluation.retrieval import Scores, floors, interval, score
 from heml.params import Evaluate, Segment
 from heml.tree import Tree
 
@@ -35,36 +37,44 @@ def evaluate_node(embeddings: NodeEmbeddings, settings: Evaluate) -> dict[str, A
         within = settings.search == "within"
         held = asked if within else train
         usable = len(asked) > within and len(held) > within
-        scores = (
-            score(
-                embeddings.vectors[asked],
-                embeddings.labels[asked],
-                embeddings.vectors[held],
-                embeddings.labels[held],
-                settings.distance,
-                within,
-            )
-            if usable
-            else None
-        )
+        scores = _score(embeddings, embeddings.vectors, asked, held, settings, within) if usable else None
         if split == "val":
             row["p@1_val"] = scores.p_at_1.mean() if scores else np.nan
             continue
-        for name, field in (("p@1", "p_at_1"), ("p@2", "p_at_2"), ("p@8", "p_at_8"), ("r_precision", "r_precision"), ("map@r", "map_at_r")):
+        for name, field in METRICS.items():
             row[name] = getattr(scores, field).mean() if scores else np.nan
+        untrained = _score(embeddings, embeddings.untrained, asked, held, settings, within) if usable else None
+        row["p@1_untrained"] = untrained.p_at_1.mean() if untrained else np.nan
         row["p@1_low"], row["p@1_high"] = interval(scores.p_at_1, settings.bootstrap) if scores else (np.nan, np.nan)
         row["chance"], row["majority"] = floors(embeddings.labels[asked], embeddings.labels[held])
         row["queries"] = len(asked)
         row["coverage"] = len(asked) / max((embeddings.splits == split).sum(), 1)
     row["p@1_train"] = np.nan
     if len(train) > 1:
-        labels, vectors = embeddings.labels[train], embeddings.vectors[train]
-        row["p@1_train"] = score(vectors, labels, vectors, labels, settings.distance, within=True).p_at_1.mean()
+        row["p@1_train"] = _score(embeddings, embeddings.vectors, train, train, settings, True).p_at_1.mean()
     return row
 
 
-COLUMNS = """node level segments p@1 p@1_low p@1_high p@2 p@8 r_precision map@r limit p@1/limit chance majority p@1_val p@1_train
-queries coverage""".split()
+def _score(
+    embeddings: NodeEmbeddings, vectors: torch.Tensor, asked: NDArray[np.int64], held: NDArray[np.int64], settings: Evaluate, within: bool
+) -> Scores:
+    distance = embeddings.distance if settings.distance == "trained" else settings.distance
+    return score(vectors[asked], embeddings.labels[asked], vectors[held], embeddings.labels[held], distance, within)
+
+
+METRICS = {
+    "p@1": "p_at_1",
+    "p@2": "p_at_2",
+    "p@8": "p_at_8",
+    "any_hit@2": "any_hit_at_2",
+    "any_hit@8": "any_hit_at_8",
+    "r_precision": "r_precision",
+    "map@r": "map_at_r",
+}
+"""Column → field of `Scores`."""
+
+COLUMNS = """node level segments p@1 p@1_low p@1_high p@2 p@8 any_hit@2 any_hit@8 r_precision map@r limit p@1/limit chance majority
+p@1_untrained p@1_val p@1_train queries coverage""".split()
 
 
 def node_table(
@@ -72,6 +82,7 @@ def node_table(
 ) -> pd.DataFrame:
     """A row per node, leaves first. Columns are `COLUMNS`; what cannot be measured is empty.
 
+    `p@1_untrained` is what the common initialisation gives without training, a floor above chance.
     `p@1_val` is the paper's protocol (the split that also chose the epoch); `p@1_train` far above `p@1` on `test` says
     that the node leans on something that holds in `train` alone.
     """

@@ -103,7 +103,7 @@ class MetricTree:
         x0, y0, x1, y1 = header.box
         union = np.logical_or.reduce([masks[leaf] for leaf in header.leaves])[:, None, y0:y1, x0:x1]
         there = union.any((1, 2, 3))
-        vectors = torch.full((len(laid), header.embedding_dim), torch.nan)
+        vectors = torch.full((len(laid), header.architecture.embedding_dim), torch.nan)
         if there.any():
             pixels = torch.from_numpy(laid[there, y0:y1, x0:x1].transpose(0, 3, 1, 2).copy()).to(self.device)
             x = prepare(pixels, torch.from_numpy(union[there].astype(np.uint8)).to(self.device))

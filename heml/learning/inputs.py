@@ -7,7 +7,7 @@ and no score of that node.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +48,8 @@ class NodeImages:
     canvas: Canvas
     segments: dict[str, Segment] = field(repr=False)
     """How each leaf's segment was cut."""
+    classes: int
+    """Values of the label, over all splits."""
     area: float
     """Mean share of the canvas that the segments cover in `train`, absent images counting 0."""
 
@@ -59,6 +61,11 @@ class NodeImages:
         masks = np.unpackbits(self.packed[rows], axis=1, count=height * width).reshape(-1, height, width)
         crop = np.ascontiguousarray(masks[:, None, y0:y1, x0:x1])
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))), torch.from_numpy(crop)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the box."""
+        return self.box[3] - self.box[1], self.box[2] - self.box[0]
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Rows of a split in which the node is present."""
@@ -100,6 +107,7 @@ def compose(canvases: str | Path, segments: str | Path, leaves: Sequence[str], b
         splits=stored.splits,
         labels=stored.labels,
         canvas=parts[leaves[0]].canvas,
+        classes=int(stored.labels.max()) + 1,
         segments={leaf: part.definition for leaf, part in parts.items()},
         area=float(area[train].mean()),
     )
@@ -142,34 +150,37 @@ def find_box(boxes: NDArray[np.int64], shape: tuple[int, int]) -> Box:
     return x0, y0, x1, y1
 
 
+def normalise(x: torch.Tensor) -> torch.Tensor:
+    """(B, 3, h, w) in [0, 1] to mean 0 and standard deviation 1 over ImageNet."""
+    mean, std = _statistics(x.device)
+    return (x - mean) / std
+
+
+def restore(x: torch.Tensor) -> torch.Tensor:
+    """The inverse of `normalise`."""
+    mean, std = _statistics(x.device)
+    return x * std + mean
+
+
+def _statistics(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor(MEAN, device=device).view(1, 3, 1, 1), torch.tensor(STD, device=device).view(1, 3, 1, 1)
+
+
 def prepare(pixels: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     """Normalise, and set what lies outside the mask to 0, the mean colour: (B, 3, h, w) float32.
 
     Black would be indistinguishable from dark hair.
-    """
-    mean = torch.tensor(MEAN, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=pixels.device).view(1, 3, 1, 1)
-    return (pixels.float().div_(255).sub_(mean).div_(std)).mul_(masks)
-
-
-def augment(x: torch.Tensor, flip: bool, shift: float, generator: torch.Generator) -> torch.Tensor:
-    """Mirror half of a prepared batch and move every image by whole pixels; what comes in is 0, the masked-out value.
-
-    Image and mask move together, since the mask is already in the image. A mirrored left eye remains the pixels of that
-    one eye: it is not taken for the right eye, whose node has masks of its own.
 
     Args:
-        x: (B, 3, h, w).
-        shift: largest move, as a fraction of height and width.
+        pixels: (B, 3, h, w) uint8.
+        masks: (B, 1, h, w) uint8, 0 or 1.
     """
-    b, _, h, w = x.shape
-    if flip:
-        mirrored = torch.rand(b, generator=generator) < 0.5
-        x[mirrored] = x[mirrored].flip(-1)
-    dy, dx = round(shift * h), round(shift * w)
-    if dx or dy:
-        padded = torch.nn.functional.pad(x, (dx, dx, dy, dy))
-        ys = torch.randint(0, 2 * dy + 1, (b,), generator=generator).tolist()
-        xs = torch.randint(0, 2 * dx + 1, (b,), generator=generator).tolist()
-        x = torch.stack([padded[i, :, y : y + h, z : z + w] for i, (y, z) in enumerate(zip(ys, xs, strict=True))])
-    return x
+    return normalise(pixels.float() / 255) * masks
+
+
+def prepared_batches(images: NodeImages, rows: NDArray[np.int64], device: torch.device, size: int = 64) -> Iterator[torch.Tensor]:
+    """Prepared batches of the given rows in their order; one of a single image, of which BatchNorm learns nothing, is left out."""
+    for start in range(0, len(rows), size):
+        pixels, masks = images.batch(rows[start : start + size])
+        if len(pixels) > 1:
+            yield prepare(pixels.to(device), masks.to(device))

@@ -1,43 +1,64 @@
-"""Trunk and embedder: the network behind every node."""
+"""The network behind every node: a trunk, then an embedder."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-import torchvision
 from torch import nn
-from torch.nn import functional as F
+
+from heml.learning.embedders import Embedder, new_embedder
+from heml.learning.trunks import channels, load_pretrained, new_trunk
+from heml.params import Train
 
 
-class Embedder(nn.Module):
-    """A multi-layer perceptron with one hidden layer, then L2 normalisation."""
+@dataclass(frozen=True)
+class Architecture:
+    """What a network is made of. Networks can be averaged where this and their common initialisation agree."""
 
-    def __init__(self, features: int, hidden_dim: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(features, hidden_dim)
-        self.out = nn.Linear(hidden_dim, embedding_dim)
+    trunk: str
+    embedder: str
+    hidden_dim: int
+    embedding_dim: int
+    classes: int
+    """Values of the label; only some embedders have weights for them."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, features) → (B, embedding_dim), rows of length 1."""
-        return F.normalize(self.out(F.relu(self.hidden(x))).float(), dim=1)  # float32 under autocast too
+    @classmethod
+    def of(cls, settings: Train, classes: int) -> Architecture:
+        """As the settings have it."""
+        return cls(settings.trunk, settings.embedder, settings.hidden_dim, settings.embedding_dim, classes)
 
 
 class MetricNetwork(nn.Module):
-    """A torchvision trunk without its classifier, then the embedder."""
+    """(B, 3, h, w) prepared images → (B, D) embeddings of length 1."""
 
-    def __init__(self, trunk: str, hidden_dim: int, embedding_dim: int) -> None:
+    def __init__(self, architecture: Architecture, size: tuple[int, int] = (64, 64)) -> None:
+        """Args:
+        size: height and width of the images, to see that the trunk can take them.
+
+        Raises:
+            HemlError: the images are too small for the trunk.
+        """
         super().__init__()
-        self.trunk = torchvision.models.get_model(trunk, weights=None)
-        features: int = self.trunk.fc.in_features
-        self.trunk.fc = nn.Identity()
-        self.embedder = Embedder(features, hidden_dim, embedding_dim)
+        self.trunk = new_trunk(architecture.trunk)
+        self.embedder: Embedder = new_embedder(
+            architecture.embedder, channels(self.trunk, *size), architecture.hidden_dim, architecture.embedding_dim, architecture.classes
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, h, w) prepared images → (B, D) embeddings of length 1."""
+        """(B, 3, h, w) → (B, D)."""
         embedded: torch.Tensor = self.embedder(self.trunk(x))
         return embedded
 
 
-def new_network(trunk: str, hidden_dim: int, embedding_dim: int, seed: int) -> MetricNetwork:
-    """The common initialisation: the same for every node of a seed, so that averages of trained nodes mean something."""
-    torch.manual_seed(seed)
-    return MetricNetwork(trunk, hidden_dim, embedding_dim)
+def new_network(settings: Train, classes: int, size: tuple[int, int]) -> MetricNetwork:
+    """The common initialisation: the same for every node of a seed, so that averages of trained nodes mean something.
+
+    Raises:
+        HemlError: the images are too small for the trunk, or its pretrained weights are not to be had.
+    """
+    torch.manual_seed(settings.seed)
+    network = MetricNetwork(Architecture.of(settings, classes), size)
+    if settings.weights:
+        load_pretrained(network.trunk, settings.trunk, settings.weights)
+    return network

@@ -15,8 +15,8 @@ import torch
 from heml.atomic import new_file
 from heml.errors import HemlError
 from heml.learning.averaging import average, reestimate_batchnorm
-from heml.learning.inputs import NodeImages, compose, prepare
-from heml.learning.networks import MetricNetwork, new_network
+from heml.learning.inputs import NodeImages, compose, prepared_batches
+from heml.learning.networks import Architecture, MetricNetwork, new_network
 from heml.learning.store import Header, fingerprint, load_header, load_state, node_path, save_node
 from heml.learning.training import Training, train_node
 from heml.params import Train
@@ -37,7 +37,7 @@ def build_node(node: Node, settings: Train, canvases: Path, segments: Path, mode
     children = [load_header(node_path(models, child)) for child in node.children]
     leaves = [leaf for child in children for leaf in child.leaves] or [node.name]
     images = compose(canvases, segments, leaves)
-    network = new_network(settings.trunk, settings.hidden_dim, settings.embedding_dim, settings.seed)
+    network = new_network(settings, images.classes, images.size)
     start = _start(network, node, children, settings, models, images, device)
     result = train_node(node.name, network, images, settings, device)
 
@@ -51,9 +51,8 @@ def build_node(node: Node, settings: Train, canvases: Path, segments: Path, mode
         canvas=images.canvas,
         segments=images.segments,
         box=images.box,
-        trunk=settings.trunk,
-        hidden_dim=settings.hidden_dim,
-        embedding_dim=settings.embedding_dim,
+        architecture=Architecture.of(settings, images.classes),
+        weights=settings.weights,
         seed=settings.seed,
         distance=result.distance,
         val_p1=0.0 if np.isnan(result.val_p1) else result.val_p1,
@@ -81,12 +80,12 @@ def _start(
         return "common initialisation"
     if settings.init == "scratch":
         return "scratch"
-    own = (settings.trunk, settings.hidden_dim, settings.embedding_dim, settings.seed)
+    own = (Architecture.of(settings, images.classes), settings.weights, settings.seed)
     for child in children:
-        theirs = (child.trunk, child.hidden_dim, child.embedding_dim, child.seed)
+        theirs = (child.architecture, child.weights, child.seed)
         if theirs != own:
             raise HemlError(
-                f"node {node.name!r}: child {child.node!r} has trunk, hidden_dim, embedding_dim and seed {theirs}, not {own}; "
+                f"node {node.name!r}: child {child.node!r} has architecture, weights and seed {theirs}, not {own}; "
                 "averaging needs one common initialisation, so train all nodes alike, or set init: scratch"
             )
     states = [load_state(node_path(models, child.node)) for child in children]
@@ -100,9 +99,7 @@ def _start(
         total = sum(weights) or 1.0
         start = " + ".join(f"{w / total:.2f} {c.node}" for w, c in zip(weights, children, strict=True))
     network.to(device)
-    rows = images.rows("train")
-    batches = (images.batch(rows[i : i + 64]) for i in range(0, len(rows), 64))
-    reestimate_batchnorm(network, (prepare(p.to(device), m.to(device)) for p, m in batches if len(p) > 1))
+    reestimate_batchnorm(network, prepared_batches(images, images.rows("train"), device))
     return start
 
 

@@ -16,7 +16,7 @@ from heml.atomic import new_file
 from heml.errors import HemlError
 from heml.learning.averaging import State
 from heml.learning.inputs import Box
-from heml.learning.networks import MetricNetwork
+from heml.learning.networks import Architecture, MetricNetwork
 from heml.params import Canvas, Segment
 
 
@@ -33,9 +33,9 @@ class Header:
     segments: dict[str, Segment]
     """How each leaf's segment is cut, so that new images can be cut alike."""
     box: Box
-    trunk: str
-    hidden_dim: int
-    embedding_dim: int
+    architecture: Architecture
+    weights: str | None
+    """What the trunk started from: `imagenet`, a file, or nothing."""
     seed: int
     """Of the common initialisation."""
     distance: str
@@ -81,6 +81,7 @@ def load_header(path: str | Path) -> Header:
             metadata = file.metadata() or {}
         fields: dict[str, Any] = json.loads(metadata["heml"])
         fields["box"], fields["canvas"] = tuple(fields["box"]), Canvas(**fields["canvas"])
+        fields["architecture"] = Architecture(**fields["architecture"])
         fields["segments"] = {name: Segment(**segment) for name, segment in fields["segments"].items()}
         return Header(**fields)
     except FileNotFoundError:
@@ -98,6 +99,14 @@ def load_state(path: str | Path) -> State:
 def load_network(path: str | Path, device: torch.device) -> tuple[Header, MetricNetwork]:
     """A stored node, ready to embed."""
     header = load_header(path)
-    network = MetricNetwork(header.trunk, header.hidden_dim, header.embedding_dim)
+    x0, y0, x1, y1 = header.box
+    network = MetricNetwork(header.architecture, (y1 - y0, x1 - x0))
     network.load_state_dict(load_state(path))
     return header, network.to(device).eval()
+
+
+def untrained(header: Header) -> MetricNetwork:
+    """The network that a node had before any training, with random weights in its trunk too."""
+    x0, y0, x1, y1 = header.box
+    torch.manual_seed(header.seed)
+    return MetricNetwork(header.architecture, (y1 - y0, x1 - x0)).eval()

@@ -12,14 +12,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pytorch_metric_learning.samplers import MPerClassSampler
+from sklearn.cluster import KMeans
+from torch.optim.swa_utils import AveragedModel
 
 from heml.distances import Distance, nearest
 from heml.errors import HemlError
-from heml.learning.averaging import State
+from heml.learning.augment import augment, may_flip
+from heml.learning.averaging import State, reestimate_batchnorm
+from heml.learning.embedders import DivideAndConquer
 from heml.learning.embedding import embed
-from heml.learning.inputs import NodeImages, augment, prepare
-from heml.learning.losses import objective
+from heml.learning.inputs import NodeImages, prepared_batches
 from heml.learning.networks import MetricNetwork
+from heml.learning.objectives import objective
+from heml.learning.optimisation import new_optimizer, new_schedule
 from heml.params import Train
 from heml.progress import progress
 
@@ -34,12 +39,18 @@ class Training:
     """Of that epoch; NaN where `val` has no image with the node."""
     distance: Distance
     best_epoch: int = 0
+    """Of the chosen weights; one more than the last where stochastic weight averaging was chosen."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Per epoch, 0 being the start: loss, val_p1, triplets mined per batch, seconds."""
     note: str = ""
-    """Why the node was not trained, if so."""
+    """Why the node was not trained, or what went wrong in training."""
     images_per_second: float = 0.0
     """Training steps alone, without validation."""
+
+    def consider(self, network: MetricNetwork, score: float, epoch: int) -> None:
+        """Keep the network's weights if they do at least as well on `val`: of equals the later, which has seen more."""
+        if score >= self.val_p1 or np.isnan(score):
+            self.val_p1, self.best_epoch, self.state = score, epoch, copy.deepcopy(network.state_dict())
 
 
 def pk_batches(labels: NDArray[np.int64], batch_size: int, per_class: int, seed: int) -> Iterator[NDArray[np.int64]]:
@@ -80,9 +91,10 @@ def train_node(name: str, network: MetricNetwork, images: NodeImages, settings: 
     """Train `network` in place on the images in which the node is present.
 
     Raises:
-        HemlError: the loss is not finite.
+        HemlError: the loss is not finite, or its settings do not go together.
     """
-    aim = objective(settings)
+    aim = objective(settings, images.classes)
+    aim.loss.to(device)
     network.to(device)
     start = precision_at_1(network, images, aim.distance, device)
     result = Training(copy.deepcopy(network.state_dict()), start, aim.distance, 0, [{"epoch": 0, "val_p1": start}])
@@ -91,40 +103,45 @@ def train_node(name: str, network: MetricNetwork, images: NodeImages, settings: 
         return result
 
     rows = images.rows("train")
-    labels = images.labels[rows]
-    half = settings.precision == "bfloat16" and device.type == "cuda"
     steps = max(len(rows) // settings.batch_size, 1)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
-    schedule = None
-    if settings.schedule == "one_cycle":
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps * settings.epochs)
-    best = -1.0
+    half = settings.precision == "bfloat16" and device.type == "cuda"
+    optimizer = new_optimizer(network, aim.parameters(), settings)
+    schedule = new_schedule(optimizer, settings, steps, settings.epochs)
+    flip = settings.flip and may_flip(images.segments)
+    averaged = AveragedModel(network) if settings.swa else None
+    result.val_p1 = -1.0
     seen, spent = 0, 0.0
     for epoch in progress(range(1, settings.epochs + 1), f"train {name}", unit="epoch"):
         began = time.perf_counter()
         seed = settings.seed * 100_003 + epoch
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
+        clusters = _clusters(network, images, rows, epoch, settings, device)
         network.train()
         losses, mined = [], []
-        for chosen in pk_batches(labels, settings.batch_size, settings.per_class, seed):
+        for chosen in _batches(images.labels[rows], clusters, settings, seed):
+            if isinstance(network.embedder, DivideAndConquer):
+                network.embedder.learner = None if clusters is None else int(clusters[chosen[0]])
             pixels, masks = images.batch(rows[chosen])
-            x = augment(prepare(pixels.to(device), masks.to(device)), settings.flip, settings.shift, generator)
-            y = torch.from_numpy(labels[chosen]).to(device)
+            x = augment(pixels.to(device), masks.to(device), settings, flip, generator)
+            y = torch.from_numpy(images.labels[rows[chosen]]).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                embeddings = network(x)
-            loss, triplets = aim(embeddings, y)
+                features = network.trunk(x)
+            loss, triplets = network.embedder.loss(features.float(), y, aim)
             if not torch.isfinite(loss):
                 raise HemlError(f"node {name!r}: the loss is {loss.item()} in epoch {epoch}; lower lr ({settings.lr:g})")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            if settings.clip:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
             optimizer.step()
-            if schedule:
-                schedule.step()
+            schedule.step()
             losses.append(loss.item())
             mined.append(triplets)
             seen += len(chosen)
         spent += time.perf_counter() - began
+        if averaged and epoch > settings.epochs * (1 - settings.swa):
+            averaged.update_parameters(network)
         score = precision_at_1(network, images, aim.distance, device)
         result.history.append(
             {
@@ -135,9 +152,49 @@ def train_node(name: str, network: MetricNetwork, images: NodeImages, settings: 
                 "seconds": time.perf_counter() - began,
             }
         )
-        if score >= best or np.isnan(score):  # of equals the later, which has seen more
-            best, result.best_epoch, result.val_p1 = score, epoch, score
-            result.state = copy.deepcopy(network.state_dict())
+        if not any(mined):
+            result.note = f"epoch {epoch}: no triplet was mined, since {_why_none(network, images, rows, device)}"
+        result.consider(network, score, epoch)
+        if settings.patience and epoch - result.best_epoch >= settings.patience:
+            break
+    if averaged and averaged.n_averaged > 0:
+        network.load_state_dict(averaged.module.state_dict())
+        reestimate_batchnorm(network, prepared_batches(images, rows, device))
+        result.consider(network, precision_at_1(network, images, aim.distance, device), epoch + 1)
     result.images_per_second = seen / spent
     network.load_state_dict(result.state)
     return result
+
+
+def _batches(labels: NDArray[np.int64], clusters: NDArray[np.int64] | None, settings: Train, seed: int) -> Iterator[NDArray[np.int64]]:
+    """One epoch of batches: of all images, or each of one cluster, as many batches as its images fill."""
+    if clusters is None:
+        yield from pk_batches(labels, settings.batch_size, settings.per_class, seed)
+        return
+    batches = []
+    for cluster in np.unique(clusters):
+        members = np.flatnonzero(clusters == cluster)
+        counts = np.unique(labels[members], return_counts=True)[1]
+        if len(members) >= settings.batch_size and (counts >= 2).sum() >= 2:
+            batches += [members[b] for b in pk_batches(labels[members], settings.batch_size, settings.per_class, seed + int(cluster))]
+    order = np.random.default_rng(seed).permutation(len(batches))
+    yield from (batches[i] for i in order)
+
+
+def _clusters(
+    network: MetricNetwork, images: NodeImages, rows: NDArray[np.int64], epoch: int, settings: Train, device: torch.device
+) -> NDArray[np.int64] | None:
+    """Each training image's cluster, for embedders that divide and conquer; None in the last quarter of the epochs, when all
+    dimensions train together, or where the images do not fill a batch per cluster."""
+    embedder = network.embedder
+    if not isinstance(embedder, DivideAndConquer) or epoch > settings.epochs * 0.75 or len(rows) < settings.batch_size * embedder.learners:
+        return None
+    embedded = embed(network, images, rows, device).numpy()
+    found: NDArray[np.int64] = KMeans(embedder.learners, n_init=1, random_state=settings.seed).fit_predict(embedded).astype(np.int64)
+    return found
+
+
+def _why_none(network: MetricNetwork, images: NodeImages, rows: NDArray[np.int64], device: torch.device) -> str:
+    """Whether all embeddings have become one, or all triplets are satisfied."""
+    spread = embed(network, images, rows[:256], device).std(0).norm()
+    return "all embeddings are alike (collapse): lower lr" if spread < 1e-2 else "all satisfy the margin: it could be larger"

@@ -44,6 +44,8 @@ class Run:
     embeddings: dict[str, NodeEmbeddings]
     images: dict[str, NodeImages]
     table: pd.DataFrame
+    duplicates: pd.DataFrame
+    """`reports/duplicates.csv`."""
     metrics: dict[str, float]
     nodes: list[dict[str, Any]]
     """`reports/nodes/*.json`, in the order of the tree."""
@@ -66,6 +68,7 @@ def load_run(params: Params, root: Path = Path()) -> Run:
         read_all(root / "data/embeddings", tree),
         images,
         pd.read_csv(root / "reports/nodes.csv"),
+        pd.read_csv(root / "reports/duplicates.csv", dtype={"image_a": str, "image_b": str}),
         json.loads((root / "reports/metrics.json").read_text("utf-8")),
         [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree],
         json.loads((root / "reports/segmenter.json").read_text("utf-8")),
@@ -96,6 +99,8 @@ def write_report(run: Run, reports: Path) -> None:
             pairs=[{"first": e.first, "second": e.second, "text": str(e), "figure": uri} for e, uri in pairs],
             splits=_splits(run),
             skipped=run.description.skipped,
+            duplicates=run.duplicates.to_dict("records"),
+            near_duplicate=run.params.evaluate.near_duplicate,
             params=yaml.safe_dump(run.params.model_dump(mode="json", exclude_none=True), sort_keys=False),
             versions=_versions(),
         )

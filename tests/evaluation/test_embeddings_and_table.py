@@ -10,11 +10,12 @@ from node_data import make_node_data
 from heml.datasets.store import Description
 from heml.errors import HemlError
 from heml.evaluation.embeddings import read_all, read_embeddings, stored_tree, write_embeddings
-from heml.evaluation.table import COLUMNS, node_table, summary
+from heml.evaluation.table import COLUMNS, evaluate_node, node_table, summary
 from heml.learning.embedding import embed
 from heml.learning.inputs import compose
+from heml.learning.networks import new_network
 from heml.learning.node import build_node
-from heml.learning.store import load_network, node_path
+from heml.learning.store import load_header, load_network, node_path
 from heml.params import Evaluate, Segment, Train
 from heml.tree import Node, Tree
 
@@ -43,6 +44,27 @@ def test_embeddings_are_the_networks_and_null_where_absent(run):
     assert torch.allclose(stored.vectors[rows], embed(network, images, rows, torch.device("cpu")), atol=1e-6)
     assert stored.vectors[~torch.from_numpy(images.present)].isnan().all()
     assert (stored.present == images.present).all()
+
+
+def test_the_untrained_floor_is_the_common_initialisation(run):
+    root, data = run
+    for node in ("left", "both"):
+        header = load_header(node_path(root / "nodes", node))
+        images = compose(data.canvases, data.segments, header.leaves, header.box)
+        rows = np.flatnonzero(images.present)
+        common = new_network(Train(hidden_dim=16, embedding_dim=8), 2, images.size)
+        stored = read_embeddings(root / "embeddings", node)
+        assert torch.allclose(stored.untrained[rows], embed(common, images, rows, torch.device("cpu")), atol=1e-6)
+        assert not torch.allclose(stored.untrained[rows], stored.vectors[rows], atol=1e-2)
+
+
+def test_a_node_can_be_scored_under_what_it_was_trained_under(run):
+    root, _ = run
+    embeddings = read_embeddings(root / "embeddings", "left")
+    assert embeddings.distance == "snr"
+    assert evaluate_node(embeddings, Evaluate(distance="trained", bootstrap=0)) == pytest.approx(
+        evaluate_node(embeddings, Evaluate(distance="snr", bootstrap=0)), nan_ok=True
+    )
 
 
 def test_pandas_and_duckdb_open_them_as_they_are(run):

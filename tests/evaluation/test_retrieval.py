@@ -18,7 +18,9 @@ def data(seed=0, q=30, r=50):
 
 
 @pytest.mark.parametrize("within", [False, True])
-def test_against_the_library(within):
+@pytest.mark.parametrize("cells", [1, 70, 1 << 23])
+def test_against_the_library(within, cells, monkeypatch):
+    monkeypatch.setattr("heml.evaluation.retrieval._CELLS", cells)
     qx, ql, rx, rl = data()
     ours = score(qx, ql, qx, ql, "euclidean", True) if within else score(qx, ql, rx, rl, "euclidean")
     calculator = AccuracyCalculator(
@@ -45,6 +47,8 @@ def test_precision_at_k_divides_by_k_in_a_naive_loop():
         assert ours.p_at_1[i] == hits[0]
         assert ours.p_at_2[i] == hits[:2].sum() / 2
         assert ours.p_at_8[i] == hits[:8].sum() / 8
+        assert ours.any_hit_at_2[i] == (hits[0] or hits[1])
+        assert ours.any_hit_at_8[i] == min(hits[:8].sum(), 1)
     few = score(qx[:4], ql[:4], rx[:3], rl[:3], "euclidean")
     assert few.p_at_8.max() <= 3 / 8
 

@@ -5,11 +5,16 @@ import torch
 from torch import nn
 
 from heml.learning.averaging import average, reestimate_batchnorm
-from heml.learning.networks import new_network
+from heml.learning.networks import MetricNetwork, new_network
+from heml.params import Train
+
+
+def network(seed: int) -> MetricNetwork:
+    return new_network(Train(hidden_dim=8, embedding_dim=4, seed=seed), 2, (16, 40))
 
 
 def test_the_average_is_the_weighted_mean_of_every_weight():
-    a, b = (new_network("resnet18", 8, 4, seed).state_dict() for seed in (0, 1))
+    a, b = (network(seed).state_dict() for seed in (0, 1))
     mixed = average([a, b], [3, 1])
     for key in a:
         if a[key].is_floating_point():
@@ -42,7 +47,7 @@ def test_batchnorm_is_measured_anew():
 
 
 def test_the_common_initialisation_is_common():
-    a, b = new_network("resnet18", 8, 4, 7), new_network("resnet18", 8, 4, 7)
+    a, b = network(7), network(7)
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
     x = torch.randn(2, 3, 16, 40)
     assert torch.allclose(a.eval()(x).norm(dim=1), torch.ones(2))

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 from node_data import make_node_data
 
 from heml.errors import HemlError
-from heml.learning.inputs import MEAN, STD, augment, compose, find_box, prepare
+from heml.learning.inputs import MEAN, STD, compose, find_box, prepare
 
 
 def test_a_node_sees_the_union_of_its_segments_and_nothing_else(tmp_path):
@@ -49,23 +48,6 @@ def test_an_image_whose_pixels_all_lie_outside_the_box_is_absent(tmp_path):
     images = compose(data.canvases, data.segments, ["left"], box=(16, 16, 32, 32))
     inside = data.masks["left"][:, 16:32, 16:32].any((1, 2))
     assert (images.present == inside).all()
-
-
-def test_flip_and_shift_move_pixels_and_invent_none():
-    x = torch.zeros(64, 3, 16, 24)
-    x[:, :, 6:10, 7:11] = torch.arange(1, 17).view(4, 4).float()
-    flipped = augment(x.clone(), True, 0, torch.Generator().manual_seed(0))
-    mirrored = [i for i in range(64) if torch.equal(flipped[i], x[i].flip(-1))]
-    assert 16 < len(mirrored) < 48
-    assert all(torch.equal(flipped[i], x[i]) for i in range(64) if i not in mirrored)
-    moved = augment(x.clone(), False, 0.25, torch.Generator().manual_seed(0))
-    places = set()
-    for one in moved:
-        where = torch.nonzero(one[0])
-        places.add(tuple(where.min(0).values.tolist()))
-        assert set(one.unique().tolist()) <= set(range(17))
-    assert len(places) > 20
-    assert torch.equal(augment(x.clone(), False, 0, torch.Generator()), x)
 
 
 def test_data_that_does_not_belong_together_is_refused(tmp_path):

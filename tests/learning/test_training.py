@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from node_data import make_node_data
+from torch.optim.swa_utils import AveragedModel
 
 from heml.errors import HemlError
 from heml.evaluation.retrieval import score
@@ -15,8 +16,8 @@ from heml.learning.inputs import compose
 from heml.learning.networks import new_network
 from heml.learning.node import build_node
 from heml.learning.store import fingerprint, load_header, load_network, load_state, node_path
-from heml.learning.training import pk_batches, precision_at_1, train_node
-from heml.params import Train
+from heml.learning.training import _batches, pk_batches, precision_at_1, train_node
+from heml.params import EMBEDDERS, Train
 from heml.tree import Node
 
 CPU = torch.device("cpu")
@@ -93,7 +94,7 @@ def test_other_starts(tmp_path):
         build(data, node, tmp_path, epochs=1)
     key = "trunk.conv1.weight"
     build(data, BOTH, tmp_path, epochs=0, init="scratch")
-    common = new_network("resnet18", 16, 8, 0).state_dict()[key]
+    common = new_network(SETTINGS.model_copy(update={"seed": 0}), 2, (32, 32)).state_dict()[key]
     assert torch.equal(load_state(node_path(tmp_path / "nodes", "both"))[key], common)
     report = build(data, BOTH, tmp_path, epochs=0, init="best_child")
     assert torch.equal(
@@ -127,16 +128,16 @@ def test_a_segment_with_too_few_images_keeps_its_start_and_says_so(tmp_path):
     images = compose(data.canvases, data.segments, ["left"])
     one_class = images.labels == 0
     images.present[:] = images.present & one_class
-    network = new_network("resnet18", 16, 8, 0)
+    network, common = (new_network(SETTINGS, 2, (32, 32)) for _ in range(2))
     result = train_node("left", network, images, SETTINGS, CPU)
     assert "no two classes" in result.note
-    assert all(torch.equal(v, new_network("resnet18", 16, 8, 0).state_dict()[k]) for k, v in result.state.items())
+    assert all(torch.equal(v, common.state_dict()[k]) for k, v in result.state.items())
 
 
 def test_val_p1_is_a_naive_search(tmp_path):
     data = make_node_data(tmp_path)
     images = compose(data.canvases, data.segments, ["left"])
-    network = new_network("resnet18", 16, 8, 3)
+    network = new_network(SETTINGS.model_copy(update={"seed": 3}), 2, (32, 32))
     for distance in ("snr", "euclidean"):
         queries, references = images.rows("val"), images.rows("train")
         q, r = embed(network, images, queries, CPU), embed(network, images, references, CPU)
@@ -160,3 +161,108 @@ def test_what_is_no_node_is_named(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"junk")
     with pytest.raises(HemlError, match="not a node of this project"):
         load_header(tmp_path / "x.safetensors")
+
+
+def network_for(data, **options):
+    settings = SETTINGS.model_copy(update=options)
+    images = compose(data.canvases, data.segments, ["left"])
+    return new_network(settings, 2, images.size), images, settings
+
+
+@pytest.mark.parametrize("embedder", EMBEDDERS)
+def test_every_embedder_trains_a_node(tmp_path, embedder):
+    network, images, settings = network_for(make_node_data(tmp_path), embedder=embedder, epochs=4)
+    result = train_node("left", network, images, settings, CPU)
+    assert result.val_p1 >= 0.9
+    assert all(np.isfinite(h.get("loss", 0)) for h in result.history)
+
+
+def test_divide_and_conquer_draws_a_batch_from_one_cluster_and_ends_on_all():
+    labels = np.arange(64) % 2
+    clusters = np.repeat([0, 1, 2], [30, 30, 4])  # the last cannot fill a batch
+    drawn = list(_batches(labels, clusters, SETTINGS, 0))
+    assert len(drawn) == 6
+    for batch in drawn:
+        assert len(set(clusters[batch])) == 1
+        assert Counter(labels[batch].tolist()) == {0: 4, 1: 4}
+    assert {int(clusters[b[0]]) for b in drawn} == {0, 1}
+
+
+def test_averaged_weights_are_the_mean_of_the_last_epochs_with_batchnorm_measured_anew(tmp_path, monkeypatch):
+    seen = []
+    update = AveragedModel.update_parameters
+
+    def spy(self, model):
+        seen.append({key: value.clone() for key, value in model.state_dict().items()})
+        update(self, model)
+
+    monkeypatch.setattr(AveragedModel, "update_parameters", spy)
+    monkeypatch.setattr("heml.learning.training.precision_at_1", lambda *a, **k: 0.5)  # of equals the last: the average
+    network, images, settings = network_for(make_node_data(tmp_path), swa=0.5, epochs=4)
+    result = train_node("left", network, images, settings, CPU)
+    assert len(seen) == 2
+    assert result.best_epoch == 5
+    key = "trunk.layer1.0.conv1.weight"
+    assert torch.allclose(result.state[key], (seen[0][key] + seen[1][key]) / 2, atol=1e-6)
+    mean = "trunk.bn1.running_mean"
+    assert not torch.allclose(result.state[mean], (seen[0][mean] + seen[1][mean]) / 2, atol=1e-5)
+
+
+def test_training_ends_when_val_no_longer_improves(tmp_path, monkeypatch):
+    scores = iter([0.1, 0.5, 0.7, 0.6, 0.6, 0.9])
+    monkeypatch.setattr("heml.learning.training.precision_at_1", lambda *a, **k: next(scores))
+    network, images, settings = network_for(make_node_data(tmp_path), patience=2, epochs=5)
+    result = train_node("left", network, images, settings, CPU)
+    assert [h["epoch"] for h in result.history] == [0, 1, 2, 3, 4]
+    assert (result.best_epoch, result.val_p1) == (2, 0.7)
+
+
+def test_an_epoch_without_triplets_says_why(tmp_path):
+    data = make_node_data(tmp_path)
+    network, images, settings = network_for(data, miner="hard", epochs=6)
+    result = train_node("left", network, images, settings, CPU)
+    assert "no triplet was mined, since all satisfy the margin" in result.note
+    network, images, settings = network_for(data, loss="triplet_margin", miner="semihard", margin=1e-6, epochs=1, lr=1e-9)
+    with torch.no_grad():
+        network.embedder.out.weight.zero_()
+        network.embedder.out.bias.fill_(1.0)
+    result = train_node("left", network, images, settings, CPU)
+    assert "collapse" in result.note
+
+
+def test_the_gradient_is_clipped(tmp_path, monkeypatch):
+    norms = []
+    step = torch.optim.AdamW.step
+
+    def spy(self, *a, **k):
+        norms.append(torch.stack([p.grad.norm() for group in self.param_groups for p in group["params"]]).norm().item())
+        return step(self, *a, **k)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    network, images, settings = network_for(make_node_data(tmp_path), clip=0.05, epochs=1)
+    train_node("left", network, images, settings, CPU)
+    assert norms
+    assert max(norms) <= 0.05 + 1e-5
+
+
+def test_pretrained_weights_are_the_common_initialisation(tmp_path):
+    donor = new_network(SETTINGS.model_copy(update={"seed": 9}), 2, (32, 32))
+    torch.save(donor.trunk.state_dict(), tmp_path / "donor.pth")
+    settings = SETTINGS.model_copy(update={"weights": str(tmp_path / "donor.pth"), "epochs": 0})
+    data = make_node_data(tmp_path / "data")
+    build_node(LEFT, settings, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "left.json")
+    key = "trunk.layer4.1.conv2.weight"
+    assert torch.equal(load_state(node_path(tmp_path / "nodes", "left"))[key], donor.state_dict()[key])
+    assert load_header(node_path(tmp_path / "nodes", "left")).weights == settings.weights
+
+
+def test_another_trunk_trains_is_stored_and_loads(tmp_path):
+    data = make_node_data(tmp_path)
+    build(data, LEFT, tmp_path, trunk="mobilenet_v3_small", epochs=1, loss="proxy_anchor")
+    header, network = load_network(node_path(tmp_path / "nodes", "left"), CPU)
+    assert header.architecture.trunk == "mobilenet_v3_small"
+    assert header.distance == "cosine"
+    images = compose(data.canvases, data.segments, ["left"], header.box)
+    assert embed(network, images, images.rows("val"), CPU).shape[1] == 8
+    with pytest.raises(HemlError, match=r"inception_v3.*about 80"):
+        build(data, LEFT, tmp_path, trunk="inception_v3")

@@ -10,6 +10,7 @@ from conftest import ROOT
 from node_data import make_node_data
 
 from heml.datasets.store import Description, ImageRecord, read_description, read_rows, write_images
+from heml.evaluation.duplicates import COLUMNS
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.table import node_table, summary
 from heml.learning.node import build_node
@@ -51,6 +52,8 @@ def reported(tmp_path_factory):
         tree, read_all(root / "data" / "embeddings", tree), params.segments, read_description(root / "data/images"), Evaluate()
     )
     table.to_csv(root / "reports" / "nodes.csv", index=False)
+    same = pd.DataFrame([(f"i000{NASTY}", "train", f"i002{NASTY}", "val", 0.99, True)], columns=COLUMNS)
+    same.to_csv(root / "reports" / "duplicates.csv", index=False)
     (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both")))
     iou = {"source": "finetune", "model": None, "parameters": 5, "split": "test", "miou": 0.5, "iou": {NASTY: 0.5, "right": None}}
     (root / "reports" / "segmenter.json").write_text(json.dumps(iou))
@@ -61,7 +64,8 @@ def reported(tmp_path_factory):
 def test_nothing_from_data_is_markup(reported):
     _, page = reported
     assert "<script" not in page.lower()
-    assert page.count("&lt;script&gt;") >= 5
+    assert page.count("&lt;script&gt;") >= 7
+    assert "near-duplicates</b>" in page
 
 
 def test_nothing_is_loaded_from_anywhere(reported):

@@ -1,0 +1,150 @@
+"""Teacher to student: a small network learns a trained node's metric (Yu et al., "Learning Metrics from Teachers", CVPR 2019)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from heml.atomic import new_file
+from heml.distances import Distance, nearest
+from heml.errors import HemlError
+from heml.learning.augment import augment, may_flip
+from heml.learning.embedding import embed
+from heml.learning.inputs import NodeImages, compose
+from heml.learning.networks import Architecture, MetricNetwork
+from heml.learning.optimisation import new_optimizer, new_schedule
+from heml.learning.store import fingerprint, load_network, node_path, save_node
+from heml.learning.training import precision_at_1
+from heml.params import Student, Train
+from heml.progress import progress
+
+
+def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, absolute: float, relative: float) -> torch.Tensor:
+    """How far a student's embeddings are from its teacher's, (B, D) each, of length 1.
+
+    `absolute` weighs the mean squared distance between the two embeddings of an image, `relative` the mean absolute
+    difference between the two Euclidean distances of a pair of images.
+    """
+    loss = absolute * (student - teacher).square().sum(1).mean()
+    return loss + relative * (F.pdist(student) - F.pdist(teacher)).abs().mean()
+
+
+def build_student(
+    name: str, settings: Student, train: Train, canvases: Path, segments: Path, models: Path, students: Path, report_path: Path
+) -> dict[str, Any]:
+    """Train a student of a node and write `<students>/<name>.safetensors` and its report; returns the report.
+
+    It sees the teacher's segments in the teacher's box, augmented as `train` says; batches, optimiser, schedule and seed are
+    `train`'s too.
+
+    Raises:
+        HemlError: the teacher is missing, or the loss is not finite.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    header, teacher = load_network(node_path(models, settings.teacher), device)
+    images = compose(canvases, segments, header.leaves, header.box)
+    torch.manual_seed(train.seed)
+    shape = Architecture(settings.trunk, "plain", settings.hidden_dim, header.architecture.embedding_dim, images.classes)
+    student = MetricNetwork(shape, images.size).to(device)
+    began = time.perf_counter()
+    history = _distil(name, student, teacher, images, settings, train, header.distance, device)
+    seconds = time.perf_counter() - began
+
+    best = max(history, key=lambda row: (row["val_p1"], row["epoch"]))
+    lineage = {f"node={header.node}": fingerprint(node_path(models, header.node))}
+    kept = replace(
+        header, node=name, children=[], architecture=shape, weights=None, seed=train.seed, val_p1=best["val_p1"], lineage=lineage
+    )
+    save_node(students, kept, student.state_dict())
+    report = {
+        "student": name,
+        "teacher": header.node,
+        "best_epoch": best["epoch"],
+        "history": history,
+        "seconds": seconds,
+        "networks": {
+            who: _measure(network, path, images, header.distance, device)
+            for who, network, path in (
+                ("teacher", teacher, node_path(models, header.node)),
+                ("student", student, node_path(students, name)),
+            )
+        },
+    }
+    with new_file(report_path) as partial:
+        partial.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    return report
+
+
+def _distil(
+    name: str,
+    student: MetricNetwork,
+    teacher: MetricNetwork,
+    images: NodeImages,
+    settings: Student,
+    train: Train,
+    distance: Distance,
+    device: torch.device,
+) -> list[dict[str, float]]:
+    """Train `student` in place to its best epoch by P@1 on `val`; teacher and student see the same augmented images."""
+    rows = images.rows("train")
+    schedule_settings = train.model_copy(update={"lr": settings.lr, "epochs": settings.epochs})
+    steps = max(len(rows) // train.batch_size, 1)
+    optimizer = new_optimizer(student, [], schedule_settings)
+    schedule = new_schedule(optimizer, schedule_settings, steps, settings.epochs)
+    flip = train.flip and may_flip(images.segments)
+    teacher.eval()
+    best, best_score, history = copy.deepcopy(student.state_dict()), -1.0, []
+    for epoch in progress(range(1, settings.epochs + 1), f"student {name}", unit="epoch"):
+        seed = train.seed * 100_003 + epoch
+        generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)
+        order = torch.randperm(len(rows), generator=generator).numpy()
+        student.train()
+        losses = []
+        for start in range(0, steps * train.batch_size, train.batch_size):
+            pixels, masks = images.batch(rows[order[start : start + train.batch_size]])
+            x = augment(pixels.to(device), masks.to(device), train, flip, generator)
+            with torch.inference_mode():
+                target = teacher(x)
+            loss = distillation_loss(student(x), target.clone(), settings.absolute, settings.relative)
+            if not torch.isfinite(loss):
+                raise HemlError(f"student {name!r}: the loss is {loss.item()} in epoch {epoch}; lower its lr ({settings.lr:g})")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+        score = precision_at_1(student, images, distance, device)
+        history.append({"epoch": epoch, "loss": float(np.mean(losses)), "val_p1": score})
+        if score >= best_score:
+            best, best_score = copy.deepcopy(student.state_dict()), score
+    student.load_state_dict(best)
+    return history
+
+
+def _measure(network: MetricNetwork, path: Path, images: NodeImages, distance: Distance, device: torch.device) -> dict[str, float]:
+    """Size, speed and precision of one network: parameters, bytes, images/s of embedding, P@1 and P@8 on `test`."""
+    asked, held = images.rows("test"), images.rows("train")
+    references = embed(network, images, held, device)
+    began = time.perf_counter()
+    queries = embed(network, images, np.concatenate([asked, held]), device)[: len(asked)]
+    seconds = time.perf_counter() - began
+    found = nearest(queries, references, 8, distance)[1].numpy()
+    hits: NDArray[np.bool_] = images.labels[held][found] == images.labels[asked][:, None]
+    return {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "bytes": path.stat().st_size,
+        "images_per_second": (len(asked) + len(held)) / seconds,
+        "p@1": float(hits[:, 0].mean()),
+        "p@8": float(hits.sum(1).mean() / 8),
+    }

@@ -1,0 +1,37 @@
+"""A small network that learns a node's metric → models/students/<name>.safetensors and reports/students/<name>.json."""
+
+import argparse
+from pathlib import Path
+
+from heml.errors import HemlError, exit_on_error
+from heml.learning.distillation import build_student
+from heml.params import load_params
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("student", help="a student in params.yaml")
+    name = parser.parse_args().student
+    params = load_params()
+    if name not in params.students:
+        raise HemlError(f"params.yaml: students has no {name!r}; it has {', '.join(params.students) or 'none'}")
+    report = build_student(
+        name,
+        params.students[name],
+        params.train,
+        Path("data/canvases"),
+        Path("data/segments"),
+        Path("models/nodes"),
+        Path("models/students"),
+        Path("reports/students") / f"{name}.json",
+    )
+    for who, network in report["networks"].items():
+        print(
+            f"{who}: {network['parameters']:,} parameters, {network['bytes']:,} bytes, {network['images_per_second']:.0f} images/s, "
+            f"P@1 {network['p@1']:.3f}, P@8 {network['p@8']:.3f} on test"
+        )
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()

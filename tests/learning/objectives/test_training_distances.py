@@ -1,0 +1,40 @@
+"""Distances for training against the library's own and torch's."""
+
+import pytest
+import torch
+from pytorch_metric_learning.distances import SNRDistance
+from torch.nn import functional as F
+
+from heml.distances import nearest
+from heml.learning.objectives.distances import training_distance
+
+
+def test_snr_by_one_product_is_the_librarys_and_so_is_its_gradient():
+    torch.manual_seed(0)
+    x = torch.randn(24, 64)
+    found = []
+    for distance in (training_distance("snr"), SNRDistance()):
+        y = x.clone().requires_grad_()
+        matrix = distance(y)
+        matrix[:8, 8:].square().sum().backward()
+        found.append((matrix.detach(), y.grad))
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-5)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-4)
+    pairs = training_distance("snr").pairwise_distance(x[:5], x[5:10])
+    assert torch.allclose(pairs, SNRDistance().pairwise_distance(x[:5], x[5:10]))
+
+
+@pytest.mark.parametrize("name", ["euclidean", "l1", "l1.5", "l3", "cosine"])
+def test_matrix_and_ranking_are_torchs(name):
+    x = F.normalize(torch.randn(12, 8), dim=1)
+    expected = (
+        1 - F.cosine_similarity(x[:, None], x[None], dim=2)
+        if name == "cosine"
+        else torch.cdist(x, x, p=2.0 if name == "euclidean" else float(name[1:]))
+    )
+    distance = training_distance(name)
+    assert torch.allclose(distance(x), expected, atol=1e-5)
+    assert torch.allclose(distance.pairwise_distance(x[:6], x[6:]), expected[:6, 6:].diag(), atol=1e-5)
+    values, order = nearest(x[:6], x[6:], 3, name)
+    assert torch.equal(order, expected[:6, 6:].topk(3, largest=False).indices)
+    assert torch.allclose(values, expected[:6, 6:].gather(1, order), atol=1e-5)

@@ -1,0 +1,51 @@
+"""A student learns its teacher's metric."""
+
+import itertools
+import json
+
+import pytest
+import torch
+from node_data import make_node_data
+from torch.nn import functional as F
+
+from heml.learning.distillation import build_student, distillation_loss
+from heml.learning.embedding import embed
+from heml.learning.inputs import compose
+from heml.learning.node import build_node
+from heml.learning.store import fingerprint, load_network, node_path
+from heml.params import Student, Train
+from heml.tree import Node
+
+CPU = torch.device("cpu")
+
+
+def test_the_loss_against_a_naive_loop():
+    torch.manual_seed(0)
+    s, t = (F.normalize(torch.randn(6, 5), dim=1) for _ in range(2))
+    absolute = sum(float((s[i] - t[i]).norm() ** 2) for i in range(6)) / 6
+    pairs = list(itertools.combinations(range(6), 2))
+    relative = sum(abs(float((s[i] - s[j]).norm() - (t[i] - t[j]).norm())) for i, j in pairs) / len(pairs)
+    assert float(distillation_loss(s, t, 0.7, 0.3)) == pytest.approx(0.7 * absolute + 0.3 * relative, rel=1e-5)
+    turned = t @ torch.linalg.qr(torch.randn(5, 5))[0]
+    assert float(distillation_loss(turned, t, 0, 1)) == pytest.approx(0, abs=1e-5)  # distances do not know of rotations
+    assert float(distillation_loss(t, t, 1, 1)) == 0
+
+
+def test_a_student_is_smaller_and_keeps_the_neighbours(tmp_path):
+    data = make_node_data(tmp_path / "data", n=192)
+    train = Train(epochs=2, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8, lr=2e-3)
+    build_node(Node("left", 0), train, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "left.json")
+    settings = Student(teacher="left", trunk="mobilenet_v3_small", hidden_dim=16, epochs=12, lr=3e-3)
+    args = (data.canvases, data.segments, tmp_path / "nodes", tmp_path / "students", tmp_path / "reports" / "small.json")
+    report = build_student("small", settings, train, *args)
+    assert json.loads((tmp_path / "reports" / "small.json").read_text())["networks"] == report["networks"]
+    teacher, student = report["networks"]["teacher"], report["networks"]["student"]
+    assert student["parameters"] < teacher["parameters"] / 5
+    assert student["bytes"] == (tmp_path / "students" / "small.safetensors").stat().st_size < teacher["bytes"] / 5
+    assert student["p@1"] >= 0.9
+    assert report["history"][-1]["loss"] < report["history"][0]["loss"]
+    header, network = load_network(node_path(tmp_path / "students", "small"), CPU)
+    assert header.lineage == {"node=left": fingerprint(node_path(tmp_path / "nodes", "left"))}
+    assert header.val_p1 == max(row["val_p1"] for row in report["history"])
+    images = compose(data.canvases, data.segments, ["left"], header.box)
+    assert embed(network, images, images.rows("test"), CPU).shape == (48, 8)

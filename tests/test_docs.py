@@ -1,0 +1,40 @@
+"""The documents name what there is: no name that does not run, none left out."""
+
+import re
+
+import yaml
+from conftest import ROOT
+
+from heml.params import EMBEDDERS, LOSSES, MINERS, TRUNKS, Train, parse_params
+
+METHODS = (ROOT / "docs" / "methods.md").read_text("utf-8")
+
+
+def first_column(heading: str) -> list[str]:
+    section = METHODS.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+
+
+def test_the_tables_are_those_of_the_parameters():
+    assert first_column("Losses") == list(LOSSES)
+    assert first_column("Miners") == list(MINERS)
+    assert first_column("Trunks") == list(TRUNKS) or sorted(first_column("Trunks")) == sorted(TRUNKS)
+    assert first_column("Embedders and feature augmentation") == list(EMBEDDERS)
+    assert set(first_column("Optimisation")) <= set(Train.model_fields)
+
+
+def test_options_and_their_defaults_are_those_of_the_parameters():
+    section = METHODS.split("\n## Losses\n")[1].split("\n## ")[0]
+    for line in section.splitlines():
+        if not line.startswith("| `"):
+            continue
+        name, options = (part.strip() for part in line.split("|")[1:3])
+        said = {key: float(value) for key, value in re.findall(r"(\w+) (\d+(?:\.\d+)?)", options)}
+        assert said == LOSSES[name.strip("`")], name
+
+
+def test_the_presets_are_whole_parameter_files():
+    for path in [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]:
+        assert parse_params(path.read_text("utf-8"), path.name).tree
+        assert yaml.safe_load(path.read_text("utf-8"))["report"]["title"]
