@@ -10,7 +10,7 @@ repro: setup
 	@echo "open reports/index.html"
 
 test: setup check
-	pytest
+	pytest -n 2 --dist loadfile
 
 check: setup
 	ruff check .

@@ -39,7 +39,7 @@ class Loss:
     """What can mine for it, its default first."""
 
 
-TRIPLET_MINERS = ("semihard", "all", "hard", "batch_hard", "distance_weighted", "multi_similarity", "angular", "none")
+TRIPLET_MINERS = ("all", "semihard", "hard", "batch_hard", "distance_weighted", "multi_similarity", "angular", "none")
 PAIR_MINERS = ("none", "multi_similarity", "batch_hard", "distance_weighted", "all", "semihard", "hard", "angular")
 
 
