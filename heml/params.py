@@ -181,7 +181,7 @@ def _one_of(names: Iterable[str]) -> AfterValidator:
 
 
 class Train(Strict):
-    """How a node learns. Any key but the last six can be overridden for one node in `tree`."""
+    """How a node learns. Any key but `epochs_decay` and the last seven can be overridden for one node in `tree`."""
 
     epochs: int = Field(5, ge=0, le=1000)
     epochs_decay: float = Field(1.0, gt=0, le=1)
@@ -246,6 +246,8 @@ class Train(Strict):
     hidden_dim: int = Field(128, ge=1)
     embedding_dim: int = Field(64, ge=2)
     seed: int = Field(0, ge=0)
+    seeds: int = Field(1, ge=1, le=32)
+    """Grow the tree so many times, from `seed`, `seed` + 1, …; the tables then have mean and standard deviation of P@1."""
 
     @model_validator(mode="after")
     def _batch_holds_two_classes(self) -> Train:
@@ -274,7 +276,7 @@ class Train(Strict):
         return options | {"margin": self.margin} if self.margin is not None and "margin" in options else options
 
 
-_SHARED = ("epochs_decay", "trunk", "weights", "embedder", "hidden_dim", "embedding_dim", "seed")
+_SHARED = ("epochs_decay", "trunk", "weights", "embedder", "hidden_dim", "embedding_dim", "seed", "seeds")
 """What all nodes must share for their weights to be averaged."""
 
 

@@ -30,12 +30,17 @@ class NodeEmbeddings:
     splits: NDArray[np.str_]
     labels: NDArray[np.int64]
     present: NDArray[np.bool_]
-    vectors: torch.Tensor
-    """(N, D) float32; rows of absent images are NaN, so that none is used by accident."""
+    repeats: list[torch.Tensor]
+    """Of every repeat (`train.seeds`), (N, D) float32; rows of absent images are NaN, so that none is used by accident."""
     untrained: torch.Tensor
     """The same by the common initialisation, before any training: a floor."""
     distance: str
     """What the node was trained under."""
+
+    @property
+    def vectors(self) -> torch.Tensor:
+        """Of the first repeat, the one that explanations use."""
+        return self.repeats[0]
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Rows of a split in which the node is present."""
@@ -47,11 +52,15 @@ def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, f
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with new_folder(folder) as partial:
         for node in progress(list(tree), "embed", unit="node"):
-            header, network = load_network(node_path(models, node.name), device)
+            path = node_path(models, node.name)
+            header = load_header(path)
             images = compose(canvases, segments, header.leaves, header.box)
             rows = np.flatnonzero(images.present)
-            columns = {"embedding": network, "untrained": untrained(header).to(device)}
-            vectors = {name: _column(embed(net, images, rows, device), images.present) for name, net in columns.items()}
+            vectors = {
+                _repeat(k): _column(embed(load_network(path, device, k)[1], images, rows, device), images.present)
+                for k in range(len(header.val_p1))
+            }
+            vectors["untrained"] = _column(embed(untrained(header).to(device), images, rows, device), images.present)
             table = pa.table(
                 {
                     "image_id": images.image_ids,
@@ -63,6 +72,10 @@ def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, f
             ).replace_schema_metadata({"heml": json.dumps({"node": node.name, "distance": header.distance})})
             (partial / f"node={node.name}").mkdir()
             pq.write_table(table, partial / f"node={node.name}" / "part-0.parquet", compression="zstd")
+
+
+def _repeat(k: int) -> str:
+    return f"embedding_{k}" if k else "embedding"
 
 
 def _column(vectors: torch.Tensor, present: NDArray[np.bool_]) -> pa.Array:
@@ -89,7 +102,7 @@ def read_embeddings(folder: str | Path, node: str) -> NodeEmbeddings:
         np.array(table["split"].to_pylist()),
         np.array(table["label"].to_pylist(), dtype=np.int64),
         present,
-        _vectors(table["embedding"], present),
+        [_vectors(table[name], present) for name in table.column_names if name.startswith("embedding")],
         _vectors(table["untrained"], present),
         json.loads(table.schema.metadata[b"heml"])["distance"],
     )

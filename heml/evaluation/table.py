@@ -45,6 +45,7 @@ def evaluate_node(embeddings: NodeEmbeddings, settings: Evaluate) -> dict[str, A
             row[name] = getattr(scores, field).mean() if scores else np.nan
         untrained = _score(embeddings, embeddings.untrained, asked, held, settings, within) if usable else None
         row["p@1_untrained"] = untrained.p_at_1.mean() if untrained else np.nan
+        row |= _over_repeats(embeddings, asked, held, settings, within) if usable else {}
         row["p@1_low"], row["p@1_high"] = interval(scores.p_at_1, settings.bootstrap) if scores else (np.nan, np.nan)
         row["chance"], row["majority"] = floors(embeddings.labels[asked], embeddings.labels[held])
         row["queries"] = len(asked)
@@ -53,6 +54,14 @@ def evaluate_node(embeddings: NodeEmbeddings, settings: Evaluate) -> dict[str, A
     if len(train) > 1:
         row["p@1_train"] = _score(embeddings, embeddings.vectors, train, train, settings, True).p_at_1.mean()
     return row
+
+
+def _over_repeats(
+    embeddings: NodeEmbeddings, asked: NDArray[np.int64], held: NDArray[np.int64], settings: Evaluate, within: bool
+) -> dict[str, float]:
+    """Mean and standard deviation of P@1 over `train.seeds` repeats; no deviation of a single one."""
+    found = [_score(embeddings, vectors, asked, held, settings, within).p_at_1.mean() for vectors in embeddings.repeats]
+    return {"p@1_mean": float(np.mean(found)), "p@1_sd": float(np.std(found, ddof=1)) if len(found) > 1 else float("nan")}
 
 
 def _score(
@@ -73,8 +82,8 @@ METRICS = {
 }
 """Column → field of `Scores`."""
 
-COLUMNS = """node level segments p@1 p@1_low p@1_high p@2 p@8 any_hit@2 any_hit@8 r_precision map@r limit p@1/limit chance majority
-p@1_untrained p@1_val p@1_train queries coverage""".split()
+COLUMNS = """node level segments p@1 p@1_low p@1_high p@1_mean p@1_sd p@2 p@8 any_hit@2 any_hit@8 r_precision map@r
+limit p@1/limit chance majority p@1_untrained p@1_val p@1_train queries coverage""".split()
 
 
 def node_table(
@@ -82,6 +91,7 @@ def node_table(
 ) -> pd.DataFrame:
     """A row per node, leaves first. Columns are `COLUMNS`; what cannot be measured is empty.
 
+    All but `p@1_mean` and `p@1_sd` are of the first repeat.
     `p@1_untrained` is what the common initialisation gives without training, a floor above chance.
     `p@1_val` is the paper's protocol (the split that also chose the epoch); `p@1_train` far above `p@1` on `test` says
     that the node leans on something that holds in `train` alone.
@@ -94,7 +104,7 @@ def node_table(
         row["limit"] = node_limit(leaves, segments, description)
         row["p@1/limit"] = row["p@1"] / row["limit"]
         rows.append(row)
-    return pd.DataFrame(rows)[COLUMNS]
+    return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 
 def summary(table: pd.DataFrame, root: str) -> dict[str, float]:
@@ -112,6 +122,8 @@ def summary(table: pd.DataFrame, root: str) -> dict[str, float]:
         "root_p@1_val": top["p@1_val"],
         "nodes_p@1": table["p@1"].mean(),
     }
+    if not np.isnan(top["p@1_sd"]):
+        metrics |= {"root_p@1_mean": top["p@1_mean"], "root_p@1_sd": top["p@1_sd"]}
     if not np.isnan(top["limit"]):
         metrics |= {"root_to_limit": top["p@1/limit"], "nodes_to_limit": table["p@1/limit"].mean()}
     return {key: round(float(value), 6) for key, value in metrics.items() if not np.isnan(value)}

@@ -63,9 +63,9 @@ def build_student(
     best = max(history, key=lambda row: (row["val_p1"], row["epoch"]))
     lineage = {f"node={header.node}": fingerprint(node_path(models, header.node))}
     kept = replace(
-        header, node=name, children=[], architecture=shape, weights=None, seed=train.seed, val_p1=best["val_p1"], lineage=lineage
+        header, node=name, children=[], architecture=shape, weights=None, seed=train.seed, val_p1=[best["val_p1"]], lineage=lineage
     )
-    save_node(students, kept, student.state_dict())
+    save_node(students, kept, [student.state_dict()])
     report = {
         "student": name,
         "teacher": header.node,

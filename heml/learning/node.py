@@ -37,9 +37,12 @@ def build_node(node: Node, settings: Train, canvases: Path, segments: Path, mode
     children = [load_header(node_path(models, child)) for child in node.children]
     leaves = [leaf for child in children for leaf in child.leaves] or [node.name]
     images = compose(canvases, segments, leaves)
-    network = new_network(settings, images.classes, images.size)
-    start = _start(network, node, children, settings, models, images, device)
-    result = train_node(node.name, network, images, settings, device)
+    results, starts = [], []
+    for repeat in range(settings.seeds):
+        own = settings.model_copy(update={"seed": settings.seed + repeat})
+        network = new_network(own, images.classes, images.size)
+        starts.append(_start(network, node, children, settings, repeat, models, images, device))
+        results.append(train_node(node.name, network, images, own, device))
 
     lineage = {f"segment={leaf}": fingerprint(segments / f"segment={leaf}" / "part-0.parquet") for leaf in leaves}
     lineage |= {f"node={child.node}": fingerprint(node_path(models, child.node)) for child in children}
@@ -54,13 +57,13 @@ def build_node(node: Node, settings: Train, canvases: Path, segments: Path, mode
         architecture=Architecture.of(settings, images.classes),
         weights=settings.weights,
         seed=settings.seed,
-        distance=result.distance,
-        val_p1=0.0 if np.isnan(result.val_p1) else result.val_p1,
+        distance=results[0].distance,
+        val_p1=[0.0 if np.isnan(result.val_p1) else result.val_p1 for result in results],
         area=images.area,
         lineage=lineage,
     )
-    save_node(models, header, result.state)
-    report = _report(header, images, result, start, device) | {"seconds": time.perf_counter() - began}
+    save_node(models, header, [result.state for result in results])
+    report = _report(header, images, results, starts[0], device) | {"seconds": time.perf_counter() - began}
     with new_file(report_path) as partial:
         partial.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     return report
@@ -71,6 +74,7 @@ def _start(
     node: Node,
     children: list[Header],
     settings: Train,
+    repeat: int,
     models: Path,
     images: NodeImages,
     device: torch.device,
@@ -80,21 +84,22 @@ def _start(
         return "common initialisation"
     if settings.init == "scratch":
         return "scratch"
-    own = (Architecture.of(settings, images.classes), settings.weights, settings.seed)
+    own = (Architecture.of(settings, images.classes), settings.weights, settings.seed, settings.seeds)
     for child in children:
-        theirs = (child.architecture, child.weights, child.seed)
+        theirs = (child.architecture, child.weights, child.seed, len(child.val_p1))
         if theirs != own:
             raise HemlError(
-                f"node {node.name!r}: child {child.node!r} has architecture, weights and seed {theirs}, not {own}; "
+                f"node {node.name!r}: child {child.node!r} has architecture, weights, seed and seeds {theirs}, not {own}; "
                 "averaging needs one common initialisation, so train all nodes alike, or set init: scratch"
             )
-    states = [load_state(node_path(models, child.node)) for child in children]
+    states = [load_state(node_path(models, child.node), repeat) for child in children]
+    scores = [child.val_p1[repeat] for child in children]
     if settings.init == "best_child":
-        best = int(np.argmax([child.val_p1 for child in children]))
+        best = int(np.argmax(scores))
         network.load_state_dict(states[best])
         start = children[best].node
     else:
-        weights = {"uniform": [1.0, 1.0], "val_p1": [c.val_p1 for c in children], "area": [c.area for c in children]}[settings.weighting]
+        weights = {"uniform": [1.0, 1.0], "val_p1": scores, "area": [c.area for c in children]}[settings.weighting]
         network.load_state_dict(average(states, weights))
         total = sum(weights) or 1.0
         start = " + ".join(f"{w / total:.2f} {c.node}" for w, c in zip(weights, children, strict=True))
@@ -103,7 +108,8 @@ def _start(
     return start
 
 
-def _report(header: Header, images: NodeImages, result: Training, start: str, device: torch.device) -> dict[str, Any]:
+def _report(header: Header, images: NodeImages, results: list[Training], start: str, device: torch.device) -> dict[str, Any]:
+    result = results[0]
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else _peak_bytes()
     return {
         "node": header.node,
@@ -120,6 +126,7 @@ def _report(header: Header, images: NodeImages, result: Training, start: str, de
         "device": str(device),
         "peak_bytes": int(peak),
         "images_per_second": result.images_per_second,
+        "repeats": [{"seed": header.seed + k, "best_epoch": r.best_epoch, "val_p1": header.val_p1[k]} for k, r in enumerate(results)],
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,11 @@ class Header:
     weights: str | None
     """What the trunk started from: `imagenet`, a file, or nothing."""
     seed: int
-    """Of the common initialisation."""
+    """Of the common initialisation; repeat k has `seed` + k."""
     distance: str
     """The distance its loss was trained under."""
-    val_p1: float
-    """P@1 on `val` of the chosen epoch; 0 where it cannot be measured."""
+    val_p1: list[float]
+    """P@1 on `val` of the chosen epoch, for each repeat; 0 where it cannot be measured."""
     area: float
     """Mean share of the canvas its segments cover in `train`."""
     lineage: dict[str, str]
@@ -59,9 +60,12 @@ def node_path(folder: str | Path, node: str) -> Path:
     return Path(folder) / f"{node}.safetensors"
 
 
-def save_node(folder: str | Path, header: Header, state: State) -> None:
-    """Write a node. The header is one string: safetensors does not keep several in order, and equal nodes are equal bytes."""
-    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+def save_node(folder: str | Path, header: Header, states: Sequence[State]) -> None:
+    """Write a node: the weights of every repeat, the first under their own names, repeat k's as `repeat<k>.<name>`.
+
+    The header is one string: safetensors does not keep several in order, and equal nodes are equal bytes.
+    """
+    tensors = {_prefix(k) + key: value.detach().cpu().contiguous() for k, state in enumerate(states) for key, value in state.items()}
     fields = asdict(header) | {
         "canvas": header.canvas.model_dump(),
         "segments": {name: segment.model_dump() for name, segment in header.segments.items()},
@@ -90,18 +94,24 @@ def load_header(path: str | Path) -> Header:
         raise HemlError(f"{path}: not a node of this project ({error})") from None
 
 
-def load_state(path: str | Path) -> State:
-    """Read a node's weights."""
+def _prefix(repeat: int) -> str:
+    return f"repeat{repeat}." if repeat else ""  # so that a node without repeats has the network's own names
+
+
+def load_state(path: str | Path, repeat: int = 0) -> State:
+    """Read the weights of one of a node's repeats."""
+    prefix = _prefix(repeat)
     with safe_open(path, "pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        own = (f"{prefix}trunk.", f"{prefix}embedder.")
+        return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(own)}  # noqa: SIM118 (not a dict)
 
 
-def load_network(path: str | Path, device: torch.device) -> tuple[Header, MetricNetwork]:
+def load_network(path: str | Path, device: torch.device, repeat: int = 0) -> tuple[Header, MetricNetwork]:
     """A stored node, ready to embed."""
     header = load_header(path)
     x0, y0, x1, y1 = header.box
     network = MetricNetwork(header.architecture, (y1 - y0, x1 - x0))
-    network.load_state_dict(load_state(path))
+    network.load_state_dict(load_state(path, repeat))
     return header, network.to(device).eval()
 
 

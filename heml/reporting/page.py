@@ -99,6 +99,7 @@ def write_report(run: Run, reports: Path) -> None:
             pairs=[{"first": e.first, "second": e.second, "text": str(e), "figure": uri} for e, uri in pairs],
             splits=_splits(run),
             skipped=run.description.skipped,
+            repeats=run.params.train.seeds,
             duplicates=run.duplicates.to_dict("records"),
             near_duplicate=run.params.evaluate.near_duplicate,
             params=yaml.safe_dump(run.params.model_dump(mode="json", exclude_none=True), sort_keys=False),

@@ -1,5 +1,7 @@
 """Embeddings on disk, and the table made from them."""
 
+from dataclasses import replace
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -88,6 +90,19 @@ def test_the_table_counts_only_present_images_and_knows_no_limit(run):
     assert table["limit"].isna().all()
     assert table.loc["both", "segments"] == "left right"
     assert set(summary(table.reset_index(), "both")) == {"root_p@1", "root_map@r", "root_p@1_val", "nodes_p@1"}
+
+
+def test_repeats_give_mean_and_deviation(run):
+    root, _ = run
+    first = read_embeddings(root / "embeddings", "left")
+    assert np.isnan(evaluate_node(first, Evaluate(bootstrap=0))["p@1_sd"])
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(first.vectors.shape, generator=generator)
+    both = replace(first, repeats=[first.vectors, noise])
+    scores = [evaluate_node(replace(first, repeats=[v]), Evaluate(bootstrap=0))["p@1"] for v in both.repeats]
+    row = evaluate_node(both, Evaluate(bootstrap=0))
+    assert row["p@1"] == scores[0]
+    assert (row["p@1_mean"], row["p@1_sd"]) == pytest.approx((np.mean(scores), np.std(scores, ddof=1)))
 
 
 def test_limits_are_those_of_the_classes_a_node_sees(run):

@@ -23,7 +23,9 @@ def embeddings(n=40) -> dict[str, NodeEmbeddings]:
             present[[0, 5]] = False
             vectors[[0, 5]] = torch.nan
         ids = [f"i{k}" for k in range(n)]
-        result[name] = NodeEmbeddings(name, ids, np.array(["train", "test"] * (n // 2)), np.zeros(n, int), present, vectors, vectors, "snr")
+        result[name] = NodeEmbeddings(
+            name, ids, np.array(["train", "test"] * (n // 2)), np.zeros(n, int), present, [vectors], vectors, "snr"
+        )
     return result
 
 

@@ -46,6 +46,6 @@ def test_a_student_is_smaller_and_keeps_the_neighbours(tmp_path):
     assert report["history"][-1]["loss"] < report["history"][0]["loss"]
     header, network = load_network(node_path(tmp_path / "students", "small"), CPU)
     assert header.lineage == {"node=left": fingerprint(node_path(tmp_path / "nodes", "left"))}
-    assert header.val_p1 == max(row["val_p1"] for row in report["history"])
+    assert header.val_p1 == [max(row["val_p1"] for row in report["history"])]
     images = compose(data.canvases, data.segments, ["left"], header.box)
     assert embed(network, images, images.rows("test"), CPU).shape == (48, 8)

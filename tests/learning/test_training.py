@@ -80,7 +80,7 @@ def test_weights_of_the_children_follow_the_rule(tmp_path, weighting, said):
         build(data, node, tmp_path, epochs=1)
     headers = [load_header(node_path(tmp_path / "nodes", n)) for n in ("left", "right")]
     report = build(data, BOTH, tmp_path, epochs=0, weighting=weighting)
-    values = [getattr(h, {"val_p1": "val_p1", "area": "area"}[weighting]) for h in headers]
+    values = [h.val_p1[0] if weighting == "val_p1" else h.area for h in headers]
     share = values[0] / sum(values)
     assert report["start"] == f"{share:.2f} left + {1 - share:.2f} right"
     states = [load_state(node_path(tmp_path / "nodes", n)) for n in ("left", "right", "both")]
@@ -266,3 +266,18 @@ def test_another_trunk_trains_is_stored_and_loads(tmp_path):
     assert embed(network, images, images.rows("val"), CPU).shape[1] == 8
     with pytest.raises(HemlError, match=r"inception_v3.*about 80"):
         build(data, LEFT, tmp_path, trunk="inception_v3")
+
+
+def test_repeats_are_trees_of_their_own(tmp_path):
+    """The second repeat of a tree from seed 0 is the tree from seed 1, also where parents average."""
+    data = make_node_data(tmp_path / "data")
+    for node in (LEFT, RIGHT, BOTH):
+        twice = build(data, node, tmp_path / "twice", epochs=1, seeds=2)
+        build(data, node, tmp_path / "alone", epochs=1, seed=1)
+    path = node_path(tmp_path / "twice" / "nodes", "both")
+    second, alone = load_state(path, 1), load_state(node_path(tmp_path / "alone" / "nodes", "both"))
+    assert set(second) == set(alone)
+    assert all(torch.equal(second[key], alone[key]) for key in second)
+    assert not torch.equal(load_state(path)["trunk.conv1.weight"], second["trunk.conv1.weight"])
+    assert [repeat["seed"] for repeat in twice["repeats"]] == [0, 1]
+    assert load_header(path).val_p1 == [repeat["val_p1"] for repeat in twice["repeats"]]
