@@ -38,6 +38,8 @@ def positions(tree: Tree) -> dict[str, tuple[float, int]]:
 def pair_figure(explanation: Explanation, pictures: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> Figure:
     """Leaves below, the whole image on top; at each node both segments and their distance, an edge to its parent.
 
+    Colours run from green, closer than most held-out pairs, to red.
+
     Args:
         pictures: node → the two images' (h, w, 3) uint8 segment pictures.
     """
@@ -62,7 +64,9 @@ def pair_figure(explanation: Explanation, pictures: Mapping[str, tuple[NDArray[n
         axes.text(x, y + 0.28, name, ha="center", va="bottom", fontsize=8)
         known = not np.isnan(node.distance)
         text = f"{node.distance:.2f}" if known else "absent"
-        face = colour(min(node.distance, 1.0)) if known else (0.9, 0.9, 0.9, 1.0)
+        # by percentile, since nodes stretch their distances differently
+        shade = node.distance if np.isnan(node.percentile) else node.percentile / 100
+        face = colour(0.15 + 0.7 * min(shade, 1.0)) if known else (0.9, 0.9, 0.9, 1.0)
         axes.text(x, y - 0.27, text, ha="center", va="top", fontsize=8, bbox={"boxstyle": "round,pad=0.2", "fc": face, "ec": "none"})
     figure.tight_layout(pad=0.2)
     return figure

@@ -91,7 +91,8 @@ def explain_stored(first: str, second: str, tree: Tree, embeddings: Mapping[str,
 def telling_pairs(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, count: int) -> list[tuple[str, str]]:
     """Test pairs worth looking at: alike at the root but for one leaf, and unlike at the root but for one leaf, in turn.
 
-    Deterministic: of 4,000 random pairs those whose leaves disagree most with the root, no image used twice.
+    Deterministic: of 4,000 random pairs those whose leaves disagree most with the root, no image used twice. Nodes stretch
+    their distances differently, so each node's are compared as ranks among the pairs.
     """
     root = embeddings[tree.root]
     rows = root.rows("test")
@@ -100,8 +101,8 @@ def telling_pairs(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, count: i
     rng = np.random.default_rng(0)
     a = rows[rng.integers(0, len(rows), 4000)]
     b = rows[rng.integers(0, len(rows), 4000)]
-    top = bounded_snr(root.vectors[a], root.vectors[b])
-    leaves = torch.stack([bounded_snr(embeddings[n].vectors[a], embeddings[n].vectors[b]) for n in tree.leaves()])
+    top, *below = (_ranks(bounded_snr(embeddings[n].vectors[a], embeddings[n].vectors[b])) for n in (tree.root, *tree.leaves()))
+    leaves = torch.stack(below)
     known = leaves.isfinite()
     alike = torch.where(known, leaves, -1.0).max(0).values - top
     unlike = top - torch.where(known, leaves, 2.0).min(0).values
@@ -116,3 +117,10 @@ def telling_pairs(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, count: i
         used |= {int(a[pick]), int(b[pick])}
         pairs.append((root.image_ids[a[pick]], root.image_ids[b[pick]]))
     return pairs
+
+
+def _ranks(distances: torch.Tensor) -> torch.Tensor:
+    """Share of the known distances that are smaller, in [0, 1]; NaN where unknown."""
+    known = distances[distances.isfinite()].sort().values
+    ranks = torch.searchsorted(known, distances.nan_to_num(0.0)) / max(len(known), 1)
+    return torch.where(distances.isfinite(), ranks, torch.nan)

@@ -1,5 +1,7 @@
 """The tree of distances of a pair."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.explanation.figures import pair_figure, positions
+from heml.distances import bounded_snr
 from heml.explanation.pairs import explain_stored, held_out_distances, percentile, telling_pairs
 from heml.tree import Node, Tree
 
@@ -62,6 +65,21 @@ def test_telling_pairs_are_test_images_used_once():
     assert len(used) == len(set(used)) == 8
     assert all(int(name[1:]) % 2 for name in used)
     assert pairs == telling_pairs(embeddings(), TREE, 4)
+
+
+def test_telling_pairs_do_not_mind_how_a_node_stretches_its_distances():
+    """A leaf whose distances are all a hundred times smaller still disagrees with the root as much."""
+    plain, stretched = embeddings(), embeddings()
+    constant = torch.zeros(8).index_fill(0, torch.arange(4), 30.0)
+    vectors = stretched["a"].vectors
+    stretched["a"] = replace(stretched["a"], repeats=[vectors - vectors.mean(1, keepdim=True) + constant])
+    first = bounded_snr(plain["a"].vectors[1], plain["a"].vectors[3])
+    assert bounded_snr(stretched["a"].vectors[1], stretched["a"].vectors[3]) < first / 20
+    pairs = telling_pairs(stretched, TREE, 2)
+    top, leaf = (explain_stored(*pairs[0], TREE, stretched).nodes[n].percentile for n in ("ab", "a"))
+    other = explain_stored(*pairs[0], TREE, stretched).nodes["b"].percentile
+    assert top < 30
+    assert max(leaf, np.nan_to_num(other)) > 70
 
 
 def test_the_figure_has_both_pictures_of_every_node():
