@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from heml.distances import bounded_snr
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.explanation.figures import pair_figure, positions
-from heml.distances import bounded_snr
 from heml.explanation.pairs import explain_stored, held_out_distances, percentile, telling_pairs
 from heml.tree import Node, Tree
 
