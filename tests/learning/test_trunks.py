@@ -10,6 +10,7 @@ from torch import nn
 
 from heml.errors import HemlError
 from heml.learning.efficientnet_lite import EfficientNetLite0, SameConv2d
+from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.trunks import channels, load_pretrained, new_trunk, read_weights
 from heml.params import TRUNKS
 
@@ -47,6 +48,17 @@ def test_pooled_features_through_torchvisions_classifier_are_torchvisions_output
 
 def test_every_name_is_torchvisions_or_our_own():
     assert set(TRUNKS) - set(torchvision.models.list_models()) == {"efficientnet_lite0"}
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_every_trunk_takes_a_training_step(name):
+    torch.manual_seed(0)
+    side = 80 if name == "inception_v3" else 64
+    network = MetricNetwork(Architecture(name, "plain", 16, 8, 2), (side, side))
+    loss = network(torch.randn(4, 3, side, side)).square().mul(torch.arange(8.0)).sum()
+    loss.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+    assert any(p.grad.abs().max() > 0 for p in network.trunk.parameters())
 
 
 def test_an_unknown_trunk_lists_the_known():

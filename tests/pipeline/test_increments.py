@@ -1,6 +1,9 @@
 """What a change re-runs, read from what DVC ran."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -70,3 +73,16 @@ def test_an_unknown_key_stops_every_stage(project):
     output = project.run("dvc", "repro", ok=False)
     assert "train.epoch: unknown key; allowed here: " in output
     assert "Traceback" not in output
+
+
+def test_a_student_trains_alone_and_repeats_train_everything_again(project):
+    project.set(students={"small": {"teacher": "all", "trunk": "mobilenet_v2", "epochs": 1}})
+    assert project.repro() == {"student@small"}
+    report = json.loads((project.root / "reports" / "students" / "small.json").read_text())
+    assert {who: set(network) for who, network in report["networks"].items()}.keys() == {"teacher", "student"}
+    project.set(students={}, train__seeds=2)
+    assert {stage for stage in project.repro() if stage.startswith("train_")} == {
+        "train_level_0@hair", "train_level_0@eyes", "train_level_0@mouth", "train_level_1@face", "train_level_2@all"
+    }  # fmt: skip
+    nodes = pd.read_csv(project.root / "reports" / "nodes.csv")
+    assert nodes["p@1_sd"].notna().all()

@@ -1,0 +1,259 @@
+"""The paper's Table I and the ablations: whole trees grown under settings that differ in one thing, side by side.
+
+    dvc repro canvases manifest              # with the params.yaml whose tree is to be grown
+    python -m benchmarks.tables losses       # Table I: the seven losses of the paper
+    python -m benchmarks.tables init --seeds 3
+    python -m benchmarks.tables bottom-up --seeds 3
+    python -m benchmarks.tables --variants mine.yaml    # name → {key of `train`: value}, and your own comparison
+
+Each variant is `train` of params.yaml with its own keys; what `tree` sets for single nodes stays, but for the keys of the
+variant. Trees share the nodes that come out the same (the leaves of all initialisations, say), and `--jobs` processes of one
+thread train nodes that do not wait for one another. Every finished node is kept in `--work`, so that a run that was cut goes
+on, and a new variant costs only its own nodes. P@1 on `test` under the distance of each node's loss, neighbours in `train`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from heml.evaluation.retrieval import floors, interval, score
+from heml.learning import node as node_module
+from heml.learning.embedding import embed
+from heml.learning.inputs import NodeImages, compose
+from heml.learning.networks import MetricNetwork
+from heml.learning.store import load_header, load_network, load_state, node_path, save_node, untrained
+from heml.params import Params, Train, load_params
+from heml.progress import progress
+from heml.tree import Node, Tree
+
+CPU = torch.device("cpu")
+
+OWN_START = "(own start)"
+NO_BATCHNORM = "(BatchNorm averaged)"
+"""Variants that no parameter offers, as keys of a variant: every leaf from an initialisation of its own; BatchNorm statistics as
+averaged, not measured anew."""
+
+STUDIES: dict[str, dict[str, dict[str, Any]]] = {
+    "losses": {
+        "triplet margin": {"loss": "triplet_margin"},
+        "angular": {"loss": "angular"},
+        "multi-similarity": {"loss": "multi_similarity"},
+        "NT-Xent": {"loss": "ntxent"},
+        "SNR": {"loss": "snr"},
+        "proxy anchor": {"loss": "proxy_anchor"},
+        "sub-center ArcFace": {"loss": "subcenter_arcface"},
+    },
+    "init": {"average": {"init": "average"}, "scratch": {"init": "scratch"}, "best child": {"init": "best_child"}},
+    "bottom-up": {
+        "average": {"init": "average"},
+        "scratch": {"init": "scratch"},
+        "leaves from initialisations of their own": {"init": "average", OWN_START: True},
+        "BatchNorm averaged, not measured anew": {"init": "average", NO_BATCHNORM: True},
+        "weighted by P@1 on val": {"init": "average", "weighting": "val_p1"},
+        "weighted by area": {"init": "average", "weighting": "area"},
+        "no warm-up": {"init": "average", "warmup": 0.0},
+        "long warm-up (0.5)": {"init": "average", "warmup": 0.5},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One node of one tree. Equal keys are equal nodes."""
+
+    key: str
+    node: Node
+    settings: Train
+    special: tuple[str, ...]
+    below: tuple[str, ...]
+    """Keys of the children."""
+
+
+def settings_of(params: Params, node: str, variant: Mapping[str, Any], seed: int) -> Train:
+    """The node's training parameters under a variant: `train`, the node's own, the variant."""
+    own: dict[str, Any] = params.node(node).model_dump()
+    if "loss" in variant:  # what belongs to the other loss
+        own |= {"miner": None, "distance": None, "margin": None, "loss_options": {}}
+    return Train.model_validate(own | {k: v for k, v in variant.items() if not k.startswith("(")} | {"seed": seed})
+
+
+def jobs_of(params: Params, variant: Mapping[str, Any], seed: int) -> dict[str, Job]:
+    """Node → job, for a whole tree."""
+    tree = Tree.from_params(params)
+    special = tuple(key for key in variant if key.startswith("("))
+    inputs = {name: segment.model_dump() for name, segment in params.segments.items()} | {"canvas": params.canvas.model_dump()}
+    jobs: dict[str, Job] = {}
+    for node in tree:
+        below = tuple(jobs[child].key for child in node.children)
+        settings = settings_of(params, node.name, variant, seed)
+        relevant = settings if node.children else settings.model_copy(update={"init": "average", "weighting": "uniform"})
+        own = [node.name, relevant.model_dump(), below, inputs, special if node.children or OWN_START in special else ()]
+        jobs[node.name] = Job(hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16], node, settings, special, below)
+    return jobs
+
+
+def grow(job: Job, data: Path, work: Path) -> None:
+    """Train and score one node → `work`/<key>/."""
+    torch.set_num_threads(1)
+    folder = work / job.key
+    folder.mkdir(parents=True, exist_ok=True)
+    for child, key in zip(job.node.children, job.below, strict=True):
+        link = node_path(folder, child)
+        link.unlink(missing_ok=True)
+        os.link(node_path(work / key, child), link)
+    own_start = OWN_START in job.special and not job.node.children
+    settings = job.settings
+    if own_start:
+        settings = settings.model_copy(update={"seed": 1000 * (settings.seed + 1) + sum(job.node.name.encode())})
+    with ExitStack() as stack:
+        if NO_BATCHNORM in job.special:
+            stack.enter_context(patch.object(node_module, "reestimate_batchnorm", lambda *_: None))
+        report = node_module.build_node(job.node, settings, data / "canvases", data / "segments", folder, folder / "report.json")
+    path = node_path(folder, job.node.name)
+    if own_start:  # the parent is told that the initialisation was a common one
+        save_node(folder, replace(load_header(path), seed=job.settings.seed), [load_state(path)])
+    for child in job.node.children:
+        node_path(folder, child).unlink()
+    header, network = load_network(path, CPU)
+    images = compose(data / "canvases", data / "segments", header.leaves, header.box)
+    hits, map_r = _scores(network, images, header.distance)
+    floor, _ = _scores(untrained(header), images, header.distance)
+    found = {
+        "hits": hits.tolist(),
+        "map@r": float(map_r.mean()) if len(map_r) else None,
+        "untrained": float(floor.mean()) if len(floor) else None,
+        "floors": floors(images.labels[images.rows("test")], images.labels[images.rows("train")]),
+        "val": report["val_p1"],
+        "start": report["history"][0]["val_p1"],
+        "best_epoch": report["best_epoch"],
+        "finite": all(row.get("loss") is not None for row in report["history"][1:]),
+        "note": report["note"],
+        "seconds": report["seconds"],
+    }
+    partial = folder / "result.partial"
+    partial.write_text(json.dumps(found))
+    partial.rename(folder / "result.json")
+
+
+def _scores(network: MetricNetwork, images: NodeImages, distance: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    asked, held = images.rows("test"), images.rows("train")
+    found = score(
+        embed(network, images, asked, CPU), images.labels[asked], embed(network, images, held, CPU), images.labels[held], distance
+    )
+    return found.p_at_1, found.map_at_r
+
+
+def grow_all(wanted: Mapping[str, Job], data: Path, work: Path, processes: int) -> None:
+    """Train every job that has no result yet, children before parents."""
+    waiting = {key: job for key, job in wanted.items() if not (work / key / "result.json").exists()}
+    running: dict[Future[None], str] = {}
+    bar = progress(range(len(waiting)), "nodes", unit="node")
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        while waiting or running:
+            for key, job in list(waiting.items()):
+                if len(running) < processes and all((work / below / "result.json").exists() for below in job.below):
+                    running[pool.submit(grow, waiting.pop(key), data, work)] = key
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future.result()
+                del running[future]
+                bar.update()
+
+
+Row = tuple[str, list[dict[str, dict[str, Any]]]]
+"""A variant and, per seed, its tree: node → result."""
+
+
+def table(rows: list[Row], tree: Tree) -> str:
+    """Markdown: the root's and all nodes' P@1 per variant, against the first one and the floors."""
+    inner = [node.name for node in tree if node.children]
+    several = len(rows[0][1]) > 1
+    first = _hits(rows[0][1], tree.root)
+    lines = [
+        f"| | root P@1 | {'sd over seeds | ' if several else ''}95 % | against {rows[0][0]} | MAP@R | inner nodes P@1 | all nodes P@1 | val at the start | NaN | min |",
+        "|---" * (11 if several else 10) + "|",
+    ]
+    for name, trees in rows:
+        hits = _hits(trees, tree.root)
+        low, high = interval(hits, 2000)
+        roots = [100 * float(np.mean(t[tree.root]["hits"])) for t in trees]
+        spread = f"{np.std(roots, ddof=1):.1f} | " if several else ""
+        below, above = interval(hits - first, 2000)
+        against = "" if trees is rows[0][1] else f"{100 * (hits - first).mean():+.1f} ({100 * below:+.1f} to {100 * above:+.1f})"
+        finite = all(result["finite"] for t in trees for result in t.values())
+        lines.append(
+            f"| {name} | **{np.mean(roots):.1f}** | {spread}{100 * low:.1f}–{100 * high:.1f} | {against} | "
+            f"{_mean(trees, [tree.root], 'map@r'):.1f} | {_mean(trees, inner, 'p@1'):.1f} | {_mean(trees, list(tree.nodes), 'p@1'):.1f} | "
+            f"{_mean(trees, inner, 'start'):.1f} | {'none' if finite else 'yes'} | "
+            f"{sum(result['seconds'] for t in trees for result in t.values()) / 60 / len(trees):.1f} |"
+        )
+    chance, majority = rows[0][1][0][tree.root]["floors"]
+    random = _mean(rows[0][1], [tree.root], "untrained")
+    return (
+        "\n".join(lines) + f"\n\nFloors of the root: majority {100 * majority:.1f}, chance {100 * chance:.1f}, random weights {random:.1f}."
+    )
+
+
+def _hits(trees: list[dict[str, dict[str, Any]]], node: str) -> NDArray[np.float64]:
+    """Per test image, how often over the seeds its nearest training image has its label: paired over variants."""
+    return np.mean([t[node]["hits"] for t in trees], axis=0)
+
+
+def _mean(trees: list[dict[str, dict[str, Any]]], nodes: list[str], what: str) -> float:
+    """Per cent, over nodes and seeds; nodes that cannot be measured are left out."""
+    get: Callable[[dict[str, Any]], Any] = (lambda r: np.mean(r["hits"]) if r["hits"] else None) if what == "p@1" else (lambda r: r[what])
+    values = [get(t[node]) for t in trees for node in nodes]
+    return 100 * float(np.mean([v for v in values if v is not None]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", nargs="?", choices=STUDIES)
+    parser.add_argument("--variants", type=Path, help="a YAML file of your own variants instead of a study")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--data", type=Path, default=Path("data"), help="holds canvases/ and segments/")
+    parser.add_argument("--work", type=Path, default=Path("build/tables"))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=max(len(os.sched_getaffinity(0)), 1))
+    arguments = parser.parse_args()
+    if (arguments.study is None) == (arguments.variants is None):
+        parser.error("name a study, or --variants FILE")
+    variants = STUDIES[arguments.study] if arguments.study else yaml.safe_load(arguments.variants.read_text("utf-8"))
+    params = load_params(arguments.params)
+    tree = Tree.from_params(params)
+    seeds = range(params.train.seed, params.train.seed + arguments.seeds)
+    began = time.perf_counter()
+    trees = {name: [jobs_of(params, variant, seed) for seed in seeds] for name, variant in variants.items()}
+    wanted = {job.key: job for of_seeds in trees.values() for jobs in of_seeds for job in jobs.values()}
+    grow_all(wanted, arguments.data, arguments.work, arguments.jobs)
+    rows: list[Row] = [
+        (name, [{n: json.loads((arguments.work / job.key / "result.json").read_text()) for n, job in jobs.items()} for jobs in of_seeds])
+        for name, of_seeds in trees.items()
+    ]
+    print(
+        f"{arguments.params}, {len(tree)} nodes, {arguments.seeds} seeds, {arguments.jobs} processes of one thread, torch {torch.__version__}"
+    )
+    print(f"{(time.perf_counter() - began) / 60:.1f} minutes for the {len(wanted)} nodes that these trees have among them\n")
+    print(table(rows, tree))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
