@@ -246,10 +246,9 @@ def main() -> None:
         (name, [{n: json.loads((arguments.work / job.key / "result.json").read_text()) for n, job in jobs.items()} for jobs in of_seeds])
         for name, of_seeds in trees.items()
     ]
-    print(
-        f"{arguments.params}, {len(tree)} nodes, {arguments.seeds} seeds, {arguments.jobs} processes of one thread, torch {torch.__version__}"
-    )
-    print(f"{(time.perf_counter() - began) / 60:.1f} minutes for the {len(wanted)} nodes that these trees have among them\n")
+    print(f"{arguments.params}, {len(tree)} nodes a tree, {arguments.seeds} seeds, {len(wanted)} different nodes in all")
+    minutes = (time.perf_counter() - began) / 60
+    print(f"{arguments.jobs} processes of one thread, {minutes:.1f} minutes for what was not there yet, torch {torch.__version__}\n")
     print(table(rows, tree))
     sys.stdout.flush()
 
