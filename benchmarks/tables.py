@@ -4,7 +4,8 @@
     python -m benchmarks.tables losses       # Table I: the seven losses of the paper
     python -m benchmarks.tables init --seeds 3
     python -m benchmarks.tables bottom-up --seeds 3
-    python -m benchmarks.tables --variants mine.yaml    # name → {key of `train`: value}, and your own comparison
+    python -m benchmarks.tables --variants mine.yaml    # your own: name → {key of `train`: value}
+    python -m benchmarks.tables losses --root-alone     # without the tree: deep metric learning as usual
 
 Each variant is `train` of params.yaml with its own keys; what `tree` sets for single nodes stays, but for the keys of the
 variant. Trees share the nodes that come out the same (the leaves of all initialisations, say), and `--jobs` processes of one
@@ -38,8 +39,9 @@ from heml.evaluation.retrieval import floors, interval, score
 from heml.learning import node as node_module
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, compose
-from heml.learning.networks import MetricNetwork
+from heml.learning.networks import MetricNetwork, new_network
 from heml.learning.store import load_header, load_network, load_state, node_path, save_node, untrained
+from heml.learning.training import train_node
 from heml.params import Params, Train, load_params
 from heml.progress import progress
 from heml.tree import Node, Tree
@@ -85,6 +87,8 @@ class Job:
     special: tuple[str, ...]
     below: tuple[str, ...]
     """Keys of the children."""
+    alone: tuple[str, ...] = ()
+    """The leaves of a root that is trained alone, without the tree below it."""
 
 
 def settings_of(params: Params, node: str, variant: Mapping[str, Any], seed: int) -> Train:
@@ -95,19 +99,26 @@ def settings_of(params: Params, node: str, variant: Mapping[str, Any], seed: int
     return Train.model_validate(own | {k: v for k, v in variant.items() if not k.startswith("(")} | {"seed": seed})
 
 
-def jobs_of(params: Params, variant: Mapping[str, Any], seed: int) -> dict[str, Job]:
-    """Node → job, for a whole tree."""
+def jobs_of(params: Params, variant: Mapping[str, Any], seed: int, root_alone: bool) -> dict[str, Job]:
+    """Node → job, for a whole tree or its root."""
     tree = Tree.from_params(params)
     special = tuple(key for key in variant if key.startswith("("))
     inputs = {name: segment.model_dump() for name, segment in params.segments.items()} | {"canvas": params.canvas.model_dump()}
+    if root_alone:
+        settings = settings_of(params, tree.root, variant | {"init": "scratch"}, seed)
+        return {tree.root: Job(_key("alone", settings.model_dump(), inputs), tree[tree.root], settings, (), (), tuple(tree.leaves()))}
     jobs: dict[str, Job] = {}
     for node in tree:
         below = tuple(jobs[child].key for child in node.children)
         settings = settings_of(params, node.name, variant, seed)
         relevant = settings if node.children else settings.model_copy(update={"init": "average", "weighting": "uniform"})
-        own = [node.name, relevant.model_dump(), below, inputs, special if node.children or OWN_START in special else ()]
-        jobs[node.name] = Job(hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16], node, settings, special, below)
+        key = _key(node.name, relevant.model_dump(), below, inputs, special if node.children or OWN_START in special else ())
+        jobs[node.name] = Job(key, node, settings, special, below)
     return jobs
+
+
+def _key(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def grow(job: Job, data: Path, work: Path) -> None:
@@ -115,6 +126,9 @@ def grow(job: Job, data: Path, work: Path) -> None:
     torch.set_num_threads(1)
     folder = work / job.key
     folder.mkdir(parents=True, exist_ok=True)
+    if job.alone:
+        _grow_alone(job, data, folder)
+        return
     for child, key in zip(job.node.children, job.below, strict=True):
         link = node_path(folder, child)
         link.unlink(missing_ok=True)
@@ -134,8 +148,23 @@ def grow(job: Job, data: Path, work: Path) -> None:
         node_path(folder, child).unlink()
     header, network = load_network(path, CPU)
     images = compose(data / "canvases", data / "segments", header.leaves, header.box)
-    hits, map_r = _scores(network, images, header.distance)
-    floor, _ = _scores(untrained(header), images, header.distance)
+    _write(folder, network, untrained(header), images, header.distance, report)
+
+
+def _grow_alone(job: Job, data: Path, folder: Path) -> None:
+    """Train and score a root as if there were no tree: deep metric learning as usual, on the union of the segments."""
+    began = time.perf_counter()
+    images = compose(data / "canvases", data / "segments", job.alone)
+    random = new_network(job.settings.model_copy(update={"weights": None}), images.classes, images.size)
+    network = new_network(job.settings, images.classes, images.size)
+    result = train_node(job.node.name, network, images, job.settings, CPU)
+    report = {"val_p1": result.val_p1, "history": result.history, "best_epoch": result.best_epoch, "note": result.note}
+    _write(folder, network, random, images, result.distance, report | {"seconds": time.perf_counter() - began})
+
+
+def _write(folder: Path, network: MetricNetwork, random: MetricNetwork, images: NodeImages, distance: str, report: dict[str, Any]) -> None:
+    hits, map_r = _scores(network, images, distance)
+    floor, _ = _scores(random, images, distance)
     found = {
         "hits": hits.tolist(),
         "map@r": float(map_r.mean()) if len(map_r) else None,
@@ -181,9 +210,9 @@ Row = tuple[str, list[dict[str, dict[str, Any]]]]
 """A variant and, per seed, its tree: node → result."""
 
 
-def table(rows: list[Row], tree: Tree) -> str:
-    """Markdown: the root's and all nodes' P@1 per variant, against the first one and the floors."""
-    inner = [node.name for node in tree if node.children]
+def table(rows: list[Row], tree: Tree, nodes: list[str]) -> str:
+    """Markdown: the root's and all trained nodes' P@1 per variant, against the first one and the floors."""
+    inner = [node for node in nodes if tree[node].children]
     several = len(rows[0][1]) > 1
     first = _hits(rows[0][1], tree.root)
     columns = ["", "root P@1", *(["sd over seeds"] if several else []), "95 %", f"against {rows[0][0]}", "MAP@R"]
@@ -199,7 +228,7 @@ def table(rows: list[Row], tree: Tree) -> str:
         finite = all(result["finite"] for t in trees for result in t.values())
         lines.append(
             f"| {name} | **{np.mean(roots):.1f}** | {spread}{100 * low:.1f}–{100 * high:.1f} | {against} | "
-            f"{_mean(trees, [tree.root], 'map@r'):.1f} | {_mean(trees, inner, 'p@1'):.1f} | {_mean(trees, list(tree.nodes), 'p@1'):.1f} | "
+            f"{_mean(trees, [tree.root], 'map@r'):.1f} | {_mean(trees, inner, 'p@1'):.1f} | {_mean(trees, nodes, 'p@1'):.1f} | "
             f"{_mean(trees, inner, 'start'):.1f} | {'none' if finite else 'yes'} | "
             f"{sum(result['seconds'] for t in trees for result in t.values()) / 60 / len(trees):.1f} |"
         )
@@ -231,6 +260,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/tables"))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=max(len(os.sched_getaffinity(0)), 1))
+    parser.add_argument("--root-alone", action="store_true", help="train only the root, from the common initialisation, without a tree")
     arguments = parser.parse_args()
     if (arguments.study is None) == (arguments.variants is None):
         parser.error("name a study, or --variants FILE")
@@ -239,7 +269,7 @@ def main() -> None:
     tree = Tree.from_params(params)
     seeds = range(params.train.seed, params.train.seed + arguments.seeds)
     began = time.perf_counter()
-    trees = {name: [jobs_of(params, variant, seed) for seed in seeds] for name, variant in variants.items()}
+    trees = {name: [jobs_of(params, variant, seed, arguments.root_alone) for seed in seeds] for name, variant in variants.items()}
     wanted = {job.key: job for of_seeds in trees.values() for jobs in of_seeds for job in jobs.values()}
     grow_all(wanted, arguments.data, arguments.work, arguments.jobs)
     rows: list[Row] = [
@@ -249,7 +279,7 @@ def main() -> None:
     print(f"{arguments.params}, {len(tree)} nodes a tree, {arguments.seeds} seeds, {len(wanted)} different nodes in all")
     minutes = (time.perf_counter() - began) / 60
     print(f"{arguments.jobs} processes of one thread, {minutes:.1f} minutes for what was not there yet, torch {torch.__version__}\n")
-    print(table(rows, tree))
+    print(table(rows, tree, [tree.root] if arguments.root_alone else list(tree.nodes)))
     sys.stdout.flush()
 
 
