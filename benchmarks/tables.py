@@ -215,23 +215,28 @@ def table(rows: list[Row], tree: Tree, nodes: list[str]) -> str:
     inner = [node for node in nodes if tree[node].children]
     several = len(rows[0][1]) > 1
     first = _hits(rows[0][1], tree.root)
-    columns = ["", "root P@1", *(["sd over seeds"] if several else []), "95 %", f"against {rows[0][0]}", "MAP@R"]
-    columns += ["inner nodes P@1", "all nodes P@1", "val at the start", "NaN", "min"]
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    cells: list[dict[str, str]] = []
     for name, trees in rows:
         hits = _hits(trees, tree.root)
         low, high = interval(hits, 2000)
         roots = [100 * float(np.mean(t[tree.root]["hits"])) for t in trees]
-        spread = f"{np.std(roots, ddof=1):.1f} | " if several else ""
-        below, above = interval(hits - first, 2000)
-        against = "" if trees is rows[0][1] else f"{100 * (hits - first).mean():+.1f} ({100 * below:+.1f} to {100 * above:+.1f})"
-        finite = all(result["finite"] for t in trees for result in t.values())
-        lines.append(
-            f"| {name} | **{np.mean(roots):.1f}** | {spread}{100 * low:.1f}–{100 * high:.1f} | {against} | "
-            f"{_mean(trees, [tree.root], 'map@r'):.1f} | {_mean(trees, inner, 'p@1'):.1f} | {_mean(trees, nodes, 'p@1'):.1f} | "
-            f"{_mean(trees, inner, 'start'):.1f} | {'none' if finite else 'yes'} | "
-            f"{sum(result['seconds'] for t in trees for result in t.values()) / 60 / len(trees):.1f} |"
-        )
+        row = {"": name, "root P@1": f"**{np.mean(roots):.1f}**"}
+        if several:
+            row["sd over seeds"] = f"{np.std(roots, ddof=1):.1f}"
+        row["95 %"] = f"{100 * low:.1f}–{100 * high:.1f}"
+        if len(rows) > 1:
+            below, above = interval(hits - first, 2000)
+            difference = f"{100 * (hits - first).mean():+.1f} ({100 * below:+.1f} to {100 * above:+.1f})"
+            row[f"against {rows[0][0]}"] = "" if trees is rows[0][1] else difference
+        row["MAP@R"] = f"{_mean(trees, [tree.root], 'map@r'):.1f}"
+        if len(nodes) > 1:
+            row |= {"inner nodes P@1": f"{_mean(trees, inner, 'p@1'):.1f}", "all nodes P@1": f"{_mean(trees, nodes, 'p@1'):.1f}"}
+        row["val at the start"] = f"{_mean(trees, inner, 'start'):.1f}"
+        row["NaN"] = "none" if all(result["finite"] for t in trees for result in t.values()) else "yes"
+        row["min"] = f"{sum(result['seconds'] for t in trees for result in t.values()) / 60 / len(trees):.1f}"
+        cells.append(row)
+    lines = ["| " + " | ".join(row) + " |" for row in (list(cells[0]), *(list(row.values()) for row in cells))]
+    lines.insert(1, "|---" * len(cells[0]) + "|")
     chance, majority = rows[0][1][0][tree.root]["floors"]
     random = _mean(rows[0][1], [tree.root], "untrained")
     return (
