@@ -10,7 +10,9 @@
 Each variant is `train` of params.yaml with its own keys; what `tree` sets for single nodes stays, but for the keys of the
 variant. Trees share the nodes that come out the same (the leaves of all initialisations, say), and `--jobs` processes of one
 thread train nodes that do not wait for one another. Every finished node is kept in `--work`, so that a run that was cut goes
-on, and a new variant costs only its own nodes. P@1 on `test` under the distance of each node's loss, neighbours in `train`.
+on, and a new variant costs only its own nodes. A loss that is not finite ends the run with an error.
+
+P@1 on `test` under the distance of each node's loss, neighbours in `train`.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from heml.atomic import new_file
 from heml.evaluation.retrieval import floors, interval, score
 from heml.learning import node as node_module
 from heml.learning.embedding import embed
@@ -173,13 +176,11 @@ def _write(folder: Path, network: MetricNetwork, random: MetricNetwork, images: 
         "val": report["val_p1"],
         "start": report["history"][0]["val_p1"],
         "best_epoch": report["best_epoch"],
-        "finite": all(row.get("loss") is not None for row in report["history"][1:]),
         "note": report["note"],
         "seconds": report["seconds"],
     }
-    partial = folder / "result.partial"
-    partial.write_text(json.dumps(found))
-    partial.rename(folder / "result.json")
+    with new_file(folder / "result.json") as partial:
+        partial.write_text(json.dumps(found), "utf-8")
 
 
 def _scores(network: MetricNetwork, images: NodeImages, distance: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -232,7 +233,6 @@ def table(rows: list[Row], tree: Tree, nodes: list[str]) -> str:
         if len(nodes) > 1:
             row |= {"inner nodes P@1": f"{_mean(trees, inner, 'p@1'):.1f}", "all nodes P@1": f"{_mean(trees, nodes, 'p@1'):.1f}"}
         row["val at the start"] = f"{_mean(trees, inner, 'start'):.1f}"
-        row["NaN"] = "none" if all(result["finite"] for t in trees for result in t.values()) else "yes"
         row["min"] = f"{sum(result['seconds'] for t in trees for result in t.values()) / 60 / len(trees):.1f}"
         cells.append(row)
     lines = ["| " + " | ".join(row) + " |" for row in (list(cells[0]), *(list(row.values()) for row in cells))]
