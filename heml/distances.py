@@ -8,11 +8,16 @@ centred embeddings: one matrix product serves both.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional as F
 
 Distance = str
 """`snr`, `euclidean`, `cosine` (1 − cosine), or an Lp distance as `l1`, `l3`, `l1.5` …; `heml.params` checks the form."""
+
+Metric = Distance | Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""A distance by name, or a function (Q, D) and (R, D) → (Q, R) that is smaller for what is nearer."""
 
 _CHUNK = 2048
 """Queries ranked at a time: memory is chunk × references."""
@@ -49,7 +54,7 @@ def exponent(distance: Distance) -> float:
 
 
 def nearest(
-    queries: torch.Tensor, references: torch.Tensor, k: int, distance: Distance = "snr", exclude: torch.Tensor | None = None
+    queries: torch.Tensor, references: torch.Tensor, k: int, distance: Metric = "snr", exclude: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The k nearest references of each query, nearest first.
 
@@ -71,7 +76,9 @@ def nearest(
     distances, indices = [], []
     for start in range(0, len(queries), _CHUNK):
         q = queries[start : start + _CHUNK]
-        if by_product:
+        if callable(distance):
+            d = distance(q, references).clone()
+        elif by_product:
             d = torch.addmm(squared.expand(len(q), -1), q, references.T, alpha=-2)  # (C, R): squared, less |q|²
         else:
             d = torch.cdist(q, references, p=exponent(distance))
@@ -80,7 +87,7 @@ def nearest(
             rows = torch.nonzero(own >= 0).squeeze(1)
             d[rows, own[rows]] = torch.inf
         value, index = d.topk(k, dim=1, largest=False)
-        distances.append(_from_squares(value, q, distance) if by_product else value)
+        distances.append(_from_squares(value, q, str(distance)) if by_product else value)
         indices.append(index)
     return torch.cat(distances), torch.cat(indices)
 

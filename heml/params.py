@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -154,6 +154,9 @@ LOSSES: dict[str, dict[str, float]] = {
 }
 """Losses, their options and the options' defaults; docs/methods.md says where each comes from."""
 
+WITH_CENTRES = ("proxy_anchor", "subcenter_arcface", "group")
+"""Losses that have a centre per class, in the dimensions of the whole embedding."""
+
 MINERS = ("all", "semihard", "hard", "batch_hard", "distance_weighted", "multi_similarity", "angular", "none")
 
 TRUNKS = (
@@ -265,7 +268,7 @@ class Train(Strict):
 
     @model_validator(mode="after")
     def _learners_share_no_proxies(self) -> Train:
-        if self.embedder == "divide_conquer" and self.loss in ("proxy_anchor", "subcenter_arcface", "group"):
+        if self.embedder == "divide_conquer" and self.loss in WITH_CENTRES:
             raise ValueError(f"embedder 'divide_conquer' trains parts of the embedding, for which {self.loss!r} has no class centres")
         return self
 
@@ -286,11 +289,16 @@ class _Node(Strict):
         return self.model_dump(exclude={"left", "right"}, exclude_none=True)
 
 
-_overridable: dict[str, Any] = {
-    key: (Annotated[field.annotation, *field.metadata] | None if field.metadata else field.annotation | None, None)  # type: ignore[operator]
-    for key, field in Train.model_fields.items()
-    if key not in _SHARED
-}
+def _optional(keys: Iterable[str]) -> dict[str, Any]:
+    """Keys of `Train` as fields that may be left out."""
+    fields = {key: Train.model_fields[key] for key in keys}
+    return {
+        key: (Annotated[field.annotation, *field.metadata] | None if field.metadata else field.annotation | None, None)  # type: ignore[operator]
+        for key, field in fields.items()
+    }
+
+
+_overridable = _optional(key for key in Train.model_fields if key not in _SHARED)
 Leaf: Any = create_model("Leaf", __base__=_Node, **_overridable)
 Inner: Any = create_model("Inner", __base__=_Node, left=(Name, ...), right=(Name, ...), **_overridable)
 _levels: dict[str, Any] = {f"level_{k}": (dict[Name, Inner], ...) for k in range(LEVELS)} | {"level_0": (dict[Name, Leaf], ...)}
@@ -312,6 +320,58 @@ class Student(Strict):
     """Weight of the difference between the two distances of a pair."""
 
 
+class _Baseline(Strict):
+    """A peer on the same images; its other training keys, where given, override those of `train`."""
+
+    background: bool = False
+    """See the whole image; false: what the root sees, the segments of all leaves."""
+    epochs: int = Field(25, ge=0, le=1000)
+
+    def overrides(self) -> dict[str, Any]:
+        """The training parameters this baseline sets for itself."""
+        return {key: value for key, value in self.model_dump(exclude_none=True).items() if key in Train.model_fields}
+
+
+class TraditionalSettings(Strict):
+    """One trunk and embedder: deep metric learning as usual."""
+
+    method: Literal["traditional"]
+
+
+class AvslSettings(Strict):
+    """Attributable visual similarity learning (Zhang et al., CVPR 2022); `loss` is triplet_margin or proxy_anchor."""
+
+    method: Literal["avsl"]
+    links: int = Field(8, ge=1)
+    """Links kept from each node to the level below."""
+    momentum: float = Field(0.5, ge=0, lt=1)
+    """Weight of the past in the running average of the links."""
+
+
+class DimlSettings(Strict):
+    """Structural matching (Zhao et al., ICCV 2021) on top of what `traditional` trains."""
+
+    method: Literal["diml"]
+    grid: int = Field(4, ge=2, le=16)
+    """Cells on each side that are matched, or those of the trunk's last map where it has fewer."""
+    rerank: int = Field(100, ge=1)
+    """How many of the nearest by the whole image are ranked anew."""
+    smoothing: float = Field(0.05, gt=0)
+    """Entropic regularisation of the matching."""
+    iterations: int = Field(100, ge=1)
+    """Sinkhorn iterations."""
+
+
+class GroupingSettings(Strict):
+    """Attentive grouping (Xu et al., AAAI 2021)."""
+
+    method: Literal["grouping"]
+    groups: int = Field(4, ge=2, le=64)
+    """Learned queries; each makes an equal part of the embedding."""
+    diversity: float = Field(1.0, ge=0)
+    """Weight of the loss that keeps groups apart."""
+
+
 class Evaluate(Strict):
     """How retrieval is measured."""
 
@@ -323,6 +383,14 @@ class Evaluate(Strict):
     """Neighbours of a held-out image are searched in `train`, or within its own split."""
     bootstrap: int = Field(1000, ge=0, le=100_000)
     """Resamples behind the 95 % interval; 0 leaves it out."""
+
+
+_baseline = _optional(key for key in Train.model_fields if key not in ("epochs", "epochs_decay", "seeds", "init", "weighting", "embedder"))
+_methods = tuple(
+    create_model(settings.__name__.removesuffix("Settings"), __base__=(settings, _Baseline), **_baseline)
+    for settings in (TraditionalSettings, AvslSettings, DimlSettings, GroupingSettings)
+)
+Baseline: Any = Annotated[Union[_methods], Field(discriminator="method")]  # noqa: UP007 (a tuple)
 
 
 class Report(Strict):
@@ -345,6 +413,7 @@ class Params(Strict):
     tree: Tree
     train: Train
     students: dict[Name, Student]
+    baselines: dict[Name, Baseline]
     evaluate: Evaluate
     report: Report
 
@@ -363,33 +432,47 @@ class Params(Strict):
                 raise ValueError(f"students.{name}.teacher: {student.teacher!r} is no node of the tree; it has {', '.join(nodes)}")
         return self
 
+    @model_validator(mode="after")
+    def _tree_is_no_baseline(self) -> Params:
+        if "tree" in self.baselines:
+            raise ValueError("baselines.tree: the tree itself has this name in the report; choose another")
+        return self
+
     def node(self, name: str) -> Train:
         """The training parameters of one node: `train`, with what the node overrides."""
         for k in range(LEVELS):
             level = getattr(self.tree, f"level_{k}")
             if name in level:
                 own = level[name].overrides()
-                if "loss" in own and "loss_options" not in own:
-                    own["loss_options"] = {}  # those of `train` are another loss's
                 if self.train.epochs and "epochs" not in own:
                     own["epochs"] = max(round(self.train.epochs * self.train.epochs_decay**k), 1)
-                merged = self.train.model_dump() | own
-                try:
-                    return Train.model_validate(merged)
-                except ValidationError as error:
-                    raise HemlError(f"params.yaml: tree.level_{k}.{name}: {_explain(error)}") from None
+                return self._train(own, f"tree.level_{k}.{name}")
         raise HemlError(f"params.yaml: tree has no node {name!r}")
+
+    def baseline(self, name: str) -> Train:
+        """The training parameters of one baseline: `train`, with what the baseline overrides."""
+        if name not in self.baselines:
+            raise HemlError(f"params.yaml: baselines has no {name!r}; it has {', '.join(self.baselines) or 'none'}")
+        return self._train(self.baselines[name].overrides(), f"baselines.{name}")
+
+    def _train(self, own: dict[str, Any], where: str) -> Train:
+        if "loss" in own and "loss_options" not in own:
+            own["loss_options"] = {}  # those of `train` are another loss's
+        try:
+            return Train.model_validate(self.train.model_dump() | own)
+        except ValidationError as error:
+            raise HemlError(f"params.yaml: {where}: {_explain(error)}") from None
 
 
 def _explain(error: ValidationError) -> str:
     """One line per fault: the key, what is wrong with it and what is allowed."""
     lines = []
     for fault in error.errors():
-        keys = [str(part) for part in fault["loc"] if part not in ("avatars", "folder", "[key]")]
+        keys, _ = _walk(fault["loc"])
         key = ".".join(keys) or "(whole file)"
         if fault["type"] == "extra_forbidden":
-            allowed = ", ".join(sorted(_keys_at(fault["loc"][:-1])))
-            lines.append(f"{key}: unknown key; allowed here: {allowed}")
+            _, section = _walk(fault["loc"][:-1])
+            lines.append(f"{key}: unknown key; allowed here: {', '.join(sorted(section.model_fields))}")
         elif fault["type"] == "missing":
             lines.append(f"{key}: missing")
         else:
@@ -399,19 +482,36 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that the section at `location` knows."""
+def _walk(location: tuple[int | str, ...]) -> tuple[list[str], Any]:
+    """The keys of a pydantic location as they stand in the file, and the type of the section there.
+
+    Where a section is one of several kinds, the location names the kind, which is no key; neither is `[key]`.
+    """
+    keys: list[str] = []
     section: Any = Params
     for part in location:
-        if part in ("avatars", "folder"):
-            section = AvatarsDataset if part == "avatars" else FolderDataset
-        elif isinstance(section, type) and issubclass(section, BaseModel):
-            if part not in section.model_fields:
-                return []
-            section = section.model_fields[str(part)].annotation
-        else:  # dict[Name, Section]: any key leads to its value type
-            section = section.__args__[1]
-    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+        kinds = {get_args(kind.model_fields[name].annotation)[0]: kind for kind, name in _kinds(section)}
+        if part in kinds:
+            section = kinds[part]
+            continue
+        if part == "[key]":
+            continue
+        keys.append(str(part))
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            field = section.model_fields.get(str(part))
+            section = field and (Annotated[field.annotation, field] if field.discriminator else field.annotation)
+        elif get_origin(section) is dict:  # any key leads to its value type
+            section = get_args(section)[1]
+    return keys, section
+
+
+def _kinds(section: Any) -> list[tuple[type[BaseModel], str]]:
+    """The kinds that a section can be of, each with the key that tells which."""
+    if get_origin(section) is not Annotated:
+        return []
+    union, *metadata = get_args(section)
+    name = next((m.discriminator for m in metadata if getattr(m, "discriminator", None)), None)
+    return [(kind, name) for kind in get_args(union)] if name else []
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -1,9 +1,10 @@
 """Retrieval metrics of every node → reports/nodes.csv, the few that compare experiments → reports/metrics.json, and what
-stands in two splits → reports/duplicates.csv."""
+stands in two splits → reports/duplicates.csv, and the whole tree as a peer of other methods → reports/peers/tree."""
 
 import json
 
 from heml.atomic import new_file
+from heml.baselines.peers import write_tree
 from heml.datasets.store import read_description
 from heml.errors import exit_on_error
 from heml.evaluation.duplicates import near_duplicates
@@ -25,6 +26,7 @@ def main() -> None:
         near_duplicates("data/canvases", params.evaluate.near_duplicate).to_csv(partial, index=False)
     with new_file("reports/metrics.json") as partial:
         partial.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+    write_tree(table, params)
     print(", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
 
 

@@ -25,22 +25,24 @@ class NodeData:
     masks: dict[str, np.ndarray]
 
 
-def make_node_data(root: Path, n: int = 48, absent_every: int = 0, informative: bool = True, nasty: str = "") -> NodeData:
+def make_node_data(root: Path, n: int = 48, absent_every: int = 0, informative: bool = True, nasty: str = "", side: int = 32) -> NodeData:
     """The left square's colour is the label, the right one's is noise.
 
-    Every `absent_every`-th image lacks the right one; `nasty` ends every image_id.
+    Every `absent_every`-th image lacks the right one; `nasty` ends every image_id; `side` is a multiple of 32.
     """
+    scale = side // 32
     rng = np.random.default_rng(0)
     records, maps = [], []
-    pixels = np.zeros((n, 32, 32, 3), np.uint8)
-    masks = {name: np.zeros((n, 32, 32), bool) for name in ("left", "right")}
+    pixels = np.zeros((n, side, side, 3), np.uint8)
+    masks = {name: np.zeros((n, side, side), bool) for name in ("left", "right")}
     for i in range(n):
         label = (i // 4) % 2
-        pixels[i] = rng.integers(0, 256, (32, 32, 3))
+        pixels[i] = rng.integers(0, 256, (side, side, 3))
         labels = np.zeros((32, 32), np.uint8)
         labels[6:20, 2:14] = 1
         if not (absent_every and i % absent_every == 0):
             labels[6:20, 18 : 28 + i % 3] = 2
+        labels = labels.repeat(scale, 0).repeat(scale, 1)
         colours = [(210, 40, 40), (40, 40, 210)]
         seen = label if informative else int(rng.integers(2))
         pixels[i][labels == 1] = np.clip(np.array(colours[seen]) + rng.integers(-30, 30, ((labels == 1).sum(), 3)), 0, 255)
@@ -48,13 +50,14 @@ def make_node_data(root: Path, n: int = 48, absent_every: int = 0, informative: 
         masks["left"][i], masks["right"][i] = labels == 1, labels == 2
         split = ("train", "train", "val", "test")[i % 4]
         records.append(ImageRecord(f"i{i:03d}{nasty}", split, label, encode_png(pixels[i]), "x.png", encode_png(labels)))
-        maps.append(LabelMap(f"i{i:03d}{nasty}", 32, 32, labels, None))
+        maps.append(LabelMap(f"i{i:03d}{nasty}", side, side, labels, None))
     root.mkdir(parents=True, exist_ok=True)
     classes = {"background": 0, "left": 1, "right": 2}
     write_images(root / "images", records, Description("t", "colour", ["red", "blue"], classes))
-    write_canvases(root / "images", root / "canvases", CANVAS)
+    canvas = Canvas(height=side, width=side)
+    write_canvases(root / "images", root / "canvases", canvas)
     write_labelmaps(root / "maps", maps, classes)
     for name in ("left", "right"):
         folder = root / "segments" / f"segment={name}"
-        write_manifest(root / "images", root / "maps", folder, name, Segment(classes=[name]), CANVAS)
+        write_manifest(root / "images", root / "maps", folder, name, Segment(classes=[name]), canvas)
     return NodeData(root / "canvases", root / "segments", pixels, masks)

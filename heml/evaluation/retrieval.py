@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from heml.distances import Distance, nearest
+from heml.distances import Metric, nearest
 
 _CELLS = 1 << 23
 """Queries × ranks scored at a time: a few hundred MB."""
@@ -36,7 +36,7 @@ def score(
     query_labels: NDArray[np.int64],
     references: torch.Tensor,
     reference_labels: NDArray[np.int64],
-    distance: Distance,
+    distance: Metric,
     within: bool = False,
 ) -> Scores:
     """Score every query by its nearest references.

@@ -8,7 +8,7 @@ and no score of that node.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +111,12 @@ def compose(canvases: str | Path, segments: str | Path, leaves: Sequence[str], b
         segments={leaf: part.definition for leaf, part in parts.items()},
         area=float(area[train].mean()),
     )
+
+
+def uncovered(images: NodeImages) -> NodeImages:
+    """The same images with nothing masked out, at full size."""
+    height, width = images.pixels.shape[1:3]
+    return replace(images, packed=np.full_like(images.packed, 0xFF), box=(0, 0, width, height), area=1.0)
 
 
 def _check_belongs(part: Partition, leaf: str, image_ids: list[str], shape: tuple[int, int]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from heml.learning.embedders import Embedder, new_embedder
+from heml.learning.embedders import Aim, Embedder, new_embedder
 from heml.learning.trunks import channels, load_pretrained, new_trunk
 from heml.params import Train
 
@@ -49,6 +49,16 @@ class MetricNetwork(nn.Module):
         """(B, 3, h, w) → (B, D)."""
         embedded: torch.Tensor = self.embedder(self.trunk(x))
         return embedded
+
+    def loss(self, x: torch.Tensor, labels: torch.Tensor, aim: Aim, half: bool = False) -> tuple[torch.Tensor, int]:
+        """Training loss of a batch of prepared images, and the number of mined triplets.
+
+        Args:
+            half: the trunk in bfloat16.
+        """
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
+            features = self.trunk(x)
+        return self.embedder.loss(features.float(), labels, aim)
 
 
 def new_network(settings: Train, classes: int, size: tuple[int, int]) -> MetricNetwork:

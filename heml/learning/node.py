@@ -57,7 +57,7 @@ def build_node(node: Node, settings: Train, canvases: Path, segments: Path, mode
         architecture=Architecture.of(settings, images.classes),
         weights=settings.weights,
         seed=settings.seed,
-        distance=results[0].distance,
+        distance=str(results[0].distance),
         val_p1=[0.0 if np.isnan(result.val_p1) else result.val_p1 for result in results],
         area=images.area,
         lineage=lineage,
@@ -110,7 +110,6 @@ def _start(
 
 def _report(header: Header, images: NodeImages, results: list[Training], start: str, device: torch.device) -> dict[str, Any]:
     result = results[0]
-    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else _peak_bytes()
     return {
         "node": header.node,
         "level": header.level,
@@ -124,13 +123,15 @@ def _report(header: Header, images: NodeImages, results: list[Training], start: 
         "note": result.note,
         "history": [{k: None if v != v else v for k, v in row.items()} for row in result.history],
         "device": str(device),
-        "peak_bytes": int(peak),
+        "peak_bytes": peak_bytes(device),
         "images_per_second": result.images_per_second,
         "repeats": [{"seed": header.seed + k, "best_epoch": r.best_epoch, "val_p1": header.val_p1[k]} for k, r in enumerate(results)],
     }
 
 
-def _peak_bytes() -> int:
-    """Peak memory of this process."""
+def peak_bytes(device: torch.device) -> int:
+    """Peak memory so far: of the GPU if `device` is one, else of this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -15,7 +15,7 @@ from pytorch_metric_learning.samplers import MPerClassSampler
 from sklearn.cluster import KMeans
 from torch.optim.swa_utils import AveragedModel
 
-from heml.distances import Distance, nearest
+from heml.distances import Metric, nearest
 from heml.errors import HemlError
 from heml.learning.augment import augment, may_flip
 from heml.learning.averaging import State, reestimate_batchnorm
@@ -23,7 +23,7 @@ from heml.learning.embedders import DivideAndConquer
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, prepared_batches
 from heml.learning.networks import MetricNetwork
-from heml.learning.objectives import objective
+from heml.learning.objectives import Objective, objective
 from heml.learning.optimisation import new_optimizer, new_schedule
 from heml.params import Train
 from heml.progress import progress
@@ -37,7 +37,7 @@ class Training:
     """Weights of the best epoch."""
     val_p1: float
     """Of that epoch; NaN where `val` has no image with the node."""
-    distance: Distance
+    distance: Metric
     best_epoch: int = 0
     """Of the chosen weights; one more than the last where stochastic weight averaging was chosen."""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -68,7 +68,7 @@ def pk_batches(labels: NDArray[np.int64], batch_size: int, per_class: int, seed:
     return iter(order.reshape(-1, batch_size)) if len(order) == length else iter([order])
 
 
-def precision_at_1(network: MetricNetwork, images: NodeImages, distance: Distance, device: torch.device, split: str = "val") -> float:
+def precision_at_1(network: MetricNetwork, images: NodeImages, distance: Metric, device: torch.device, split: str = "val") -> float:
     """Share of a split's images whose nearest training image has their label; NaN without such images."""
     queries, references = images.rows(split), images.rows("train")
     if not len(queries):
@@ -87,13 +87,18 @@ def untrainable(images: NodeImages) -> str:
     return f"present in {len(rows)} training images, of which no two classes have two: kept at its start"
 
 
-def train_node(name: str, network: MetricNetwork, images: NodeImages, settings: Train, device: torch.device) -> Training:
+def train_node(
+    name: str, network: MetricNetwork, images: NodeImages, settings: Train, device: torch.device, aim: Objective | None = None
+) -> Training:
     """Train `network` in place on the images in which the node is present.
+
+    Args:
+        aim: what to train for instead of the settings' loss.
 
     Raises:
         HemlError: the loss is not finite, or its settings do not go together.
     """
-    aim = objective(settings, images.classes)
+    aim = aim or objective(settings, images.classes)
     aim.loss.to(device)
     network.to(device)
     start = precision_at_1(network, images, aim.distance, device)
@@ -125,9 +130,7 @@ def train_node(name: str, network: MetricNetwork, images: NodeImages, settings: 
             pixels, masks = images.batch(rows[chosen])
             x = augment(pixels.to(device), masks.to(device), settings, flip, generator)
             y = torch.from_numpy(images.labels[rows[chosen]]).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                features = network.trunk(x)
-            loss, triplets = network.embedder.loss(features.float(), y, aim)
+            loss, triplets = network.loss(x, y, aim, half)
             if not torch.isfinite(loss):
                 raise HemlError(f"node {name!r}: the loss is {loss.item()} in epoch {epoch}; lower lr ({settings.lr:g})")
             optimizer.zero_grad(set_to_none=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,6 +22,11 @@ def image_uri(picture: NDArray[np.uint8], scale: int = 1) -> str:
     kind = "png" if max(image.size) <= 100 else "jpeg"
     image.save(buffer, kind, **({"quality": 88} if kind == "jpeg" else {"optimize": True}))
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def file_uri(path: Path) -> str:
+    """A data URI of a PNG file."""
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def figure_uri(figure: Figure) -> str:

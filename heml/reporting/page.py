@@ -18,6 +18,7 @@ import yaml
 
 from heml import __version__
 from heml.atomic import new_file, new_folder
+from heml.baselines.measure import COLUMNS
 from heml.datasets.store import Description, read_description
 from heml.evaluation.embeddings import NodeEmbeddings, read_all
 from heml.explanation.figures import pair_figure, positions
@@ -28,7 +29,7 @@ from heml.learning.store import load_header, node_path
 from heml.params import Params
 from heml.progress import progress
 from heml.reporting.curves import curve_figure, curve_table
-from heml.reporting.embedded import figure_uri, image_uri
+from heml.reporting.embedded import figure_uri, file_uri, image_uri
 from heml.segmentation.manifest import read_manifest
 from heml.segmentation.masks import unpack_mask
 from heml.tree import Tree
@@ -49,6 +50,8 @@ class Run:
     metrics: dict[str, float]
     nodes: list[dict[str, Any]]
     """`reports/nodes/*.json`, in the order of the tree."""
+    peers: list[dict[str, Any]]
+    """`reports/peers/*/row.json`: the tree, then the baselines in their order."""
     segmenter: dict[str, Any]
     segments: Path
     """`data/segments`."""
@@ -71,6 +74,7 @@ def load_run(params: Params, root: Path = Path()) -> Run:
         pd.read_csv(root / "reports/duplicates.csv", dtype={"image_a": str, "image_b": str}),
         json.loads((root / "reports/metrics.json").read_text("utf-8")),
         [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree],
+        [json.loads((root / "reports/peers" / name / "row.json").read_text("utf-8")) for name in ("tree", *params.baselines)],
         json.loads((root / "reports/segmenter.json").read_text("utf-8")),
         root / "data/segments",
     )
@@ -96,7 +100,11 @@ def write_report(run: Run, reports: Path) -> None:
             overlays=_overlays(run),
             curves=figure_uri(curve_figure(curves)),
             cost=_cost(run),
-            pairs=[{"first": e.first, "second": e.second, "text": str(e), "figure": uri} for e, uri in pairs],
+            pairs=[
+                {"first": e.first, "second": e.second, "text": str(e), "figure": uri, "peers": _peer_pictures(run, k, reports)}
+                for k, (e, uri) in enumerate(pairs)
+            ],
+            peers=run.peers,
             splits=_splits(run),
             skipped=run.description.skipped,
             repeats=run.params.train.seeds,
@@ -108,6 +116,7 @@ def write_report(run: Run, reports: Path) -> None:
     )
     with new_folder(reports / "plots") as partial:
         curves.to_csv(partial / "curves.csv", index=False, float_format="%.6g")
+        pd.DataFrame(run.peers, columns=COLUMNS).to_csv(partial / "peers.csv", index=False, float_format="%.6g")
         example = explain_stored(pairs[0][0].first, pairs[0][0].second, run.tree, run.embeddings) if pairs else None
         if example:
             figure = pair_figure(example, _segment_pictures(run, example.first, example.second))
@@ -179,6 +188,11 @@ def _pairs(run: Run) -> list[tuple[Any, str]]:
         explanation = explain_stored(first, second, run.tree, run.embeddings)
         found.append((explanation, figure_uri(pair_figure(explanation, _segment_pictures(run, first, second)))))
     return found
+
+
+def _peer_pictures(run: Run, pair: int, reports: Path) -> list[tuple[str, str]]:
+    """Name and picture of every baseline's explanation of a pair."""
+    return [(name, file_uri(reports / "peers" / name / f"pair-{pair}.png")) for name in run.params.baselines]
 
 
 def _overlays(run: Run) -> dict[str, Any]:

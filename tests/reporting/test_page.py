@@ -9,12 +9,14 @@ import yaml
 from conftest import ROOT
 from node_data import make_node_data
 
+from heml.baselines.build import build_baseline
+from heml.baselines.peers import write_peer, write_tree
 from heml.datasets.store import Description, ImageRecord, read_description, read_rows, write_images
 from heml.evaluation.duplicates import COLUMNS
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.table import node_table, summary
 from heml.learning.node import build_node
-from heml.params import Evaluate, Train, parse_params
+from heml.params import Evaluate, parse_params
 from heml.reporting.curves import curve_figure
 from heml.reporting.embedded import figure_uri
 from heml.reporting.page import load_run, write_report
@@ -32,6 +34,8 @@ def reported(tmp_path_factory):
     raw["tree"]["level_0"] = {"left": {}, "right": {}}
     raw["tree"]["level_1"] = {"both": {"left": "left", "right": "right"}}
     raw["report"]["title"] = NASTY
+    raw["train"] |= {"epochs": 1, "batch_size": 8, "per_class": 4, "hidden_dim": 16, "embedding_dim": 8, "miner": None}
+    raw["baselines"] = {"usual": {"method": "traditional", "epochs": 1}, "graph": {"method": "avsl", "loss": "proxy_anchor", "epochs": 1}}
     params = parse_params(yaml.safe_dump(raw))
 
     root = tmp_path_factory.mktemp("run")
@@ -39,8 +43,7 @@ def reported(tmp_path_factory):
     tree = Tree.from_params(params)
     for node in tree:
         report = root / "reports" / "nodes" / f"{node.name}.json"
-        settings = Train(epochs=1, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8)
-        build_node(node, settings, data.canvases, data.segments, root / "models" / "nodes", report)
+        build_node(node, params.train, data.canvases, data.segments, root / "models" / "nodes", report)
     write_embeddings(tree, data.canvases, data.segments, root / "models" / "nodes", root / "data" / "embeddings")
     records = [
         ImageRecord(r["image_id"], r["split"], r["label"], r["image"]["bytes"], "x.png")
@@ -57,6 +60,14 @@ def reported(tmp_path_factory):
     (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both")))
     iou = {"source": "finetune", "model": None, "parameters": 5, "split": "test", "miou": 0.5, "iou": {NASTY: 0.5, "right": None}}
     (root / "reports" / "segmenter.json").write_text(json.dumps(iou))
+    write_tree(table, params, root)
+    for name in params.baselines:
+        report = root / "reports" / "baselines" / f"{name}.json"
+        leaves = tree.leaves(tree.root)
+        build_baseline(
+            name, params.baselines[name], params.baseline(name), leaves, data.canvases, data.segments, root / "models/baselines", report
+        )
+        write_peer(name, params, root)
     write_report(load_run(params, root), root / "reports")
     return root, (root / "reports" / "index.html").read_text()
 
@@ -77,8 +88,12 @@ def test_nothing_is_loaded_from_anywhere(reported):
 
 def test_every_node_every_epoch_and_both_pairs_are_there(reported):
     root, page = reported
-    for name in ("left", "right", "both"):
+    for name in ("left", "right", "both", "tree", "usual", "graph"):
         assert f"<td>{name}</td>" in page
+    assert page.count('alt="How graph explains') == 2
+    peers = pd.read_csv(root / "reports" / "plots" / "peers.csv")
+    assert peers["name"].tolist() == ["tree", "graph", "usual"]
+    assert peers.loc[0, "p@1"] == pytest.approx(pd.read_csv(root / "reports" / "nodes.csv").set_index("node").loc["both", "p@1"])
     assert page.count("As text, with percentiles") == 2
     assert "truncated" in page
     curves = pd.read_csv(root / "reports" / "plots" / "curves.csv")

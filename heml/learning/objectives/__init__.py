@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from heml.distances import Distance
+from heml.distances import Metric
 from heml.errors import HemlError
 from heml.learning.objectives.losses import LOSSES, Shape
 from heml.learning.objectives.miners import MINERS
@@ -22,7 +22,7 @@ class Objective:
 
     loss: nn.Module
     miner: nn.Module | None
-    distance: Distance
+    distance: Metric
 
     def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Loss of a batch, (B, D) and (B,), and the number of triplets or pairs mined (−1 without a miner)."""

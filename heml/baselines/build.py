@@ -1,0 +1,124 @@
+"""Train one baseline as a node is trained, and store it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from heml.atomic import new_file
+from heml.baselines.avsl import Avsl
+from heml.baselines.diml import Diml
+from heml.baselines.grouping import AttentiveGrouping
+from heml.baselines.traditional import Traditional
+from heml.learning.inputs import NodeImages, compose, uncovered
+from heml.learning.networks import Architecture
+from heml.learning.node import peak_bytes
+from heml.learning.store import Header, fingerprint, load_header, load_state, save_node
+from heml.learning.training import train_node
+from heml.learning.trunks import load_pretrained
+from heml.params import Train
+
+Network = Traditional | Avsl | Diml | AttentiveGrouping
+
+
+def new_baseline(settings: Any, train: Train, classes: int, size: tuple[int, int]) -> Network:
+    """The network of a baseline, untrained; one seed gives all methods the same trunk.
+
+    Args:
+        settings: an entry of `baselines` in the parameters.
+
+    Raises:
+        HemlError: the images are too small for the method, or the trunk's pretrained weights are not to be had.
+    """
+    shape = Architecture.of(train.model_copy(update={"embedder": "plain"}), classes)
+    torch.manual_seed(train.seed)
+    network: Network
+    if settings.method == "avsl":
+        network = Avsl(shape, size, settings.links, settings.momentum)
+    elif settings.method == "diml":
+        network = Diml(shape, size, settings.grid, settings.rerank, settings.smoothing, settings.iterations)
+    elif settings.method == "grouping":
+        network = AttentiveGrouping(shape, size, settings.groups, settings.diversity)
+    else:
+        network = Traditional(shape, size)
+    if train.weights:
+        load_pretrained(network.trunk, train.trunk, train.weights)
+    return network
+
+
+def baseline_images(settings: Any, canvases: Path, segments: Path, leaves: Sequence[str]) -> NodeImages:
+    """What a baseline sees: the input of the tree's root, or the same images whole."""
+    images = compose(canvases, segments, leaves)
+    return uncovered(images) if settings.background else images
+
+
+def build_baseline(
+    name: str, settings: Any, train: Train, leaves: Sequence[str], canvases: Path, segments: Path, models: Path, report_path: Path
+) -> dict[str, Any]:
+    """Train a baseline and write `<models>/<name>.safetensors` and its report; returns the report.
+
+    Args:
+        settings: its entry of `baselines`; `train`: its training parameters (`Params.baseline`).
+
+    Raises:
+        HemlError: a loss or trunk that the method cannot work with, images too small for it, a loss that is not finite.
+    """
+    began = time.perf_counter()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    images = baseline_images(settings, canvases, segments, leaves)
+    network = new_baseline(settings, train, images.classes, images.size)
+    if isinstance(network, Diml):  # it adds nothing to train
+        traditional = Traditional(Architecture.of(train.model_copy(update={"embedder": "plain"}), images.classes), images.size)
+        traditional.load_state_dict(network.state_dict())
+        network = traditional
+    result = train_node(name, network, images, train, device, network.aim(train, images.classes))
+    header = Header(
+        node=name,
+        level=0,
+        leaves=list(leaves),
+        children=[],
+        canvas=images.canvas,
+        segments=images.segments,
+        box=images.box,
+        architecture=replace(Architecture.of(train, images.classes), embedder=settings.method),
+        weights=train.weights,
+        seed=train.seed,
+        distance=result.distance if isinstance(result.distance, str) else settings.method,
+        val_p1=[0.0 if result.val_p1 != result.val_p1 else result.val_p1],
+        area=images.area,
+        lineage={f"segment={leaf}": fingerprint(segments / f"segment={leaf}" / "part-0.parquet") for leaf in leaves},
+    )
+    save_node(models, header, [result.state])
+    report = {
+        "baseline": name,
+        "method": settings.method,
+        "loss": train.loss,
+        "best_epoch": result.best_epoch,
+        "val_p1": header.val_p1[0],
+        "note": result.note,
+        "history": [{k: None if v != v else v for k, v in row.items()} for row in result.history],
+        "device": str(device),
+        "peak_bytes": peak_bytes(device),
+        "images_per_second": result.images_per_second,
+        "seconds": time.perf_counter() - began,
+    }
+    with new_file(report_path) as partial:
+        partial.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    return report
+
+
+def load_baseline(settings: Any, train: Train, path: Path, device: torch.device) -> tuple[Header, Network]:
+    """A stored baseline, ready to compare images."""
+    header = load_header(path)
+    x0, y0, x1, y1 = header.box
+    network = new_baseline(settings, train.model_copy(update={"weights": None}), header.architecture.classes, (y1 - y0, x1 - x0))
+    network.load_state_dict(load_state(path))
+    network.to(device).eval()
+    return header, network

@@ -1,0 +1,65 @@
+"""`reports/peers/<name>/`: one method's row and its explanations of the report's pairs; the tree is one of the methods."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+
+from heml.atomic import new_folder
+from heml.baselines.build import baseline_images, load_baseline
+from heml.baselines.measure import baseline_row, prepared_pair, tree_row
+from heml.baselines.pictures import evidence_figure
+from heml.evaluation.embeddings import read_all
+from heml.explanation.pairs import telling_pairs
+from heml.explanation.pictures import segment_picture
+from heml.learning.store import node_path
+from heml.params import Params
+from heml.tree import Tree
+
+
+def write_peer(name: str, params: Params, root: Path = Path()) -> dict[str, Any]:
+    """Measure a trained baseline and draw `pair-<k>.png`, its evidence on each of the report's pairs; returns its row.
+
+    Args:
+        root: the working folder of a run.
+    """
+    settings = params.baselines[name]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    path = node_path(root / "models/baselines", name)
+    header, network = load_baseline(settings, params.baseline(name), path, device)
+    images = baseline_images(settings, root / "data/canvases", root / "data/segments", header.leaves)
+    report = json.loads((root / "reports/baselines" / f"{name}.json").read_text("utf-8"))
+    tree = Tree.from_params(params)
+    with new_folder(root / "reports/peers" / name) as partial:
+        row = baseline_row(name, network, header, report, path, images, params.evaluate)
+        _write(partial, row)
+        for k, pair in enumerate(telling_pairs(read_all(root / "data/embeddings", tree), tree, params.report.pairs)):
+            a, b = (images.image_ids.index(image_id) for image_id in pair)
+            evidence = network.evidence(*prepared_pair(images, a, b, device))
+            figure = evidence_figure(name, evidence, segment_picture(images, a), segment_picture(images, b))
+            figure.savefig(partial / f"pair-{k}.png", dpi=110)
+            plt.close(figure)
+    return row
+
+
+def write_tree(table: pd.DataFrame, params: Params, root: Path = Path()) -> dict[str, Any]:
+    """Measure the whole tree as one of the methods; returns its row.
+
+    Args:
+        table: its nodes' scores (`heml.evaluation.table`).
+    """
+    tree = Tree.from_params(params)
+    reports = [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree]
+    row = tree_row(tree, table, reports, root / "data/canvases", root / "data/segments", root / "models/nodes")
+    with new_folder(root / "reports/peers/tree") as partial:
+        _write(partial, row)
+    return row
+
+
+def _write(folder: Path, row: dict[str, Any]) -> None:
+    (folder / "row.json").write_text(json.dumps(row, indent=2) + "\n", "utf-8")

@@ -1,0 +1,34 @@
+"""One peer of the tree, trained on the same images → models/baselines/<name>.safetensors and reports/baselines/<name>.json."""
+
+import argparse
+from pathlib import Path
+
+from heml.baselines.build import build_baseline
+from heml.errors import exit_on_error
+from heml.params import load_params
+from heml.tree import Tree
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("baseline", help="an entry of baselines in params.yaml")
+    name = parser.parse_args().baseline
+    params = load_params()
+    train = params.baseline(name)
+    tree = Tree.from_params(params)
+    report = build_baseline(
+        name,
+        params.baselines[name],
+        train,
+        tree.leaves(tree.root),
+        Path("data/canvases"),
+        Path("data/segments"),
+        Path("models/baselines"),
+        Path("reports/baselines") / f"{name}.json",
+    )
+    print(f"{name}: {report['note'] or f'''P@1 on val {report['val_p1']:.3f}'''}")
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()

@@ -1,0 +1,20 @@
+"""What a peer reaches, what it costs and how it explains the report's pairs → reports/peers/<name>/."""
+
+import argparse
+
+from heml.baselines.peers import write_peer
+from heml.errors import exit_on_error
+from heml.params import load_params
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("baseline", help="an entry of baselines in params.yaml")
+    name = parser.parse_args().baseline
+    row = write_peer(name, load_params())
+    print(f"{name}: P@1 on test {row['p@1']:.3f}, {row['explanation_seconds']:.3f} s per explanation")
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()

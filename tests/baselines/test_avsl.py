@@ -1,0 +1,176 @@
+"""AVSL against loops over its description, its losses against the library's, its explanation against a known place."""
+
+import pytest
+import torch
+from pytorch_metric_learning import losses
+from pytorch_metric_learning.distances import LpDistance
+from torch.nn import functional as F
+
+from heml.baselines.avsl import Avsl, Graph, ProxyAnchorLoss, TripletLoss
+from heml.errors import HemlError
+from heml.learning.networks import Architecture
+from heml.params import TRUNKS, Train
+
+SHAPE = Architecture("resnet18", "plain", 16, 8, 2)
+
+
+def features(n: int = 6) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(n, c, side, side).relu() for c, side in ((4, 8), (6, 4), (10, 2))]
+
+
+def graph(kept: int = 3, momentum: float = 0.5) -> Graph:
+    torch.manual_seed(1)
+    return Graph([4, 6, 10], 8, kept, momentum)
+
+
+def test_embeddings_are_the_means_of_the_activation_maps():
+    g, x = graph(), features()
+    embeddings, certainties = g.split(g(x))
+    for level, (layer, maps) in enumerate(zip(g.to_nodes, g.activations(x), strict=True)):
+        pooled = x[level].mean((2, 3)) + x[level].amax((2, 3))
+        plain = layer(pooled[:, :, None, None]).flatten(1)
+        torch.testing.assert_close(maps.mean((2, 3)), plain, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(embeddings[level], F.normalize(plain, dim=1))
+        torch.testing.assert_close(certainties[level], maps.flatten(2).std(2, correction=0))
+
+
+def test_links_are_running_means_of_map_correlations():
+    g, x = graph(momentum=0.7), features()
+    y = [f.flip(0) * torch.rand_like(f) for f in x]
+    g.eval()(x)
+    assert not g.linked
+    assert not g.links.any()
+    g.train()(x)
+    first = g.links.clone()
+    low, high = (m.detach() for m in g.activations(x)[1:])
+    for i in range(8):
+        for j in range(8):
+            cosines = [
+                F.cosine_similarity(high[n, i].flatten(), F.adaptive_avg_pool2d(low[n, j][None], 2).flatten(), dim=0) for n in range(6)
+            ]
+            assert float(first[1, i, j]) == pytest.approx(float(torch.stack(cosines).mean()), abs=1e-5)
+    g(y)
+    other = graph(momentum=0.7)
+    other.train()(y)
+    torch.testing.assert_close(g.links, 0.7 * first + 0.3 * other.links)
+
+
+def test_each_node_keeps_its_strongest_links():
+    g = graph(kept=3)
+    g.links.copy_(torch.randn(2, 8, 8))
+    shares = g.shares()
+    torch.testing.assert_close(shares.sum(2), torch.ones(2, 8))
+    for step in range(2):
+        for node in range(8):
+            top = set(g.links[step, node].clamp_min(0).topk(3).indices.tolist())
+            assert set(torch.nonzero(shares[step, node] > 1e-6).flatten().tolist()) <= top
+
+
+def test_unsure_nodes_take_what_their_links_have_written_as_loops():
+    g, x = graph(), features(4)
+    g.train()(x)
+    with torch.no_grad():
+        g.alpha.uniform_(-1, 2), g.beta.uniform_(-1, 1)
+    r = g(x).detach()
+    found = g.metric(r[:2], r[2:]).detach()
+    embeddings, certainties = g.split(r)
+    shares = g.shares()
+    for a in range(2):
+        for b in range(2, 4):
+            value = [(embeddings[0][a, i] - embeddings[0][b, i]) ** 2 for i in range(8)]
+            for level in (1, 2):
+                above = []
+                for i in range(8):
+                    own = (embeddings[level][a, i] - embeddings[level][b, i]) ** 2
+                    sure = certainties[level][a, i] * certainties[level][b, i]
+                    gate = torch.sigmoid(g.alpha[level - 1, i] * sure + g.beta[level - 1, i])
+                    linked = sum(shares[level - 1, i, j] * value[j] for j in range(8))
+                    above.append(gate * own + (1 - gate) * linked)
+                value = above
+            assert float(found[a, b - 2]) == pytest.approx(float(sum(value).detach()), abs=1e-5)
+
+
+def test_a_sure_top_level_is_the_squared_euclidean_distance():
+    g, x = graph(), features()
+    with torch.no_grad():
+        g.beta.fill_(50)
+    r = g(x).detach()
+    top = g.split(r)[0][-1]
+    torch.testing.assert_close(g.metric(r, r), torch.cdist(top, top).square(), atol=1e-5, rtol=1e-4)
+
+
+def test_the_losses_are_the_librarys_on_every_level():
+    g, x = graph(), features()
+    labels = torch.tensor([0, 1, 0, 1, 0, 1])
+    with torch.no_grad():
+        g.beta.fill_(50)  # so that the mended distance is the top level's
+    r = g(x)
+    levels = g.split(r)[0]
+    triplet = TripletLoss(g, {"margin": 0.3}, 2)
+    theirs = losses.TripletMarginLoss(0.3, distance=LpDistance(power=2))
+    expected = sum(theirs(level, labels) for level in (*levels, levels[-1]))
+    torch.testing.assert_close(triplet(r, labels), expected, atol=1e-4, rtol=1e-4)
+
+    anchor = ProxyAnchorLoss(g, {"margin": 0.1, "alpha": 32.0}, 2)
+    expected = torch.tensor(0.0)
+    for k, level in enumerate((*levels, levels[-1])):
+        theirs = losses.ProxyAnchorLoss(2, 8, 0.1, 32)
+        theirs.proxies.data.copy_(anchor.proxies[min(k, 2)])
+        expected = expected + theirs(level, labels)
+    torch.testing.assert_close(anchor(r, labels), expected, atol=1e-3, rtol=1e-4)
+    assert len(list(anchor.parameters())) == 1
+    assert not list(triplet.parameters())
+
+
+def test_the_mended_distance_teaches_the_gates_alone():
+    g, x = graph(), features()
+    g.train()(x)
+    r = g(x)
+    g.compare(r[:1], r[1:2])[1].sum().backward()
+    assert g.alpha.grad is not None
+    assert g.alpha.grad.abs().sum() > 0
+    assert all(layer.weight.grad is None or not layer.weight.grad.any() for layer in g.to_nodes)
+
+
+@pytest.mark.parametrize("trunk", ["resnet18", "efficientnet_lite0", "mobilenet_v3_small", "densenet121"])
+def test_levels_are_the_last_of_three_resolutions(trunk):
+    assert trunk in TRUNKS
+    network = Avsl(Architecture(trunk, "plain", 16, 8, 2), (64, 64), 3, 0.5).eval()
+    with torch.inference_mode():
+        x = torch.randn(2, 3, 64, 64)
+        found = network.features(x)
+        torch.testing.assert_close(found[-1], network.trunk(x))
+    assert [f.shape[2] for f in found] == [8, 4, 2]
+
+
+def test_resnets_levels_are_its_layers_2_to_4():
+    network = Avsl(SHAPE, (64, 64), 3, 0.5).eval()
+    x = torch.randn(1, 3, 64, 64)
+    t = network.trunk
+    expected = t.layer1(t.maxpool(t.relu(t.bn1(t.conv1(x)))))
+    for layer, found in zip((t.layer2, t.layer3, t.layer4), network.features(x), strict=True):
+        expected = layer(expected)
+        torch.testing.assert_close(found, expected)
+
+
+def test_another_loss_and_too_small_images_are_errors():
+    network = Avsl(SHAPE, (64, 64), 3, 0.5)
+    with pytest.raises(HemlError, match="'snr' is none of triplet_margin, proxy_anchor"):
+        network.aim(Train(), 2)
+    with pytest.raises(HemlError, match="three resolutions.*enlarge"):
+        Avsl(SHAPE, (4, 4), 3, 0.5)
+
+
+def test_similarity_lies_where_the_images_agree():
+    """Two images share a bright place in every channel; the saliency of both is highest there."""
+    network = Avsl(SHAPE, (64, 64), 3, 0.5).eval()
+    torch.manual_seed(0)
+    base = [torch.rand(2, c, side, side) * 0.1 for c, side in ((128, 8), (256, 4), (512, 2))]
+    base[-1][0, :, 0, 1] = base[-1][1, :, 1, 0] = torch.rand(512) + 1
+    network.features = lambda x: base
+    first, second = network.evidence(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)).maps["similarity"]
+    assert first.flatten().argmax() % 64 >= 32
+    assert first.flatten().argmax() // 64 < 32
+    assert second.flatten().argmax() % 64 < 32
+    assert second.flatten().argmax() // 64 >= 32
