@@ -324,7 +324,7 @@ class _Baseline(Strict):
     """A peer on the same images; its other training keys, where given, override those of `train`."""
 
     background: bool = False
-    """See the whole image; false: what the root sees, the segments of all leaves."""
+    """See the whole image; false: what lies in any of `segments`, which is what the root of a tree over all of them sees."""
     epochs: int = Field(25, ge=0, le=1000)
 
     def overrides(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from heml.baselines.build import build_baseline
 from heml.errors import exit_on_error
 from heml.params import load_params
-from heml.tree import Tree
 
 
 def main() -> None:
@@ -15,12 +14,11 @@ def main() -> None:
     name = parser.parse_args().baseline
     params = load_params()
     train = params.baseline(name)
-    tree = Tree.from_params(params)
     report = build_baseline(
         name,
         params.baselines[name],
         train,
-        tree.leaves(tree.root),
+        list(params.segments),
         Path("data/canvases"),
         Path("data/segments"),
         Path("models/baselines"),

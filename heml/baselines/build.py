@@ -53,7 +53,7 @@ def new_baseline(settings: Any, train: Train, classes: int, size: tuple[int, int
 
 
 def baseline_images(settings: Any, canvases: Path, segments: Path, leaves: Sequence[str]) -> NodeImages:
-    """What a baseline sees: the input of the tree's root, or the same images whole."""
+    """What a baseline sees: the input of a root over `leaves`, or the same images whole."""
     images = compose(canvases, segments, leaves)
     return uncovered(images) if settings.background else images
 

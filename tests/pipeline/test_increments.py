@@ -26,6 +26,15 @@ def test_one_leafs_epochs_train_that_leaf_and_its_ancestors(project):
     assert project.repro() == HAIR_PATH | END
 
 
+def test_a_baseline_trains_alone_and_a_leafs_settings_leave_it_be(project):
+    project.set(baselines={"usual": {"method": "traditional", "epochs": 1}})
+    assert project.repro() == {"baseline@usual", "peer@usual", "report"}
+    assert (project.root / "reports" / "peers" / "usual" / "pair-0.png").is_file()
+    assert pd.read_csv(project.root / "reports" / "plots" / "peers.csv")["name"].tolist() == ["tree", "usual"]
+    project.set(tree__level_0__hair={"epochs": 2})
+    assert project.repro() == HAIR_PATH | END | {"peer@usual"}  # which explains the pairs that the tree chose
+
+
 def test_one_segments_dilation_cuts_that_partition_and_trains_that_path(project):
     before = project.hashes("data/segments")
     project.set(segments__hair__dilate=1)
