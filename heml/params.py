@@ -363,7 +363,7 @@ class DimlSettings(Strict):
 
 
 class GroupingSettings(Strict):
-    """Attentive grouping (Xu et al., AAAI 2021)."""
+    """Attentive grouping (Xu et al., arXiv 2011.08877)."""
 
     method: Literal["grouping"]
     groups: int = Field(4, ge=2, le=64)
@@ -386,11 +386,11 @@ class Evaluate(Strict):
 
 
 _baseline = _optional(key for key in Train.model_fields if key not in ("epochs", "epochs_decay", "seeds", "init", "weighting", "embedder"))
-_methods = tuple(
+METHOD_KINDS = tuple(
     create_model(settings.__name__.removesuffix("Settings"), __base__=(settings, _Baseline), **_baseline)
     for settings in (TraditionalSettings, AvslSettings, DimlSettings, GroupingSettings)
 )
-Baseline: Any = Annotated[Union[_methods], Field(discriminator="method")]  # noqa: UP007 (a tuple)
+Baseline: Any = Annotated[Union[METHOD_KINDS], Field(discriminator="method")]  # noqa: UP007 (a tuple)
 
 
 class Report(Strict):

@@ -5,8 +5,10 @@ import re
 import yaml
 from conftest import ROOT
 
-from heml.params import EMBEDDERS, LOSSES, MINERS, TRUNKS, Train, parse_params
+from heml.baselines.build import new_baseline
+from heml.params import EMBEDDERS, LOSSES, METHOD_KINDS, MINERS, TRUNKS, Train, parse_params
 
+PEERS = (ROOT / "docs" / "peers.md").read_text("utf-8")
 METHODS = (ROOT / "docs" / "methods.md").read_text("utf-8")
 
 
@@ -38,3 +40,27 @@ def test_the_presets_are_whole_parameter_files():
     for path in [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]:
         assert parse_params(path.read_text("utf-8"), path.name).tree
         assert yaml.safe_load(path.read_text("utf-8"))["report"]["title"]
+
+
+def test_the_block_of_baselines_can_be_pasted_into_every_preset():
+    block = PEERS.split("```yaml\n")[1].split("```")[0]
+    for path in [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]:
+        lines = path.read_text("utf-8").splitlines()
+        text = "\n".join(line for line in lines if not line.startswith("baselines:")) + "\n" + block
+        params = parse_params(text, path.name)
+        for name, settings in params.baselines.items():
+            train = params.baseline(name)
+            assert train.epochs == 25
+            shape = new_baseline(settings, train, 2, (64, 64))
+            assert shape.aim(train, 2) if settings.method != "diml" else True
+
+
+def test_the_methods_and_their_defaults_are_those_of_the_parameters():
+    rows = [line.split("|")[1:3] for line in PEERS.splitlines() if line.startswith("| `")]
+    known = {kind.model_fields["method"].annotation.__args__[0]: kind for kind in METHOD_KINDS}
+    assert [name.strip(" `") for name, _ in rows] == list(known)
+    own = {"method", "background", *Train.model_fields}
+    for name, options in rows:
+        kind = known[name.strip(" `")]
+        said = {key: float(value) for key, value in re.findall(r"(\w+) (\d+(?:\.\d+)?)", options)}
+        assert said == {key: field.default for key, field in kind.model_fields.items() if key not in own}

@@ -1,4 +1,4 @@
-"""Attentive grouping (Xu et al., "Towards Improved and Interpretable Deep Metric Learning via Attentive Grouping", AAAI 2021).
+"""Attentive grouping (Xu et al., "Towards Improved and Interpretable Deep Metric Learning via Attentive Grouping", arXiv 2011.08877).
 
 K learned queries look at the feature map; each gathers, by attention over positions, a part of the embedding of its own. The
 attention maps are the explanation.
