@@ -270,6 +270,9 @@ def main() -> None:
     if (arguments.study is None) == (arguments.variants is None):
         parser.error("name a study, or --variants FILE")
     variants = STUDIES[arguments.study] if arguments.study else yaml.safe_load(arguments.variants.read_text("utf-8"))
+    special = {key for variant in variants.values() for key in variant if key.startswith("(")}
+    if arguments.root_alone and special:
+        parser.error(f"--root-alone: {', '.join(sorted(special))} is about a tree; name other variants")
     params = load_params(arguments.params)
     tree = Tree.from_params(params)
     seeds = range(params.train.seed, params.train.seed + arguments.seeds)

@@ -108,6 +108,7 @@ class Graph(nn.Module):
             mended = gate * nodes[k + 1].detach() + (1 - gate) * (mended @ shares.T)
         return nodes, mended
 
+    @torch.no_grad()
     def metric(self, queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
         """Distances (Q, R) between representations, in [0, 4]."""
         step = max(_CELLS // max(len(references) * self.dims, 1), 1)
