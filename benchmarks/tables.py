@@ -53,8 +53,9 @@ CPU = torch.device("cpu")
 
 OWN_START = "(own start)"
 NO_BATCHNORM = "(BatchNorm averaged)"
+SHORTER = "(half the epochs above the leaves)"
 """Variants that no parameter offers, as keys of a variant: every leaf from an initialisation of its own; BatchNorm statistics as
-averaged, not measured anew."""
+averaged, not measured anew; inner nodes with half of their epochs, at least one."""
 
 STUDIES: dict[str, dict[str, dict[str, Any]]] = {
     "losses": {
@@ -74,6 +75,8 @@ STUDIES: dict[str, dict[str, dict[str, Any]]] = {
         "BatchNorm averaged, not measured anew": {"init": "average", NO_BATCHNORM: True},
         "weighted by P@1 on val": {"init": "average", "weighting": "val_p1"},
         "weighted by area": {"init": "average", "weighting": "area"},
+        "half the epochs above the leaves": {"init": "average", SHORTER: True},
+        "scratch, half the epochs above the leaves": {"init": "scratch", SHORTER: True},
         "no warm-up": {"init": "average", "warmup": 0.0},
         "long warm-up (0.5)": {"init": "average", "warmup": 0.5},
     },
@@ -114,6 +117,8 @@ def jobs_of(params: Params, variant: Mapping[str, Any], seed: int, root_alone: b
     for node in tree:
         below = tuple(jobs[child].key for child in node.children)
         settings = settings_of(params, node.name, variant, seed)
+        if SHORTER in special and node.children:
+            settings = settings.model_copy(update={"epochs": max(settings.epochs // 2, 1)})
         relevant = settings if node.children else settings.model_copy(update={"init": "average", "weighting": "uniform"})
         key = _key(node.name, relevant.model_dump(), below, inputs, special if node.children or OWN_START in special else ())
         jobs[node.name] = Job(key, node, settings, special, below)
