@@ -16,7 +16,8 @@ def tables(peers: pd.DataFrame) -> str:
     """Two tables, a row per method: scores with the 95 % interval of P@1, then costs."""
     scores, costs = [], []
     for row in peers.to_dict("records"):
-        percent = {key: f"{100 * row[key]:.1f}" for key in ("p@1", "p@1_low", "p@1_high", "p@2", "p@8", "r_precision", "map@r")}
+        shown = ("p@1", "p@1_low", "p@1_high", "p@2", "p@8", "r_precision", "map@r")
+        percent = {key: "–" if pd.isna(row[key]) else f"{100 * row[key]:.1f}" for key in shown}
         scores.append(
             {
                 "": row["name"],

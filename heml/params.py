@@ -286,7 +286,7 @@ _SHARED = ("epochs_decay", "trunk", "weights", "embedder", "hidden_dim", "embedd
 class _Node(Strict):
     def overrides(self) -> dict[str, Any]:
         """The training parameters this node sets for itself."""
-        return self.model_dump(exclude={"left", "right"}, exclude_none=True)
+        return self.model_dump(exclude={"left", "right"}, exclude_unset=True)
 
 
 def _optional(keys: Iterable[str]) -> dict[str, Any]:
@@ -329,7 +329,9 @@ class _Baseline(Strict):
 
     def overrides(self) -> dict[str, Any]:
         """The training parameters this baseline sets for itself."""
-        return {key: value for key, value in self.model_dump(exclude_none=True).items() if key in Train.model_fields}
+        given = self.model_dump(exclude_unset=True) | self.model_dump(include={"epochs", "loss"}, exclude_none=True)
+        own = {key: value for key, value in given.items() if key in Train.model_fields}
+        return own if self.method == "traditional" else own | {"embedder": "plain"}  # type: ignore[attr-defined]
 
 
 class TraditionalSettings(Strict):
@@ -339,9 +341,10 @@ class TraditionalSettings(Strict):
 
 
 class AvslSettings(Strict):
-    """Attributable visual similarity learning (Zhang et al., CVPR 2022); `loss` is triplet_margin or proxy_anchor."""
+    """Attributable visual similarity learning (Zhang et al., CVPR 2022)."""
 
     method: Literal["avsl"]
+    loss: Literal["triplet_margin", "proxy_anchor"] = "triplet_margin"
     links: int = Field(8, ge=1)
     """Links kept from each node to the level below."""
     momentum: float = Field(0.5, ge=0, lt=1)
@@ -385,10 +388,19 @@ class Evaluate(Strict):
     """Resamples behind the 95 % interval; 0 leaves it out."""
 
 
-_baseline = _optional(key for key in Train.model_fields if key not in ("epochs", "epochs_decay", "seeds", "init", "weighting", "embedder"))
+_OF_TREES = ("epochs", "epochs_decay", "seeds", "init", "weighting", "embedder")
 METHOD_KINDS = tuple(
-    create_model(settings.__name__.removesuffix("Settings"), __base__=(settings, _Baseline), **_baseline)
-    for settings in (TraditionalSettings, AvslSettings, DimlSettings, GroupingSettings)
+    create_model(
+        settings.__name__.removesuffix("Settings"),
+        __base__=(settings, _Baseline),
+        **_optional(key for key in Train.model_fields if key not in (*_OF_TREES, *unused)),
+    )
+    for settings, unused in (
+        (TraditionalSettings, ()),
+        (AvslSettings, ("loss", "miner", "distance", "hidden_dim")),
+        (DimlSettings, ()),
+        (GroupingSettings, ("hidden_dim",)),
+    )
 )
 Baseline: Any = Annotated[Union[METHOD_KINDS], Field(discriminator="method")]  # noqa: UP007 (a tuple)
 
@@ -433,9 +445,16 @@ class Params(Strict):
         return self
 
     @model_validator(mode="after")
-    def _tree_is_no_baseline(self) -> Params:
+    def _baselines_can_be_trained(self) -> Params:
         if "tree" in self.baselines:
             raise ValueError("baselines.tree: the tree itself has this name in the report; choose another")
+        for name, baseline in self.baselines.items():
+            train = self.baseline(name)
+            if baseline.method == "grouping":
+                if train.loss in WITH_CENTRES:
+                    raise ValueError(f"baselines.{name}.loss: {train.loss!r} has class centres, which groups cannot share; choose another")
+                if train.embedding_dim % baseline.groups:
+                    raise ValueError(f"baselines.{name}.groups: must divide embedding_dim ({train.embedding_dim}), not {baseline.groups}")
         return self
 
     def node(self, name: str) -> Train:
@@ -456,23 +475,23 @@ class Params(Strict):
         return self._train(self.baselines[name].overrides(), f"baselines.{name}")
 
     def _train(self, own: dict[str, Any], where: str) -> Train:
-        if "loss" in own and "loss_options" not in own:
-            own["loss_options"] = {}  # those of `train` are another loss's
+        if own.get("loss", self.train.loss) != self.train.loss:  # what `train` says is meant for its own
+            own = {"loss_options": {}, "margin": None, "miner": None, "distance": None} | own
         try:
             return Train.model_validate(self.train.model_dump() | own)
         except ValidationError as error:
-            raise HemlError(f"params.yaml: {where}: {_explain(error)}") from None
+            raise HemlError(f"params.yaml: {_explain(error, where)}") from None
 
 
-def _explain(error: ValidationError) -> str:
-    """One line per fault: the key, what is wrong with it and what is allowed."""
+def _explain(error: ValidationError, section: str = "") -> str:
+    """One line per fault: the key below `section`, what is wrong with it and what is allowed."""
     lines = []
     for fault in error.errors():
         keys, _ = _walk(fault["loc"])
-        key = ".".join(keys) or "(whole file)"
+        key = ".".join([*filter(None, [section]), *keys]) or "(whole file)"
         if fault["type"] == "extra_forbidden":
-            _, section = _walk(fault["loc"][:-1])
-            lines.append(f"{key}: unknown key; allowed here: {', '.join(sorted(section.model_fields))}")
+            _, kind = _walk(fault["loc"][:-1])
+            lines.append(f"{key}: unknown key; allowed here: {', '.join(sorted(kind.model_fields))}")
         elif fault["type"] == "missing":
             lines.append(f"{key}: missing")
         else:

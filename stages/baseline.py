@@ -24,7 +24,8 @@ def main() -> None:
         Path("models/baselines"),
         Path("reports/baselines") / f"{name}.json",
     )
-    print(f"{name}: {report['note'] or f'''P@1 on val {report['val_p1']:.3f}'''}")
+    score = "no image in val" if report["val_p1"] is None else f"P@1 on val {report['val_p1']:.3f}"
+    print(f"{name}: {report['note'] or score}")
 
 
 if __name__ == "__main__":

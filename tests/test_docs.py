@@ -6,6 +6,7 @@ import yaml
 from conftest import ROOT
 
 from heml.baselines.build import new_baseline
+from heml.learning.networks import Architecture
 from heml.params import EMBEDDERS, LOSSES, METHOD_KINDS, MINERS, TRUNKS, Train, parse_params
 
 PEERS = (ROOT / "docs" / "peers.md").read_text("utf-8")
@@ -48,11 +49,12 @@ def test_the_block_of_baselines_can_be_pasted_into_every_preset():
         lines = path.read_text("utf-8").splitlines()
         text = "\n".join(line for line in lines if not line.startswith("baselines:")) + "\n" + block
         params = parse_params(text, path.name)
+        size = (max(params.canvas.height, 64), max(params.canvas.width, 64))  # as the text says
         for name, settings in params.baselines.items():
             train = params.baseline(name)
             assert train.epochs == 25
-            shape = new_baseline(settings, train, 2, (64, 64))
-            assert shape.aim(train, 2) if settings.method != "diml" else True
+            network = new_baseline(settings, Architecture.of(train, 2), size)
+            assert settings.method == "diml" or network.aim(train, 2).loss
 
 
 def test_the_methods_and_their_defaults_are_those_of_the_parameters():

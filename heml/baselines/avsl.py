@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from heml.baselines.evidence import Evidence, saliency
 from heml.errors import HemlError
-from heml.learning.embedders import Aim
+from heml.learning.embedders import Aim, mac, spoc
 from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.objectives import Objective
 from heml.params import Train
@@ -30,8 +30,8 @@ _CELLS = 1 << 24
 class Graph(nn.Module):
     """Feature maps of `LEVELS` levels, lowest first, to representations of images, and these to distances.
 
-    A representation (B, 2·LEVELS·D) holds, per level, the embedding (length 1) and how sure each of its dimensions is: the
-    standard deviation of its activation map over the positions.
+    A representation (B, 2·LEVELS·D) holds, per level, the embedding (length 1) and how sure each of its dimensions is: how far
+    its activation map stands out in places, see `certainty`.
     """
 
     links: torch.Tensor
@@ -62,14 +62,14 @@ class Graph(nn.Module):
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         embeddings = [
-            F.normalize(layer(F.adaptive_avg_pool2d(x, 1) + F.adaptive_max_pool2d(x, 1)).flatten(1), dim=1)
+            F.normalize(layer((spoc(x) + mac(x))[:, :, None, None]).flatten(1), dim=1)
             for layer, x in zip(self.to_nodes, features, strict=True)
         ]
         with torch.no_grad():
             maps = self.activations(features)
             if self.training:
                 self._link(maps)
-            certainties = [m.flatten(2).std(2, correction=0) for m in maps]
+            certainties = [certainty(m) for m in maps]
         return torch.cat(embeddings + certainties, 1)
 
     def _link(self, maps: Sequence[torch.Tensor]) -> None:
@@ -104,19 +104,31 @@ class Graph(nn.Module):
         mended = nodes[0].detach()
         for k, shares in enumerate(self.shares()):
             sure = one[..., 1, k + 1, :] * other[..., 1, k + 1, :]
-            gate = torch.sigmoid(self.alpha[k] * sure + self.beta[k])
+            gate = torch.sigmoid(10 * (self.alpha[k] * sure + self.beta[k]))
             mended = gate * nodes[k + 1].detach() + (1 - gate) * (mended @ shares.T)
         return nodes, mended
 
     @torch.no_grad()
     def metric(self, queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-        """Distances (Q, R) between representations, in [0, 4]."""
+        """Distances (Q, R) between representations, in [0, 4], on the CPU."""
         step = max(_CELLS // max(len(references) * self.dims, 1), 1)
-        return torch.cat([self.compare(part[:, None], references)[1].sum(2) for part in queries.split(step)])
+        references = references.to(self.alpha.device)
+        parts = (part[:, None].to(self.alpha.device) for part in queries.split(step))
+        return torch.cat([self.compare(part, references)[1].sum(2).cpu() for part in parts])
+
+
+def certainty(maps: torch.Tensor) -> torch.Tensor:
+    """Standard deviation over positions of the maps, (B, D, h, w), brought to a minimum of 0 and a sum of 1: (B, D), in [0, 0.5].
+
+    0 for an even map, and for a single cell.
+    """
+    flat = maps.flatten(2)
+    raised = flat - flat.amin(2, keepdim=True)
+    return (raised / raised.sum(2, keepdim=True).clamp_min(1e-12)).std(2, correction=0)
 
 
 class Avsl(MetricNetwork):
-    """A trunk whose last three resolutions feed a `Graph`; of ResNet, layers 2 to 4."""
+    """A trunk whose last three resolutions feed a `Graph`; of ResNet, from 32 pixels, layers 2 to 4."""
 
     embedder: Graph  # type: ignore[assignment]
 
@@ -153,14 +165,8 @@ class Avsl(MetricNetwork):
         return self.embedder.metric(queries, references)
 
     def aim(self, settings: Train, classes: int) -> Objective:
-        """The loss of every level's distance and of the mended one, summed.
-
-        Raises:
-            HemlError: another loss than triplet_margin and proxy_anchor.
-        """
-        if settings.loss not in ("triplet_margin", "proxy_anchor"):
-            raise HemlError(f"avsl: loss {settings.loss!r} is none of triplet_margin, proxy_anchor")
-        kind = TripletLoss if settings.loss == "triplet_margin" else ProxyAnchorLoss
+        """The loss, triplet_margin or proxy_anchor, of every level's distance and of the mended one, summed."""
+        kind = {"triplet_margin": TripletLoss, "proxy_anchor": ProxyAnchorLoss}[settings.loss]
         return Objective(kind(self.embedder, settings.options, classes), None, self.metric)
 
     @torch.inference_mode()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +26,23 @@ from heml.params import Train
 Network = Traditional | Avsl | Diml | AttentiveGrouping
 
 
-def new_baseline(settings: Any, train: Train, classes: int, size: tuple[int, int]) -> Network:
-    """The network of a baseline, untrained; one seed gives all methods the same trunk.
+def new_baseline(settings: Any, architecture: Architecture, size: tuple[int, int]) -> Network:
+    """The network of a baseline, untrained.
 
     Args:
         settings: an entry of `baselines` in the parameters.
+        size: height and width of the images.
 
     Raises:
-        HemlError: the images are too small for the method, or the trunk's pretrained weights are not to be had.
+        HemlError: the images are too small for the method.
     """
-    shape = Architecture.of(train.model_copy(update={"embedder": "plain"}), classes)
-    torch.manual_seed(train.seed)
-    network: Network
     if settings.method == "avsl":
-        network = Avsl(shape, size, settings.links, settings.momentum)
-    elif settings.method == "diml":
-        network = Diml(shape, size, settings.grid, settings.rerank, settings.smoothing, settings.iterations)
-    elif settings.method == "grouping":
-        network = AttentiveGrouping(shape, size, settings.groups, settings.diversity)
-    else:
-        network = Traditional(shape, size)
-    if train.weights:
-        load_pretrained(network.trunk, train.trunk, train.weights)
-    return network
+        return Avsl(architecture, size, settings.links, settings.momentum)
+    if settings.method == "diml":
+        return Diml(architecture, size, settings.grid, settings.rerank, settings.smoothing, settings.iterations)
+    if settings.method == "grouping":
+        return AttentiveGrouping(architecture, size, settings.groups, settings.diversity)
+    return Traditional(architecture, size)
 
 
 def baseline_images(settings: Any, canvases: Path, segments: Path, leaves: Sequence[str]) -> NodeImages:
@@ -73,11 +66,14 @@ def build_baseline(
     torch.use_deterministic_algorithms(True, warn_only=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = baseline_images(settings, canvases, segments, leaves)
-    network = new_baseline(settings, train, images.classes, images.size)
+    architecture = Architecture.of(train, images.classes)
+    torch.manual_seed(train.seed)  # the first drawn is the trunk: the same for all methods
+    network = new_baseline(settings, architecture, images.size)
     if isinstance(network, Diml):  # it adds nothing to train
-        traditional = Traditional(Architecture.of(train.model_copy(update={"embedder": "plain"}), images.classes), images.size)
-        traditional.load_state_dict(network.state_dict())
-        network = traditional
+        torch.manual_seed(train.seed)
+        network = Traditional(architecture, images.size)
+    if train.weights:
+        load_pretrained(network.trunk, train.trunk, train.weights)
     result = train_node(name, network, images, train, device, network.aim(train, images.classes))
     header = Header(
         node=name,
@@ -87,7 +83,7 @@ def build_baseline(
         canvas=images.canvas,
         segments=images.segments,
         box=images.box,
-        architecture=replace(Architecture.of(train, images.classes), embedder=settings.method),
+        architecture=architecture,
         weights=train.weights,
         seed=train.seed,
         distance=result.distance if isinstance(result.distance, str) else settings.method,
@@ -101,7 +97,7 @@ def build_baseline(
         "method": settings.method,
         "loss": train.loss,
         "best_epoch": result.best_epoch,
-        "val_p1": header.val_p1[0],
+        "val_p1": None if result.val_p1 != result.val_p1 else result.val_p1,
         "note": result.note,
         "history": [{k: None if v != v else v for k, v in row.items()} for row in result.history],
         "device": str(device),
@@ -114,11 +110,11 @@ def build_baseline(
     return report
 
 
-def load_baseline(settings: Any, train: Train, path: Path, device: torch.device) -> tuple[Header, Network]:
+def load_baseline(settings: Any, path: Path, device: torch.device) -> tuple[Header, Network]:
     """A stored baseline, ready to compare images."""
     header = load_header(path)
     x0, y0, x1, y1 = header.box
-    network = new_baseline(settings, train.model_copy(update={"weights": None}), header.architecture.classes, (y1 - y0, x1 - x0))
+    network = new_baseline(settings, header.architecture, (y1 - y0, x1 - x0))
     network.load_state_dict(load_state(path))
     network.to(device).eval()
     return header, network

@@ -9,12 +9,11 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from heml.baselines.evidence import Evidence, Match, saliency
-from heml.errors import HemlError
+from heml.baselines.evidence import Evidence, Match, cells, saliency
 from heml.learning.networks import Architecture, MetricNetwork
 
-_PAIRS = 1 << 14
-"""Pairs of images matched at a time."""
+_CELLS = 1 << 22
+"""Pairs of images × pairs of cells matched at a time: 16 MB for each intermediate result."""
 
 
 class Diml(MetricNetwork):
@@ -33,22 +32,15 @@ class Diml(MetricNetwork):
         """
         super().__init__(architecture, size)
         self.dims, self.rerank, self.smoothing, self.iterations = architecture.embedding_dim, rerank, smoothing, iterations
-        with torch.inference_mode():
-            height, width = self.trunk.eval()(torch.zeros(1, 3, *size)).shape[2:]
-        self.trunk.train()
-        if height * width == 1:
-            raise HemlError(
-                f"diml: the feature map of {architecture.trunk!r} is a single cell for inputs of {size[0]}×{size[1]} pixels: "
-                "nothing can be matched; enlarge `canvas`"
-            )
+        height, width = cells(self.trunk, size)
         self.grid = (min(grid, height), min(grid, width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, h, w) → (B, (1 + G) · D), each D of length 1."""
         features = self.trunk(x)
         whole = self.embedder(features)
-        cells = F.adaptive_avg_pool2d(features, self.grid).flatten(2).transpose(1, 2)  # (B, G, C)
-        parts = F.normalize(self.embedder.embed(cells).float(), dim=2)
+        pooled = F.adaptive_avg_pool2d(features, self.grid).flatten(2).transpose(1, 2)  # (B, G, C)
+        parts = F.normalize(self.embedder.embed(pooled).float(), dim=2)
         return torch.cat([whole[:, None], parts], 1).flatten(1)
 
     def metric(self, queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
@@ -58,7 +50,7 @@ class Diml(MetricNetwork):
         distances = 1 - q[:, 0] @ r[:, 0].T
         found = distances.topk(min(self.rerank, len(r)), largest=False)
         refined = torch.empty_like(found.values)
-        step = max(_PAIRS // found.indices.shape[1], 1)
+        step = max(_CELLS // (found.indices.shape[1] * (q.shape[1] - 1) ** 2), 1)
         for start in range(0, len(q), step):
             rows = slice(start, start + step)
             near = r[found.indices[rows]]  # (q, K, 1 + G, D)

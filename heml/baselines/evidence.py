@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 from torch.nn import functional as F
+
+from heml.errors import HemlError
 
 Point = tuple[float, float]
 """x and y as fractions of the image's width and height."""
@@ -37,3 +40,21 @@ def saliency(maps: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, t
     large = F.interpolate(maps[:, None].float().clamp_min(0), size, mode="bilinear", align_corners=False)[:, 0].cpu()
     first, second = large / large.max().clamp_min(1e-12)
     return first, second
+
+
+def cells(trunk: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the trunk's feature map for images of that size (h, w).
+
+    Raises:
+        HemlError: a single cell, in which no place can be told from another.
+    """
+    was_training = trunk.training
+    with torch.inference_mode():
+        rows, columns = trunk.eval()(torch.zeros(1, 3, *size)).shape[2:]
+    trunk.train(was_training)
+    if rows * columns == 1:
+        raise HemlError(
+            f"the trunk's feature map is a single cell for inputs of {size[0]}×{size[1]} pixels (height × width), and this method "
+            "compares places: enlarge `canvas`"
+        )
+    return rows, columns

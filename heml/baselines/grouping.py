@@ -12,13 +12,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from heml.baselines.evidence import Evidence, saliency
-from heml.errors import HemlError
+from heml.baselines.evidence import Evidence, cells, saliency
 from heml.learning.embedders import Aim, Embedder
 from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.objectives import Objective, objective
 from heml.learning.trunks import channels
-from heml.params import WITH_CENTRES, Train
+from heml.params import Train
 
 
 class Groups(Embedder):
@@ -29,13 +28,7 @@ class Groups(Embedder):
     """
 
     def __init__(self, features: int, embedding_dim: int, groups: int, diversity: float) -> None:
-        """
-        Raises:
-            HemlError: the embedding cannot be split evenly.
-        """
         nn.Module.__init__(self)
-        if embedding_dim % groups:
-            raise HemlError(f"embedding_dim ({embedding_dim}) must be a multiple of groups ({groups})")
         self.diversity = diversity
         self.key = nn.Conv2d(features, max(features // 8, 1), 1)
         self.value = nn.Conv2d(features, embedding_dim // groups, 1)
@@ -78,19 +71,17 @@ class AttentiveGrouping(MetricNetwork):
     embedder: Groups
 
     def __init__(self, architecture: Architecture, size: tuple[int, int], groups: int, diversity: float) -> None:
+        """
+        Raises:
+            HemlError: the feature map is a single cell.
+        """
         super().__init__(architecture, size)
+        cells(self.trunk, size)
         self.embedder = Groups(channels(self.trunk, *size), architecture.embedding_dim, groups, diversity)
 
     def aim(self, settings: Train, classes: int) -> Objective:
-        """A loss for every group.
-
-        Raises:
-            HemlError: a loss whose class centres have the dimensions of the whole embedding.
-        """
-        found = objective(settings, classes)
-        if settings.loss in WITH_CENTRES:
-            raise HemlError(f"grouping: loss {settings.loss!r} has class centres for the whole embedding; choose another")
-        return found
+        """A loss without class centres, which groups cannot share, for every group."""
+        return objective(settings, classes)
 
     @torch.inference_mode()
     def evidence(self, first: torch.Tensor, second: torch.Tensor) -> Evidence:

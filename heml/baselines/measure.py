@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from heml.baselines.build import Network
 from heml.distances import Metric, bounded_snr
 from heml.evaluation.retrieval import floors, interval, score
+from heml.evaluation.table import METRICS
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, compose, prepare
 from heml.learning.store import Header, load_network, node_path
@@ -41,34 +43,32 @@ def score_baseline(network: Network, header: Header, images: NodeImages, setting
     asked, train = images.rows("test"), images.rows("train")
     within = settings.search == "within"
     held = asked if within else train
-    began = time.perf_counter()
-    queries = embed(network, images, asked, device)
-    rate = len(asked) / (time.perf_counter() - began)
-    references = queries if within else embed(network, images, held, device)
-    network.cpu()  # representations are compared there
+    row = dict.fromkeys(SCORES, float("nan")) | {"queries": len(asked), "images_per_second": _rate(network, images, asked, device)}
+    row["chance"], row["majority"] = floors(images.labels[asked], images.labels[held])
+    if len(asked) <= within or len(held) <= within:
+        return row
+    queries, references = embed(network, images, asked, device), embed(network, images, held, device)
     scores = score(queries, images.labels[asked], references, images.labels[held], metric, within)
-    low, high = interval(scores.p_at_1, settings.bootstrap)
-    chance, majority = floors(images.labels[asked], images.labels[held])
-    return {
-        "p@1": scores.p_at_1.mean(),
-        "p@1_low": low,
-        "p@1_high": high,
-        "p@2": scores.p_at_2.mean(),
-        "p@8": scores.p_at_8.mean(),
-        "r_precision": scores.r_precision.mean(),
-        "map@r": scores.map_at_r.mean(),
-        "chance": chance,
-        "majority": majority,
-        "queries": len(asked),
-        "images_per_second": rate,
-    }
+    row["p@1_low"], row["p@1_high"] = interval(scores.p_at_1, settings.bootstrap)
+    return row | {name: float(getattr(scores, METRICS[name]).mean()) for name in ("p@1", "p@2", "p@8", "r_precision", "map@r")}
+
+
+def _rate(network: nn.Module, images: NodeImages, rows: NDArray[np.int64], device: torch.device) -> float:
+    """Images/s of embedding, after a first batch that warms up; NaN without images."""
+    embed(network, images, rows[:128], device)
+    began = time.perf_counter()
+    embed(network, images, rows, device)
+    return len(rows) / (time.perf_counter() - began) if len(rows) else float("nan")
 
 
 def training_cost(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Seconds of training, as a whole and to the best epoch, validation included, of a node's or baseline's report."""
+    """Seconds of training, as a whole and to the best epoch, validation included, of a node's or baseline's report.
+
+    Of a node that was trained several times (`train.seeds`), the mean and the first.
+    """
     epochs = report["history"][1:]
     return {
-        "train_seconds": report["seconds"],
+        "train_seconds": report["seconds"] / len(report.get("repeats", [0])),
         "best_seconds": sum(row["seconds"] for row in epochs[: report["best_epoch"]]),
         "train_images_per_second": report["images_per_second"],
         "peak_bytes": report["peak_bytes"],
@@ -82,7 +82,6 @@ def baseline_row(
     device = next(network.parameters()).device
     row = {"name": name, "method": report["method"]} | training_cost(report) | {"bytes": path.stat().st_size}
     row |= score_baseline(network, header, images, settings, device)
-    network.to(device)
 
     def explain(a: int, b: int) -> None:
         first, second = prepared_pair(images, a, b, device)
@@ -111,7 +110,7 @@ def tree_row(
         if trained.any()
         else float("nan"),
         "peak_bytes": int(costs["peak_bytes"].max()),
-        "bytes": sum(node_path(models, node.name).stat().st_size for node in tree),
+        "bytes": sum(node_path(models, node.name).stat().st_size // len(r["repeats"]) for node, r in zip(tree, reports, strict=True)),
     }
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     nodes = []
@@ -119,10 +118,7 @@ def tree_row(
         header, network = load_network(node_path(models, node.name), device)
         nodes.append((compose(canvases, segments, header.leaves, header.box), network))
     root_images, root = nodes[-1]
-    asked = root_images.rows("test")
-    began = time.perf_counter()
-    embed(root, root_images, asked, device)
-    row["images_per_second"] = len(asked) / (time.perf_counter() - began)
+    row["images_per_second"] = _rate(root, root_images, root_images.rows("test"), device)
 
     @torch.inference_mode()
     def explain(a: int, b: int) -> None:

@@ -31,7 +31,7 @@ def write_peer(name: str, params: Params, root: Path = Path()) -> dict[str, Any]
     settings = params.baselines[name]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     path = node_path(root / "models/baselines", name)
-    header, network = load_baseline(settings, params.baseline(name), path, device)
+    header, network = load_baseline(settings, path, device)
     images = baseline_images(settings, root / "data/canvases", root / "data/segments", header.leaves)
     report = json.loads((root / "reports/baselines" / f"{name}.json").read_text("utf-8"))
     tree = Tree.from_params(params)
@@ -62,4 +62,5 @@ def write_tree(table: pd.DataFrame, params: Params, root: Path = Path()) -> dict
 
 
 def _write(folder: Path, row: dict[str, Any]) -> None:
-    (folder / "row.json").write_text(json.dumps(row, indent=2) + "\n", "utf-8")
+    known = {key: None if value != value else value for key, value in row.items()}
+    (folder / "row.json").write_text(json.dumps(known, indent=2, allow_nan=False) + "\n", "utf-8")

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from heml.baselines.evidence import Evidence
 
+_ACROSS = 4
+
 
 def heat(picture: NDArray[np.uint8], saliency: torch.Tensor) -> NDArray[np.uint8]:
     """A picture whose colours fade to grey where the saliency, (h, w) in [0, 1], is low, tinted where it is high: (h, w, 3)."""
@@ -26,38 +28,32 @@ def heat(picture: NDArray[np.uint8], saliency: torch.Tensor) -> NDArray[np.uint8
 
 
 def evidence_figure(title: str, evidence: Evidence, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Figure:
-    """The two images side by side under each map.
+    """The two images side by side under each map, four maps a row.
 
     Args:
         first, second: (h, w, 3), as the method saw them.
     """
-    count = len(evidence.maps)
+    across = min(len(evidence.maps), _ACROSS)
+    down = -(-len(evidence.maps) // _ACROSS)
     tall = first.shape[0] / first.shape[1]
-    figure, axes = plt.subplots(1, 2 * count, figsize=(1.6 * 2 * count, 1.6 * tall + 0.75), squeeze=False)
+    figure, axes = plt.subplots(down, 2 * across, figsize=(1.6 * 2 * across, (1.6 * tall + 0.25) * down + 0.4), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
     for k, (name, maps) in enumerate(evidence.maps.items()):
-        left, right = axes[0, 2 * k], axes[0, 2 * k + 1]
+        row, column = divmod(k, _ACROSS)
+        left, right = axes[row, 2 * column], axes[row, 2 * column + 1]
         for axis, picture, saliency in zip((left, right), (first, second), maps, strict=True):
             axis.imshow(heat(picture, saliency))
-            axis.set_axis_off()
         left.set_title(name, fontsize=8, loc="left")
-        if k == 0:
-            strongest = max((match.weight for match in evidence.matches), default=1.0)
-            for match in evidence.matches:
-                figure.add_artist(
-                    ConnectionPatch(
-                        _place(match.first, first),
-                        _place(match.second, second),
-                        "data",
-                        "data",
-                        axesA=left,
-                        axesB=right,
-                        color="#1f77b4",
-                        alpha=0.25 + 0.7 * match.weight / strongest,
-                        lw=0.6 + 2.4 * match.weight / strongest,
-                    )
-                )
+    strongest = max((match.weight for match in evidence.matches), default=1.0)
+    for match in evidence.matches:
+        share = match.weight / strongest
+        ends = _place(match.first, first), _place(match.second, second)
+        line = ConnectionPatch(*ends, "data", "data", axesA=axes[0, 0], axesB=axes[0, 1], color="#1f77b4")
+        line.set(alpha=0.25 + 0.7 * share, linewidth=0.6 + 2.4 * share)
+        figure.add_artist(line)
     figure.suptitle(f"{title}: distance {evidence.distance:.2f}", fontsize=9, x=0.02, ha="left")
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.55 / figure.get_figheight(), wspace=0.04)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.55 / figure.get_figheight(), wspace=0.04, hspace=0.2)
     return figure
 
 

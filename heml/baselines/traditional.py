@@ -25,9 +25,10 @@ class Traditional(MetricNetwork):
         Args:
             first, second: (1, 3, h, w) prepared images.
         """
-        with torch.enable_grad():
-            features = self.trunk(torch.cat([first, second])).detach().requires_grad_()
-            a, b = self.embedder(features)
+        with torch.inference_mode(False), torch.no_grad():
+            features = self.trunk(torch.cat([first, second]))
+        with torch.inference_mode(False), torch.enable_grad():
+            a, b = self.embedder(features.requires_grad_())
             cosine = F.cosine_similarity(a, b, dim=0)
             (gradient,) = torch.autograd.grad(cosine, features)
         maps = (gradient.mean((2, 3), keepdim=True) * features.detach()).sum(1)

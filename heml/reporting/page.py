@@ -90,6 +90,7 @@ def write_report(run: Run, reports: Path) -> None:
         .render(
             title=run.params.report.title,
             label=run.description.label,
+            search=run.params.evaluate.search,
             label_names=run.description.label_names,
             metrics=run.metrics,
             root=run.table.set_index("node").loc[run.tree.root].to_dict(),
@@ -130,6 +131,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(loader=jinja2.PackageLoader("heml.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["share"] = lambda v: "–" if v is None or v != v else f"{v * 100:.1f}"
     environment.filters["decimal"] = lambda v, digits=2: "–" if v is None or v != v else f"{v:.{digits}f}"
+    environment.filters["milliseconds"] = lambda v: "–" if v is None or v != v else f"{v * 1000:.0f}"
     environment.filters["megabytes"] = lambda v: f"{v / 1e6:,.0f}"
     return environment
 

@@ -6,10 +6,10 @@ from pytorch_metric_learning import losses
 from pytorch_metric_learning.distances import LpDistance
 from torch.nn import functional as F
 
-from heml.baselines.avsl import Avsl, Graph, ProxyAnchorLoss, TripletLoss
+from heml.baselines.avsl import Avsl, Graph, ProxyAnchorLoss, TripletLoss, certainty
 from heml.errors import HemlError
 from heml.learning.networks import Architecture
-from heml.params import TRUNKS, Train
+from heml.params import TRUNKS
 
 SHAPE = Architecture("resnet18", "plain", 16, 8, 2)
 
@@ -32,7 +32,11 @@ def test_embeddings_are_the_means_of_the_activation_maps():
         plain = layer(pooled[:, :, None, None]).flatten(1)
         torch.testing.assert_close(maps.mean((2, 3)), plain, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(embeddings[level], F.normalize(plain, dim=1))
-        torch.testing.assert_close(certainties[level], maps.flatten(2).std(2, correction=0))
+        for image in range(len(maps)):
+            for node in range(8):
+                raised = maps[image, node] - maps[image, node].min()
+                expected = (raised / raised.sum()).std(correction=0)
+                torch.testing.assert_close(certainties[level][image, node], expected)
 
 
 def test_links_are_running_means_of_map_correlations():
@@ -84,7 +88,7 @@ def test_unsure_nodes_take_what_their_links_have_written_as_loops():
                 for i in range(8):
                     own = (embeddings[level][a, i] - embeddings[level][b, i]) ** 2
                     sure = certainties[level][a, i] * certainties[level][b, i]
-                    gate = torch.sigmoid(g.alpha[level - 1, i] * sure + g.beta[level - 1, i])
+                    gate = torch.sigmoid(10 * (g.alpha[level - 1, i] * sure + g.beta[level - 1, i]))
                     linked = sum(shares[level - 1, i, j] * value[j] for j in range(8))
                     above.append(gate * own + (1 - gate) * linked)
                 value = above
@@ -154,10 +158,41 @@ def test_resnets_levels_are_its_layers_2_to_4():
         torch.testing.assert_close(found, expected)
 
 
-def test_another_loss_and_too_small_images_are_errors():
-    network = Avsl(SHAPE, (64, 64), 3, 0.5)
-    with pytest.raises(HemlError, match="'snr' is none of triplet_margin, proxy_anchor"):
-        network.aim(Train(), 2)
+def test_gates_of_a_fresh_network_are_open_to_both_sides():
+    torch.manual_seed(0)
+    for side in (64, 96):
+        network = Avsl(SHAPE, (side, side), 3, 0.5).eval()
+        with torch.inference_mode():
+            certainties = network.embedder.split(network(torch.randn(4, 3, side, side)))[1]
+        for k in (1, 2):
+            gates = torch.sigmoid(10 * certainties[k][:2] * certainties[k][2:])  # alpha is 1 and beta 0
+            assert float(gates.min()) >= 0.5
+            assert float(gates.max()) < 0.95
+
+
+def test_certainty_does_not_depend_on_the_scale():
+    maps = torch.randn(2, 3, 4, 4)
+    torch.testing.assert_close(certainty(maps), certainty(7 * maps + 2))
+    assert float(certainty(torch.ones(1, 1, 4, 4)).abs().max()) == 0
+
+
+def test_representations_are_compared_wherever_they_lie():
+    g, x = graph(), features(4)
+    r = g(x).detach()
+    assert g.metric(r, r).device.type == "cpu"
+    far = graph().to("meta")
+    with pytest.raises(NotImplementedError, match="meta"):  # it got there: only the way back has no data
+        far.metric(r, r)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_finds_the_same_distances():
+    g, x = graph(), features(4)
+    r = g(x).detach()
+    torch.testing.assert_close(g.cuda().metric(r, r), graph().metric(r, r))
+
+
+def test_too_small_images_are_an_error():
     with pytest.raises(HemlError, match="three resolutions.*enlarge"):
         Avsl(SHAPE, (4, 4), 3, 0.5)
 

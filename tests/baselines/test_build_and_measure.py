@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
 from node_data import make_node_data
 
+from benchmarks.peers import tables
 from heml.baselines.build import baseline_images, build_baseline, load_baseline, new_baseline
 from heml.baselines.measure import COLUMNS, baseline_row, prepared_pair, tree_row
 from heml.baselines.pictures import evidence_figure, heat
@@ -16,9 +18,9 @@ from heml.errors import HemlError
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.table import node_table
 from heml.learning.embedding import embed
-from heml.learning.networks import new_network
+from heml.learning.networks import Architecture, new_network
 from heml.learning.node import build_node
-from heml.learning.store import load_header, node_path
+from heml.learning.store import load_state, node_path
 from heml.params import Evaluate, Params, parse_params
 from heml.tree import Node, Tree
 
@@ -63,7 +65,7 @@ def built(tmp_path_factory, params):
 def test_a_baseline_learns_and_its_row_is_whole(built, params, name):
     data, root, reports = built
     path = node_path(root / "models", name)
-    header, network = load_baseline(params.baselines[name], params.baseline(name), path, CPU)
+    header, network = load_baseline(params.baselines[name], path, CPU)
     images = baseline_images(params.baselines[name], data.canvases, data.segments, header.leaves)
     row = baseline_row(name, network, header, reports[name], path, images, Evaluate(bootstrap=50))
     assert set(row) == set(COLUMNS)
@@ -79,7 +81,7 @@ def test_p_at_1_is_the_share_of_right_nearest_neighbours_under_the_methods_own_d
     data, root, reports = built
     for name in ("avsl", "diml"):
         path = node_path(root / "models", name)
-        header, network = load_baseline(params.baselines[name], params.baseline(name), path, CPU)
+        header, network = load_baseline(params.baselines[name], path, CPU)
         images = baseline_images(params.baselines[name], data.canvases, data.segments, header.leaves)
         asked, held = images.rows("test"), images.rows("train")
         q, r = embed(network, images, asked, CPU), embed(network, images, held, CPU)
@@ -90,18 +92,26 @@ def test_p_at_1_is_the_share_of_right_nearest_neighbours_under_the_methods_own_d
 
 
 def test_all_methods_start_from_one_trunk(params):
-    trunks = [new_baseline(params.baselines[name], params.baseline(name), 2, (64, 64)).trunk for name in NAMES]
     root = new_network(params.train, 2, (64, 64)).trunk
-    for trunk in trunks:
+    for name in NAMES:
+        train = params.baseline(name)
+        torch.manual_seed(train.seed)
+        trunk = new_baseline(params.baselines[name], Architecture.of(train, 2), (64, 64)).trunk
         for key, value in root.state_dict().items():
-            assert torch.equal(value, trunk.state_dict()[key]), key
+            assert torch.equal(value, trunk.state_dict()[key]), (name, key)
 
 
-def test_diml_is_the_traditional_network(built):
-    _, root, reports = built
-    assert reports["diml"]["val_p1"] == reports["traditional"]["val_p1"]
-    one, other = (load_header(node_path(root / "models", name)) for name in ("traditional", "diml"))
-    assert (one.architecture.embedder, other.architecture.embedder) == ("traditional", "diml")
+@pytest.mark.parametrize("loss", ["snr", "proxy_anchor"])
+def test_diml_is_the_traditional_network(built, params, tmp_path, loss):
+    data, _, _ = built
+    states = []
+    for method in ("traditional", "diml"):
+        text = (ROOT / "params.yaml").read_text("utf-8").replace("baselines: {}", f"baselines: {{x: {{method: {method}, loss: {loss}}}}}")
+        settings = parse_params(text).baselines["x"]
+        train = params.train.model_copy(update={"loss": loss, "epochs": 1})
+        build_baseline(method, settings, train, ["left", "right"], data.canvases, data.segments, tmp_path, tmp_path / f"{method}.json")
+        states.append(load_state(node_path(tmp_path, method)))
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
 def test_the_background_is_seen_only_where_asked_for(built, params):
@@ -118,7 +128,7 @@ def test_the_background_is_seen_only_where_asked_for(built, params):
 @pytest.mark.parametrize("name", NAMES)
 def test_evidence_becomes_a_picture(built, params, name, tmp_path):
     data, root, _ = built
-    header, network = load_baseline(params.baselines[name], params.baseline(name), node_path(root / "models", name), CPU)
+    header, network = load_baseline(params.baselines[name], node_path(root / "models", name), CPU)
     images = baseline_images(params.baselines[name], data.canvases, data.segments, header.leaves)
     evidence = network.evidence(*prepared_pair(images, 2, 3, CPU))
     x0, y0, x1, y1 = header.box
@@ -139,6 +149,29 @@ def test_heat_tints_what_matters_and_greys_the_rest():
     assert np.ptp(found[0, 0]) > 30
 
 
+def test_within_its_own_split_no_image_is_its_own_neighbour(built, params):
+    data, root, reports = built
+    for name in ("traditional", "diml"):
+        path = node_path(root / "models", name)
+        header, network = load_baseline(params.baselines[name], path, CPU)
+        images = baseline_images(params.baselines[name], data.canvases, data.segments, header.leaves)
+        images.labels[images.rows("test")] = np.arange(len(images.rows("test")))  # every image its own label
+        row = baseline_row(name, network, header, reports[name], path, images, Evaluate(bootstrap=10, search="within"))
+        assert row["p@1"] == 0
+
+
+def test_without_test_images_a_row_has_no_scores(built, params):
+    data, root, reports = built
+    path = node_path(root / "models", "traditional")
+    header, network = load_baseline(params.baselines["traditional"], path, CPU)
+    images = baseline_images(params.baselines["traditional"], data.canvases, data.segments, header.leaves)
+    images.splits[images.splits == "test"] = "train"
+    row = baseline_row("traditional", network, header, reports["traditional"], path, images, Evaluate(bootstrap=10))
+    assert set(row) == set(COLUMNS)
+    assert np.isnan([row["p@1"], row["p@1_low"], row["explanation_seconds"], row["images_per_second"]]).all()
+    assert row["queries"] == 0
+
+
 def test_an_unknown_baseline_and_wrong_settings_are_errors(params):
     with pytest.raises(HemlError, match="baselines has no 'x'; it has traditional"):
         params.baseline("x")
@@ -146,10 +179,41 @@ def test_an_unknown_baseline_and_wrong_settings_are_errors(params):
     for wrong, message in [
         ("a: {method: magic}", "baselines.a: .*'traditional', 'avsl', 'diml', 'grouping'"),
         ("avsl: {method: avsl, groups: 2}", "baselines.avsl.groups: unknown key; allowed here: background"),
+        ("avsl: {method: avsl, miner: all}", "baselines.avsl.miner: unknown key"),
+        ("avsl: {method: avsl, loss: snr}", "baselines.avsl.loss: .*'triplet_margin' or 'proxy_anchor'.*got 'snr'"),
         ("tree: {method: diml}", "baselines.tree: the tree itself"),
+        ("g: {method: grouping, groups: 3}", r"baselines.g.groups: must divide embedding_dim \(64\), not 3"),
+        ("g: {method: grouping, loss: proxy_anchor}", "baselines.g.loss: 'proxy_anchor' has class centres"),
+        ("g: {method: traditional, batch_size: 33}", r"baselines.g: batch_size \(33\)"),
     ]:
         with pytest.raises(HemlError, match=message):
             parse_params(text.replace("baselines: {}", f"baselines: {{{wrong}}}"))
+
+
+def test_another_loss_brings_its_own_miner_and_only_traditional_keeps_the_embedder(params):
+    text = (ROOT / "params.yaml").read_text("utf-8").replace("  trunk: resnet18\n", "  trunk: resnet18\n  embedder: horde\n")
+    found = parse_params(
+        text.replace(
+            "baselines: {}", "baselines: {a: {method: traditional, loss: ntxent}, b: {method: diml, miner: null}, c: {method: traditional}}"
+        )
+    )
+    assert found.train.miner == "semihard"
+    assert [found.baseline(name).miner for name in "abc"] == [None, None, "semihard"]
+    assert [found.baseline(name).embedder for name in "abc"] == ["horde", "plain", "horde"]
+
+
+def test_the_comparison_as_markdown(built, params):
+    data, root, reports = built
+    rows = []
+    for name in ("traditional", "avsl"):
+        path = node_path(root / "models", name)
+        header, network = load_baseline(params.baselines[name], path, CPU)
+        images = baseline_images(params.baselines[name], data.canvases, data.segments, header.leaves)
+        rows.append(baseline_row(name, network, header, reports[name], path, images, Evaluate(bootstrap=0)))
+    text = tables(pd.DataFrame(rows, columns=COLUMNS))
+    assert f"| avsl | **{100 * rows[1]['p@1']:.1f}** | ––– |" in text
+    assert f"majority {100 * rows[0]['majority']:.1f}" in text
+    assert len({line.count("|") for line in text.split("\n\n")[2].splitlines()}) == 1
 
 
 def test_the_trees_row_adds_up_its_nodes(tmp_path, params):
@@ -167,5 +231,9 @@ def test_the_trees_row_adds_up_its_nodes(tmp_path, params):
     assert row["p@1"] == table.set_index("node").loc["both", "p@1"]
     assert row["train_seconds"] == pytest.approx(sum(report["seconds"] for report in reports))
     assert row["bytes"] == sum(path.stat().st_size for path in (tmp_path / "models").glob("*.safetensors"))
+    twice = [report | {"repeats": report["repeats"] * 2} for report in reports]
+    halved = tree_row(tree, table, twice, data.canvases, data.segments, tmp_path / "models")
+    assert halved["train_seconds"] == pytest.approx(row["train_seconds"] / 2)
+    assert halved["bytes"] == pytest.approx(row["bytes"] / 2, abs=3)
     spent = sum(report["present"]["train"] / report["images_per_second"] for report in reports)
     assert row["train_images_per_second"] == pytest.approx(sum(report["present"]["train"] for report in reports) / spent)

@@ -97,6 +97,25 @@ def test_evidence_weighs_places_and_matches_them():
     assert q.shape == (1, 7 * 8)
 
 
+def test_more_to_rerank_than_there_are():
+    network = Diml(SHAPE, (64, 64), 4, 100, 0.05, 100)
+    q, r = (F.normalize(torch.randn(n, 5, 8), dim=2).flatten(1) for n in (4, 9))
+    assert float(network.metric(q, r).max()) < 2
+
+
+def test_a_match_stands_where_its_cells_are():
+    """One place of the first image looks like one of the second, and nothing else like anything."""
+    network = Diml(SHAPE, (64, 96), 4, 3, 0.01, 200).eval()
+    eye = torch.eye(8)
+    first = torch.cat([eye[:1], eye[1:2].repeat(6, 1)])
+    second = torch.cat([eye[:1], eye[2:3].repeat(6, 1)])
+    first[1 + 2] = second[1 + 3] = eye[0]  # row 0, column 2 of 2×3; row 1, column 0
+    network.forward = lambda x: torch.cat([first, second]).view(2, -1)
+    match = network.evidence(*torch.randn(2, 1, 3, 64, 96)).matches[0]
+    assert match.first == pytest.approx((2.5 / 3, 0.25))
+    assert match.second == pytest.approx((0.5 / 3, 0.75))
+
+
 def test_a_map_of_one_cell_is_an_error():
     with pytest.raises(HemlError, match="single cell.*32×32.*enlarge"):
         Diml(SHAPE, (32, 32), 4, 3, 0.05, 50)

@@ -37,5 +37,6 @@ def test_the_map_is_the_channels_weighted_by_their_finite_differences():
 
 def test_evidence_works_under_inference_mode_and_leaves_no_gradient():
     network = Traditional(SHAPE, (64, 64)).eval()
-    network.evidence(torch.randn(1, 3, 64, 64), torch.randn(1, 3, 64, 64))
+    with torch.inference_mode():
+        network.evidence(torch.randn(1, 3, 64, 64), torch.randn(1, 3, 64, 64))
     assert all(parameter.grad is None for parameter in network.parameters())

@@ -33,6 +33,9 @@ def test_a_baseline_trains_alone_and_a_leafs_settings_leave_it_be(project):
     assert pd.read_csv(project.root / "reports" / "plots" / "peers.csv")["name"].tolist() == ["tree", "usual"]
     project.set(tree__level_0__hair={"epochs": 2})
     assert project.repro() == HAIR_PATH | END | {"peer@usual"}  # which explains the pairs that the tree chose
+    project.set(baselines={})
+    assert project.repro() == {"report"}
+    assert "usual" not in (project.root / "reports" / "index.html").read_text()
 
 
 def test_one_segments_dilation_cuts_that_partition_and_trains_that_path(project):

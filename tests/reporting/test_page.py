@@ -88,8 +88,10 @@ def test_nothing_is_loaded_from_anywhere(reported):
 
 def test_every_node_every_epoch_and_both_pairs_are_there(reported):
     root, page = reported
-    for name in ("left", "right", "both", "tree", "usual", "graph"):
+    for name in ("left", "right", "both", "tree"):
         assert f"<td>{name}</td>" in page
+    for name, method in (("usual", "traditional"), ("graph", "avsl")):
+        assert f'<td>{name} <span class="soft">({method})</span></td>' in page
     assert page.count('alt="How graph explains') == 2
     peers = pd.read_csv(root / "reports" / "plots" / "peers.csv")
     assert peers["name"].tolist() == ["tree", "graph", "usual"]
