@@ -92,3 +92,12 @@ def test_a_node_with_another_loss_does_not_inherit_the_options_of_trains(params_
     params = parse(params_dict)
     assert params.node("hair").options == {"temperature": 0.07}
     assert params.node("jaw").options["regularizer"] == 0.3
+
+
+def test_a_node_with_another_loss_takes_that_losss_miner_and_null_means_the_default():
+    text = (ROOT / "params.yaml").read_text("utf-8").replace("eyes: {}, glasses: {}", "eyes: {loss: ntxent}, glasses: {miner: null}")
+    params = parse_params(text)
+    assert params.train.miner == "semihard"
+    assert (params.node("hair").miner, params.node("hair").margin) == ("semihard", 0.1)
+    assert (params.node("eyes").miner, params.node("eyes").margin) == (None, None)
+    assert (params.node("glasses").miner, params.node("glasses").margin) == (None, 0.1)
