@@ -52,8 +52,9 @@ def evidence_figure(title: str, evidence: Evidence, first: NDArray[np.uint8], se
         line = ConnectionPatch(*ends, "data", "data", axesA=axes[0, 0], axesB=axes[0, 1], color="#1f77b4")
         line.set(alpha=0.25 + 0.7 * share, linewidth=0.6 + 2.4 * share)
         figure.add_artist(line)
-    figure.suptitle(f"{title}: distance {evidence.distance:.2f}", fontsize=9, x=0.02, ha="left")
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.55 / figure.get_figheight(), wspace=0.04, hspace=0.2)
+    height = figure.get_figheight()
+    figure.suptitle(f"{title}: distance {evidence.distance:.2f}", fontsize=9, x=0.01, y=1 - 0.06 / height, ha="left", va="top")
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.45 / height, wspace=0.04, hspace=0.2)
     return figure
 
 
