@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from heml.atomic import new_file
 from heml.evaluation.retrieval import floors, interval, score
+from heml.evaluation.whole import tree_metric
 from heml.learning import node as node_module
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, compose
@@ -212,6 +213,23 @@ def grow_all(wanted: Mapping[str, Job], data: Path, work: Path, processes: int) 
                 bar.update()
 
 
+def whole_tree(jobs: Mapping[str, Job], data: Path, work: Path) -> list[float]:
+    """Hits of a grown tree's own metric, the mean of its nodes' distances, per test image of the root."""
+    vectors = []
+    for name, job in jobs.items():
+        header, network = load_network(node_path(work / job.key, name), CPU)
+        images = compose(data / "canvases", data / "segments", header.leaves, header.box)
+        rows = np.flatnonzero(images.present)
+        column = torch.full((len(images.present), header.architecture.embedding_dim), torch.nan)
+        column[torch.from_numpy(rows)] = embed(network, images, rows, CPU)
+        vectors.append(column)
+    asked, held = images.rows("test"), images.rows("train")  # of the root, which comes last
+    every = torch.cat(vectors, 1)
+    metric = tree_metric([column.shape[1] for column in vectors])
+    hits: list[float] = score(every[asked], images.labels[asked], every[held], images.labels[held], metric).p_at_1.tolist()
+    return hits
+
+
 Row = tuple[str, list[dict[str, dict[str, Any]]]]
 """A variant and, per seed, its tree: node → result."""
 
@@ -235,6 +253,10 @@ def table(rows: list[Row], tree: Tree, nodes: list[str]) -> str:
             difference = f"{100 * (hits - first).mean():+.1f} ({100 * below:+.1f} to {100 * above:+.1f})"
             row[f"against {rows[0][0]}"] = "" if trees is rows[0][1] else difference
         row["MAP@R"] = f"{_mean(trees, [tree.root], 'map@r'):.1f}"
+        if "whole tree" in trees[0][tree.root]:
+            found = np.mean([t[tree.root]["whole tree"] for t in trees], axis=0)
+            below, above = interval(found, 2000)
+            row["whole tree P@1"] = f"**{100 * found.mean():.1f}** ({100 * below:.1f}–{100 * above:.1f})"
         if len(nodes) > 1:
             row |= {"inner nodes P@1": f"{_mean(trees, inner, 'p@1'):.1f}", "all nodes P@1": f"{_mean(trees, nodes, 'p@1'):.1f}"}
         row["val at the start"] = f"{_mean(trees, inner, 'start'):.1f}"
@@ -271,7 +293,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=max(len(os.sched_getaffinity(0)), 1))
     parser.add_argument("--root-alone", action="store_true", help="train only the root, from the common initialisation, without a tree")
+    parser.add_argument("--whole", action="store_true", help="score the mean of all nodes' distances too")
     arguments = parser.parse_args()
+    if arguments.whole and arguments.root_alone:
+        parser.error("--whole needs a tree, --root-alone grows none")
     if (arguments.study is None) == (arguments.variants is None):
         parser.error("name a study, or --variants FILE")
     variants = STUDIES[arguments.study] if arguments.study else yaml.safe_load(arguments.variants.read_text("utf-8"))
@@ -289,6 +314,10 @@ def main() -> None:
         (name, [{n: json.loads((arguments.work / job.key / "result.json").read_text()) for n, job in jobs.items()} for jobs in of_seeds])
         for name, of_seeds in trees.items()
     ]
+    if arguments.whole:
+        for (_, grown), of_seeds in zip(rows, trees.values(), strict=True):
+            for results, jobs in zip(grown, of_seeds, strict=True):
+                results[tree.root]["whole tree"] = whole_tree(jobs, arguments.data, arguments.work)
     print(f"{arguments.params}, {len(tree)} nodes a tree, {arguments.seeds} seeds, {len(wanted)} different nodes in all")
     minutes = (time.perf_counter() - began) / 60
     print(f"{arguments.jobs} processes of one thread, {minutes:.1f} minutes for what was not there yet, torch {torch.__version__}\n")

@@ -10,6 +10,7 @@ from heml.errors import exit_on_error
 from heml.evaluation.duplicates import near_duplicates
 from heml.evaluation.embeddings import read_all
 from heml.evaluation.table import node_table, summary
+from heml.evaluation.whole import tree_scores
 from heml.params import load_params
 from heml.tree import Tree
 
@@ -19,7 +20,7 @@ def main() -> None:
     tree = Tree.from_params(params)
     embeddings = read_all("data/embeddings", tree)
     table = node_table(tree, embeddings, params.segments, read_description("data/images"), params.evaluate)
-    metrics = summary(table, tree.root)
+    metrics = summary(table, tree.root) | tree_scores(embeddings, tree.root, params.evaluate)
     with new_file("reports/nodes.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.4f")
     with new_file("reports/duplicates.csv") as partial:

@@ -57,7 +57,7 @@ def reported(tmp_path_factory):
     table.to_csv(root / "reports" / "nodes.csv", index=False)
     same = pd.DataFrame([(f"i000{NASTY}", "train", f"i002{NASTY}", "val", 0.99, True)], columns=COLUMNS)
     same.to_csv(root / "reports" / "duplicates.csv", index=False)
-    (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both")))
+    (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both") | {"tree_p@1": 0.875}))
     iou = {"source": "finetune", "model": None, "parameters": 5, "split": "test", "miou": 0.5, "iou": {NASTY: 0.5, "right": None}}
     (root / "reports" / "segmenter.json").write_text(json.dumps(iou))
     write_tree(table, params, root)
@@ -97,6 +97,7 @@ def test_every_node_every_epoch_and_both_pairs_are_there(reported):
     assert peers["name"].tolist() == ["tree", "graph", "usual"]
     assert peers.loc[0, "p@1"] == pytest.approx(pd.read_csv(root / "reports" / "nodes.csv").set_index("node").loc["both", "p@1"])
     assert page.count("As text, with percentiles") == 2
+    assert "<b>87.5 %</b><span>P@1 of the whole tree" in page
     assert "truncated" in page
     curves = pd.read_csv(root / "reports" / "plots" / "curves.csv")
     assert curves.groupby("node")["epoch"].max().to_dict() == {"left": 1, "right": 1, "both": 1}
