@@ -4,7 +4,7 @@ stands in two splits → reports/duplicates.csv, and the whole tree as a peer of
 import json
 
 from heml.atomic import new_file
-from heml.baselines.peers import write_tree
+from heml.baselines.measure import write_tree
 from heml.datasets.store import read_description
 from heml.errors import exit_on_error
 from heml.evaluation.duplicates import near_duplicates

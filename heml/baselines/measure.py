@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,20 +15,21 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from heml.baselines.build import Network
+from heml.atomic import new_folder
 from heml.distances import Metric, bounded_snr
 from heml.evaluation.retrieval import floors, interval, score
 from heml.evaluation.table import METRICS
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, compose, prepare
 from heml.learning.store import Header, load_network, node_path
-from heml.params import Evaluate
+from heml.params import Evaluate, Params
 from heml.tree import Tree
 
+if TYPE_CHECKING:  # at run time it would bring all that trains into evaluation and report
+    from heml.baselines.build import Network
+
 SCORES = ["p@1", "p@1_low", "p@1_high", "p@2", "p@8", "r_precision", "map@r", "chance", "majority", "queries"]
-COSTS = [
-    *("train_seconds", "best_seconds", "train_images_per_second", "images_per_second", "peak_bytes", "bytes", "explanation_seconds"),
-]
+COSTS = """train_seconds best_seconds train_images_per_second images_per_second peak_bytes bytes explanation_seconds""".split()
 COLUMNS = ["name", "method", *SCORES, *COSTS]
 
 _TIMED_PAIRS = 10
@@ -128,6 +130,27 @@ def tree_row(
                 bounded_snr(first, second).item()
 
     return row | {"explanation_seconds": _seconds(explain, root_images)}
+
+
+def write_row(folder: Path, row: Mapping[str, Any]) -> None:
+    """Write `<folder>/row.json`; what cannot be measured is null."""
+    known = {key: None if value != value else value for key, value in row.items()}
+    (folder / "row.json").write_text(json.dumps(known, indent=2, allow_nan=False) + "\n", "utf-8")
+
+
+def write_tree(table: pd.DataFrame, params: Params, root: Path = Path()) -> dict[str, Any]:
+    """Measure the whole tree as one of the methods and write `reports/peers/tree/`; returns its row.
+
+    Args:
+        table: its nodes' scores (`heml.evaluation.table`).
+        root: the working folder of a run.
+    """
+    tree = Tree.from_params(params)
+    reports = [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree]
+    row = tree_row(tree, table, reports, root / "data/canvases", root / "data/segments", root / "models/nodes")
+    with new_folder(root / "reports/peers/tree") as partial:
+        write_row(partial, row)
+    return row
 
 
 def prepared_pair(images: NodeImages, a: int, b: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""`reports/peers/<name>/`: one method's row and its explanations of the report's pairs; the tree is one of the methods."""
+"""`reports/peers/<name>/`: one method's row and its explanations of the report's pairs; the tree's is in `measure`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import pandas as pd
 import torch
 
 from heml.atomic import new_folder
 from heml.baselines.build import baseline_images, load_baseline
-from heml.baselines.measure import baseline_row, prepared_pair, tree_row
+from heml.baselines.measure import baseline_row, prepared_pair, write_row
 from heml.baselines.pictures import evidence_figure
 from heml.evaluation.embeddings import read_all
 from heml.explanation.pairs import telling_pairs
@@ -37,7 +36,7 @@ def write_peer(name: str, params: Params, root: Path = Path()) -> dict[str, Any]
     tree = Tree.from_params(params)
     with new_folder(root / "reports/peers" / name) as partial:
         row = baseline_row(name, network, header, report, path, images, params.evaluate)
-        _write(partial, row)
+        write_row(partial, row)
         for k, pair in enumerate(telling_pairs(read_all(root / "data/embeddings", tree), tree, params.report.pairs)):
             a, b = (images.image_ids.index(image_id) for image_id in pair)
             evidence = network.evidence(*prepared_pair(images, a, b, device))
@@ -45,22 +44,3 @@ def write_peer(name: str, params: Params, root: Path = Path()) -> dict[str, Any]
             figure.savefig(partial / f"pair-{k}.png", dpi=110)
             plt.close(figure)
     return row
-
-
-def write_tree(table: pd.DataFrame, params: Params, root: Path = Path()) -> dict[str, Any]:
-    """Measure the whole tree as one of the methods; returns its row.
-
-    Args:
-        table: its nodes' scores (`heml.evaluation.table`).
-    """
-    tree = Tree.from_params(params)
-    reports = [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree]
-    row = tree_row(tree, table, reports, root / "data/canvases", root / "data/segments", root / "models/nodes")
-    with new_folder(root / "reports/peers/tree") as partial:
-        _write(partial, row)
-    return row
-
-
-def _write(folder: Path, row: dict[str, Any]) -> None:
-    known = {key: None if value != value else value for key, value in row.items()}
-    (folder / "row.json").write_text(json.dumps(known, indent=2, allow_nan=False) + "\n", "utf-8")

@@ -10,7 +10,8 @@ from conftest import ROOT
 from node_data import make_node_data
 
 from heml.baselines.build import build_baseline
-from heml.baselines.peers import write_peer, write_tree
+from heml.baselines.measure import write_tree
+from heml.baselines.peers import write_peer
 from heml.datasets.store import Description, ImageRecord, read_description, read_rows, write_images
 from heml.evaluation.duplicates import COLUMNS
 from heml.evaluation.embeddings import read_all, write_embeddings
