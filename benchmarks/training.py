@@ -40,7 +40,6 @@ from heml.learning.objectives import objective
 from heml.learning.training import train_node
 from heml.params import AvatarsDataset, Canvas, Segment, Size, Train
 from heml.segmentation.manifest import read_manifest, write_manifest
-from heml.segmentation.masks import unpack_mask
 from heml.segmentation.segment import segment_images, write_mask_segmenter
 
 CPU = torch.device("cpu")
@@ -173,7 +172,7 @@ def manifest(root: Path) -> tuple[int, int, float, float]:
         part = read_manifest(root / "segments", leaf)
         (root / "png" / leaf).mkdir(parents=True, exist_ok=True)
         for i in np.flatnonzero(part.present):
-            mask = unpack_mask(part.packed[i].tobytes(), part.shape)
+            mask = part.mask(i)
             files.append(root / "png" / leaf / f"{part.image_ids[i]}.png")
             Image.fromarray(images.pixels[i] * mask[..., None].astype(np.uint8)).save(files[-1])
 

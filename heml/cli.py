@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
 
 from heml import __version__
-from heml.errors import exit_on_error
-from heml.params import load_params
+from heml.atomic import new_file
+from heml.datasets.store import SPLITS
+from heml.errors import HemlError, exit_on_error
+from heml.params import Distance, load_params
 from heml.tree import Tree, propose, to_yaml
+
+if TYPE_CHECKING:  # what brings torch is imported by the command that needs it
+    from heml.explanation.metric_tree import MetricTree
+    from heml.explanation.views import Gallery
 
 
 def _tree(arguments: argparse.Namespace) -> None:
@@ -33,9 +43,115 @@ def _tree(arguments: argparse.Namespace) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
+    from heml.explanation.figures import write_explanation
     from heml.explanation.metric_tree import MetricTree
 
-    print(MetricTree.load(arguments.models).explain(arguments.first, arguments.second))
+    tree = MetricTree.load(arguments.models, arguments.data)
+    explanation = tree.explain(arguments.first, arguments.second, arguments.distance)
+    print(explanation)
+    stem = arguments.out / f"{_file_name(explanation.first.name)}--{_file_name(explanation.second.name)}"
+    paths = write_explanation(explanation, {name: header.box for name, header in tree.headers.items()}, stem)
+    print("\n" + "\n".join(map(str, paths)))
+
+
+def _neighbours(arguments: argparse.Namespace) -> None:
+    import matplotlib.pyplot as plt
+
+    from heml.datasets.store import read_description
+    from heml.explanation.figures import grid_figure
+    from heml.explanation.metric_tree import MetricTree
+    from heml.explanation.neighbours import disagreements, neighbours
+    from heml.explanation.pairs import digits
+
+    tree = MetricTree.load(arguments.models, arguments.data)
+    gallery = _gallery(tree, arguments.data)
+    node = arguments.node or tree.tree.root
+    header = tree.headers[tree.tree[node].name]
+    view = tree.view(arguments.image)
+    found = neighbours(view, gallery, node, arguments.count, arguments.split)
+    if not found:
+        raise HemlError(f"no image{f' of {arguments.split}' if arguments.split else ''} shows anything of {node!r}")
+    names = read_description(arguments.data / "images").label_names
+    own = gallery.embeddings[node].labels[gallery.row(view.name)] if view.name in gallery else None
+    print(f"nearest to {view.name} by {node}: 0 is the same, 0.5 unrelated, 1 opposite")
+    pictures = [(view.picture(header.leaves, header.box), view.name if own is None else f"{view.name}\n{names[own]}", None)]
+    for n in found:
+        print(f"{digits(n.distance)}  {n.image_id}  {names[n.label]}  ({n.split})")
+        picture = gallery.view(n.row).picture(header.leaves, header.box)
+        pictures.append((picture, f"{n.image_id}\n{names[n.label]}  {digits(n.distance)}", None if own is None else n.label == own))
+    among = [node, *(tree.tree[name].name for name in arguments.against)] if arguments.against else list(tree.tree.nodes)
+    told = disagreements(view, gallery, among, 5)
+    if told:
+        print("\nwhere nodes disagree most (share of all images that are nearer)")
+    for d in told:
+        print(f"{d.image.image_id}: near by {d.near} ({d.ranks[0]:.0f} %), far by {d.far} ({d.ranks[1]:.0f} %)")
+    path = arguments.out / f"{_file_name(view.name)}--{node}.png"
+    figure = grid_figure(f"Nearest by {node}", pictures)
+    with new_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+    plt.close(figure)
+    print(f"\n{path}")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from heml.datasets.store import read_description
+    from heml.explanation.metric_tree import MetricTree
+
+    tree = MetricTree.load(arguments.models, arguments.data)
+    nodes = [tree.tree[name].name for name in arguments.node] or list(tree.tree.nodes)
+    if arguments.format == "onnx":
+        from heml.exporting.onnx_file import write_onnx
+
+        for name in nodes:
+            difference = write_onnx(tree, name, arguments.to / f"{name}.onnx")
+            print(f"{arguments.to / name}.onnx  differs from torch by at most {difference:.1g}")
+        return
+    gallery = _gallery(tree, arguments.data)
+    names = read_description(arguments.data / "images").label_names
+    if arguments.format == "datasets":
+        from heml.exporting.hub_folder import write_hub_folder
+
+        write_hub_folder(gallery, nodes, arguments.to)
+    else:
+        from heml.exporting.arrays import write_numpy, write_projector
+
+        {"numpy": write_numpy, "projector": write_projector}[arguments.format](gallery, nodes, names, arguments.to)
+    print(arguments.to)
+
+
+def _gallery(tree: MetricTree, data: Path) -> Gallery:
+    if tree.gallery is None:
+        raise HemlError(f"{data}: no embeddings there; run `dvc repro embed`, or name the folder with --data")
+    return tree.gallery
+
+
+def _distance(name: str) -> str:
+    try:
+        found: str = TypeAdapter(Distance).validate_python(name)
+    except ValidationError:
+        raise argparse.ArgumentTypeError(f"{name!r} is none; choose snr, euclidean, cosine, l1, l2 …") from None
+    return found
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 to 100")
+    return int(text)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    """Where a finished run lies."""
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of a finished run (default: models)")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of its data, for images by image_id (default: data)")
+
+
+def _add_out(parser: argparse.ArgumentParser, out: str) -> None:
+    parser.add_argument("--out", type=Path, default=Path(out), help=f"where files go (default: {out})")
+
+
+def _file_name(name: str) -> str:
+    """A name from data as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "_", name).lstrip(".")[:80] or "image"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -49,11 +165,42 @@ def main(argv: list[str] | None = None) -> None:
     tree.add_argument("--pair", metavar="A,B,…", help="propose levels for these segments instead")
     tree.set_defaults(run=_tree)
 
-    explain = commands.add_parser("explain", help="the distance of two image files at every node")
-    explain.add_argument("first", type=Path)
-    explain.add_argument("second", type=Path)
-    explain.add_argument("--models", type=Path, default=Path("models"), help="folder of a finished run (default: models)")
+    explain = commands.add_parser("explain", help="why two images are similar: the distance, decision and contribution of every part")
+    explain.add_argument("first", help="an image file, or an image_id of the data set")
+    explain.add_argument("second")
+    explain.add_argument(
+        "--distance",
+        action="append",
+        default=[],
+        type=_distance,
+        metavar="NAME",
+        help="report this one too; may be repeated: snr, euclidean, cosine, l1 …",
+    )
+    _add_run(explain)
+    _add_out(explain, "reports/explanations")
     explain.set_defaults(run=_explain)
+
+    near = commands.add_parser("neighbours", help="the images nearest to one image, by the whole or by one part")
+    near.add_argument("image", help="an image file, or an image_id of the data set")
+    near.add_argument("--node", help="compare by this node (default: the root)")
+    near.add_argument("--count", type=_count, default=9, help="how many (default: 9)")
+    near.add_argument("--split", choices=SPLITS, help="search this split alone (default: all images)")
+    near.add_argument(
+        "--against",
+        action="append",
+        metavar="NODE",
+        help="name where --node disagrees with this one; may be repeated (default: any two nodes)",
+    )
+    _add_run(near)
+    _add_out(near, "reports/neighbours")
+    near.set_defaults(run=_neighbours)
+
+    export = commands.add_parser("export", help="embeddings or networks in the formats of other tools")
+    export.add_argument("format", choices=["numpy", "projector", "datasets", "onnx"])
+    export.add_argument("to", type=Path, help="folder to write")
+    export.add_argument("--node", action="append", default=[], metavar="NODE", help="this node alone; may be repeated (default: all)")
+    _add_run(export)
+    export.set_defaults(run=_export)
 
     arguments = parser.parse_args(argv)
     with exit_on_error():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ import yaml
 from PIL import Image
 
 from heml.params import Params, parse_params
+
+if TYPE_CHECKING:
+    from heml.explanation.metric_tree import MetricTree
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,3 +62,21 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return build
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the smallest tree: `data` and `models`. No test changes it."""
+    from run_data import make_trained, run_params
+
+    root = tmp_path_factory.mktemp("run")
+    make_trained(root, run_params())
+    return root
+
+
+@pytest.fixture(scope="session")
+def metric(run: Path) -> MetricTree:
+    """That run's tree."""
+    from heml.explanation.metric_tree import MetricTree
+
+    return MetricTree.load(run / "models", run / "data")

@@ -1,9 +1,13 @@
 """The command line as a person sees it."""
 
+import json
+import re
+
 import pytest
 from conftest import ROOT
 
 from heml.cli import main
+from heml.explanation.pairs import digits
 
 
 def test_heml_tree_prints_the_tree_and_what_a_node_overrides(capsys):
@@ -27,3 +31,68 @@ def test_errors_exit_with_one_message(tmp_path, capsys):
         main(["tree", "--pair", "a,a"])
     with pytest.raises(SystemExit, match="error:"):
         main(["explain", "a.jpg", "b.jpg", "--models", str(tmp_path)])
+
+
+def finished(run) -> list[str]:
+    return ["--models", str(run / "models"), "--data", str(run / "data")]
+
+
+def test_heml_explain_prints_the_tree_and_writes_its_files(run, tmp_path, capsys):
+    main(["explain", "i003", "i006", "--distance", "cosine", "--out", str(tmp_path / "out"), *finished(run)])
+    out = capsys.readouterr().out
+    assert out.startswith("i003 and i006: ")
+    assert "├─ left  " in out
+    assert "cosine 0." in out
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {f"i003--i006.{kind}" for kind in ("png", "svg", "json")}
+    stored = json.loads((tmp_path / "out" / "i003--i006.json").read_text())
+    assert f"left  {digits(stored['nodes']['left']['distance'])}" in out
+
+
+def test_heml_neighbours_lists_the_nearest_and_where_nodes_disagree(run, tmp_path, capsys):
+    main(["neighbours", "i003", "--node", "right", "--count", "4", "--split", "train", "--out", str(tmp_path), *finished(run)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("nearest to i003 by right")
+    assert len([line for line in lines if line.endswith("(train)")]) == 4
+    assert any(": near by " in line and ", far by " in line for line in lines)
+    assert (tmp_path / "i003--right.png").read_bytes().startswith(b"\x89PNG")
+    main(["neighbours", "i003", "--against", "left", "--out", str(tmp_path), *finished(run)])
+    told = [line for line in capsys.readouterr().out.splitlines() if ": near by " in line]
+    assert told
+    assert not any("right" in line for line in told)
+
+
+@pytest.mark.parametrize(("kind", "file"), [("numpy", "left.npy"), ("projector", "left.tsv"), ("datasets", "data"), ("onnx", "left.onnx")])
+def test_heml_export_writes_every_format(run, tmp_path, capsys, kind, file):
+    main(["export", kind, str(tmp_path / "out"), "--node", "left", *finished(run)])
+    assert (tmp_path / "out" / file).exists()
+    assert not [p for p in (tmp_path / "out").rglob("*both*")]
+    assert str(tmp_path / "out") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["explain", "i003", "nobody"], "nobody: no such file, and no image of the data set"),
+        (["neighbours", "i005", "--node", "right"], "i005: shows nothing of 'right'"),
+        (["neighbours", "i003", "--node", "nose"], "no node 'nose'; known are left, right, both"),
+        (["export", "numpy", "out", "--node", "nose"], "no node 'nose'; known are left, right, both"),
+    ],
+)
+def test_a_wrong_name_is_named(run, command, message):
+    with pytest.raises(SystemExit, match=f"error: .*{re.escape(message)}"):
+        main([*command, *finished(run)])
+
+
+def test_a_wrong_option_says_what_is_allowed(run, capsys):
+    for command, message in (
+        (["explain", "a", "b", "--distance", "l0"], "choose snr, euclidean, cosine, l1, l2"),
+        (["neighbours", "a", "--count", "0"], "expected a number from 1 to 100"),
+    ):
+        with pytest.raises(SystemExit):
+            main(command)
+        assert message in capsys.readouterr().err
+
+
+def test_without_data_there_are_no_neighbours(run, tmp_path):
+    with pytest.raises(SystemExit, match="no embeddings there; run `dvc repro embed`"):
+        main(["neighbours", "i003", "--models", str(run / "models"), "--data", str(tmp_path)])

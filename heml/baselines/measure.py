@@ -17,7 +17,7 @@ from torch import nn
 
 from heml.atomic import new_folder
 from heml.distances import Metric, bounded_snr
-from heml.evaluation.retrieval import floors, interval, score
+from heml.evaluation.retrieval import floors, interval, search_in
 from heml.evaluation.table import METRICS
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, compose, prepare
@@ -42,15 +42,17 @@ def score_baseline(network: Network, header: Header, images: NodeImages, setting
     """
     named = header.distance if settings.distance == "trained" else settings.distance
     metric: Metric = getattr(network, "metric", named)
-    asked, train = images.rows("test"), images.rows("train")
-    within = settings.search == "within"
-    held = asked if within else train
-    row = dict.fromkeys(SCORES, float("nan")) | {"queries": len(asked), "images_per_second": _rate(network, images, asked, device)}
-    row["chance"], row["majority"] = floors(images.labels[asked], images.labels[held])
-    if len(asked) <= within or len(held) <= within:
+    search = search_in(images.rows, "test", settings.search)
+    row = dict.fromkeys(SCORES, float("nan")) | {"queries": len(search.asked)}
+    row["images_per_second"] = _rate(network, images, search.asked, device)
+    row["chance"], row["majority"] = floors(images.labels[search.asked], images.labels[search.held])
+    if not search.possible:
         return row
-    queries, references = embed(network, images, asked, device), embed(network, images, held, device)
-    scores = score(queries, images.labels[asked], references, images.labels[held], metric, within)
+    known = np.union1d(search.asked, search.held)
+    embedded = embed(network, images, known, device)
+    vectors = torch.full((len(images.image_ids), embedded.shape[1]), torch.nan)
+    vectors[torch.from_numpy(known)] = embedded
+    scores = search.score(vectors, images.labels, metric)
     row["p@1_low"], row["p@1_high"] = interval(scores.p_at_1, settings.bootstrap)
     return row | {name: float(getattr(scores, METRICS[name]).mean()) for name in ("p@1", "p@2", "p@8", "r_precision", "map@r")}
 

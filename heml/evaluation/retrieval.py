@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,3 +97,39 @@ def floors(query_labels: NDArray[np.int64], reference_labels: NDArray[np.int64])
     asked = np.bincount(query_labels, minlength=size) / len(query_labels)
     held = np.bincount(reference_labels, minlength=size) / len(reference_labels)
     return float(asked @ held), float(asked[held.argmax()])
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which rows of a data set ask, and among which each looks for its neighbours."""
+
+    asked: NDArray[np.int64]
+    held: NDArray[np.int64]
+    within: bool
+    """The two are the same; no image is its own neighbour."""
+
+    @property
+    def possible(self) -> bool:
+        """Whether anything asks and has somebody to find."""
+        return len(self.asked) > self.within and len(self.held) > self.within
+
+    def score(self, vectors: torch.Tensor, labels: NDArray[np.int64], distance: Metric) -> Scores:
+        """Score the asking rows of (N, D) vectors."""
+        return score(vectors[self.asked], labels[self.asked], vectors[self.held], labels[self.held], distance, self.within)
+
+    def nearest(self, vectors: torch.Tensor, k: int, distance: Metric) -> NDArray[np.int64]:
+        """Rows of the k nearest of each asking row, (len(asked), k), nearest first."""
+        exclude = torch.arange(len(self.asked)) if self.within else None
+        found: NDArray[np.int64] = self.held[nearest(vectors[self.asked], vectors[self.held], k, distance, exclude)[1].numpy()]
+        return found
+
+
+def search_in(rows: Callable[[str], NDArray[np.int64]], split: str, search: str) -> Search:
+    """Who asks and answers when a split is evaluated (`evaluate.search`).
+
+    Args:
+        rows: the rows of a split that can take part.
+        search: `train`, or `within` the split.
+    """
+    asked = rows(split)
+    return Search(asked, asked if search == "within" else rows("train"), search == "within")

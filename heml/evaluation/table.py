@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from heml.datasets.limits import bayes_limit
 from heml.datasets.store import Description
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings
-from heml.evaluation.retrieval import Scores, floors, interval, score
+from heml.evaluation.retrieval import Search, floors, interval, search_in
 from heml.params import Evaluate, Segment
 from heml.tree import Tree
 
@@ -31,44 +30,25 @@ def evaluate_node(embeddings: NodeEmbeddings, settings: Evaluate) -> dict[str, A
     Only images in which the node is present ask or answer; `coverage` is their share of the test images.
     """
     row: dict[str, Any] = {}
-    train = embeddings.rows("train")
-    for split in ("test", "val"):
-        asked = embeddings.rows(split)
-        within = settings.search == "within"
-        held = asked if within else train
-        usable = len(asked) > within and len(held) > within
-        scores = _score(embeddings, embeddings.vectors, asked, held, settings, within) if usable else None
-        if split == "val":
-            row["p@1_val"] = scores.p_at_1.mean() if scores else np.nan
-            continue
-        for name, field in METRICS.items():
-            row[name] = getattr(scores, field).mean() if scores else np.nan
-        untrained = _score(embeddings, embeddings.untrained, asked, held, settings, within) if usable else None
-        row["p@1_untrained"] = untrained.p_at_1.mean() if untrained else np.nan
-        row |= _over_repeats(embeddings, asked, held, settings, within) if usable else {}
-        row["p@1_low"], row["p@1_high"] = interval(scores.p_at_1, settings.bootstrap) if scores else (np.nan, np.nan)
-        row["chance"], row["majority"] = floors(embeddings.labels[asked], embeddings.labels[held])
-        row["queries"] = len(asked)
-        row["coverage"] = len(asked) / max((embeddings.splits == split).sum(), 1)
-    row["p@1_train"] = np.nan
-    if len(train) > 1:
-        row["p@1_train"] = _score(embeddings, embeddings.vectors, train, train, settings, True).p_at_1.mean()
-    return row
-
-
-def _over_repeats(
-    embeddings: NodeEmbeddings, asked: NDArray[np.int64], held: NDArray[np.int64], settings: Evaluate, within: bool
-) -> dict[str, float]:
-    """Mean and standard deviation of P@1 over `train.seeds` repeats; no deviation of a single one."""
-    found = [_score(embeddings, vectors, asked, held, settings, within).p_at_1.mean() for vectors in embeddings.repeats]
-    return {"p@1_mean": float(np.mean(found)), "p@1_sd": float(np.std(found, ddof=1)) if len(found) > 1 else float("nan")}
-
-
-def _score(
-    embeddings: NodeEmbeddings, vectors: torch.Tensor, asked: NDArray[np.int64], held: NDArray[np.int64], settings: Evaluate, within: bool
-) -> Scores:
     distance = embeddings.distance if settings.distance == "trained" else settings.distance
-    return score(vectors[asked], embeddings.labels[asked], vectors[held], embeddings.labels[held], distance, within)
+    val, test = (search_in(embeddings.rows, split, settings.search) for split in ("val", "test"))
+    train = search_in(embeddings.rows, "train", "within")
+
+    def p1(vectors: torch.Tensor, search: Search) -> float:
+        return float(search.score(vectors, embeddings.labels, distance).p_at_1.mean()) if search.possible else float("nan")
+
+    scores = test.score(embeddings.vectors, embeddings.labels, distance) if test.possible else None
+    for name, field in METRICS.items():
+        row[name] = getattr(scores, field).mean() if scores else np.nan
+    row["p@1_low"], row["p@1_high"] = interval(scores.p_at_1, settings.bootstrap) if scores else (np.nan, np.nan)
+    over = [p1(vectors, test) for vectors in embeddings.repeats]
+    row["p@1_mean"], row["p@1_sd"] = np.mean(over), np.std(over, ddof=1) if len(over) > 1 else np.nan
+    row["p@1_untrained"] = p1(embeddings.untrained, test)
+    row["p@1_val"], row["p@1_train"] = p1(embeddings.vectors, val), p1(embeddings.vectors, train)
+    row["chance"], row["majority"] = floors(embeddings.labels[test.asked], embeddings.labels[test.held])
+    row["queries"] = len(test.asked)
+    row["coverage"] = len(test.asked) / max((embeddings.splits == "test").sum(), 1)
+    return row
 
 
 METRICS = {

@@ -8,7 +8,7 @@ import torch
 
 from heml.distances import Metric
 from heml.evaluation.embeddings import NodeEmbeddings
-from heml.evaluation.retrieval import interval, score
+from heml.evaluation.retrieval import interval, search_in
 from heml.params import Evaluate
 
 
@@ -35,17 +35,20 @@ def tree_metric(dims: list[int]) -> Metric:
     return distances
 
 
+def tree_vectors(embeddings: Mapping[str, NodeEmbeddings]) -> tuple[torch.Tensor, Metric]:
+    """All nodes' embeddings in a row, (N, ΣD), and the tree's metric on them."""
+    vectors = [node.vectors for node in embeddings.values()]
+    return torch.cat(vectors, 1), tree_metric([v.shape[1] for v in vectors])
+
+
 def tree_scores(embeddings: Mapping[str, NodeEmbeddings], root: str, settings: Evaluate) -> dict[str, float]:
     """P@1 with its interval and MAP@R of the whole tree on `test`, neighbours as for the root; empty where nothing can be asked."""
     top = embeddings[root]
-    asked = top.rows("test")
-    within = settings.search == "within"
-    held = asked if within else top.rows("train")
-    if len(asked) <= within or len(held) <= within:
+    search = search_in(top.rows, "test", settings.search)
+    if not search.possible:
         return {}
-    vectors = torch.cat([node.vectors for node in embeddings.values()], 1)
-    metric = tree_metric([node.vectors.shape[1] for node in embeddings.values()])
-    found = score(vectors[asked], top.labels[asked], vectors[held], top.labels[held], metric, within)
+    vectors, metric = tree_vectors(embeddings)
+    found = search.score(vectors, top.labels, metric)
     low, high = interval(found.p_at_1, settings.bootstrap)
     scores = {"tree_p@1": found.p_at_1.mean(), "tree_p@1_low": low, "tree_p@1_high": high, "tree_map@r": found.map_at_r.mean()}
     return {key: round(float(value), 6) for key, value in scores.items() if value == value}

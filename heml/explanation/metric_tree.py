@@ -1,23 +1,28 @@
-"""A trained metric tree, ready to embed and explain images that were never in the data set."""
+"""A trained metric tree, ready to embed and explain images: of the data set, or never seen before."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from heml.datasets.canvas import lay_image
 from heml.datasets.images import decode_image
-from heml.distances import bounded_snr
+from heml.distances import Distance
 from heml.errors import HemlError
+from heml.evaluation.calibration import Calibration, read_calibration
 from heml.evaluation.embeddings import stored_tree
-from heml.explanation.pairs import Explanation, NodeDistance
-from heml.learning.inputs import prepare
+from heml.explanation.contributions import embed_images, exchange
+from heml.explanation.pairs import Explanation, explain
+from heml.explanation.views import Gallery, View
 from heml.learning.networks import MetricNetwork
-from heml.learning.store import Header, load_network, node_path
+from heml.learning.store import Header, load_header, load_network, node_path
 from heml.segmentation.dataset import resize_image
 from heml.segmentation.labelmaps import LabelMap
 from heml.segmentation.manifest import cut_segment
@@ -28,108 +33,145 @@ from heml.segmentation.segment import segmenter_classes
 from heml.tree import Tree
 
 Picture = str | Path | Image.Image
+"""A file, an image_id of the data set, or a Pillow image."""
 
 
 class MetricTree:
-    """The networks of all nodes and the segmenter that feeds them.
+    """The networks of all nodes, what their distances mean, and the segmenter that feeds them. Each is loaded when it is needed.
 
     Example:
         >>> tree = MetricTree.load("models")                     # doctest: +SKIP
         >>> print(tree.explain("a.jpg", "b.jpg"))                # doctest: +SKIP
-        a.jpg and b.jpg: 0 is the same, 0.5 unrelated, 1 opposite
-        portrait  0.31
-        ├─ upper_face  0.12
+        a.jpg and b.jpg: different
+        0 is the same, 0.5 unrelated, 1 opposite; signed: what a part adds to the whole's distance
+        portrait  0.31  different  (closer than 40 % of pairs)  +0.31
+        ├─ upper_face  0.12  same  (closer than 71 % of pairs)  +0.07
         ...
     """
 
-    def __init__(self, tree: Tree, nodes: dict[str, tuple[Header, MetricNetwork]], segmenter: Segmenter) -> None:
+    def __init__(self, tree: Tree, models: Path, calibration: Calibration, gallery: Gallery | None) -> None:
         self.tree = tree
-        self.nodes = nodes
-        self.segmenter = segmenter
-        self.device = next(segmenter.network.parameters()).device
+        self.models = models
+        self.calibration = calibration
+        self.gallery = gallery
+        """The data set's images; None where there is no `data`."""
+        self.device = best_device()
+        self.headers = {node.name: load_header(node_path(models / "nodes", node.name)) for node in tree}
+        self._networks: dict[str, MetricNetwork] = {}
 
     @classmethod
-    def load(cls, models: str | Path = "models") -> MetricTree:
-        """Load `models/nodes` and `models/segmenter`.
-
-        Raises:
-            HemlError: no nodes, or a segmenter that is only the data set's own masks and cannot segment anything new.
-        """
-        models = Path(models)
-        device = best_device()
-        tree = stored_tree(models / "nodes")
-        masks, _ = segmenter_classes(models / "segmenter")
-        if masks:
-            raise HemlError(
-                f"{models / 'segmenter'}: stands for the data set's own masks, which no new image has; "
-                "run with segmenter.source finetune or pretrained"
-            )
-        segmenter = load_segmenter(models / "segmenter")
-        segmenter.network.to(device).eval()
-        nodes = {node.name: load_network(node_path(models / "nodes", node.name), device) for node in tree}
-        return cls(tree, nodes, segmenter)
-
-    @torch.inference_mode()
-    def embed(self, images: Sequence[Picture]) -> dict[str, torch.Tensor]:
-        """Embed images at every node.
+    def load(cls, models: str | Path = "models", data: str | Path = "data") -> MetricTree:
+        """Open a finished run.
 
         Args:
-            images: files or Pillow images.
+            models: the folder `models`.
+            data: the folder `data`, for images by their image_id; files need none of it.
 
-        Returns:
-            node → (N, D) float32 on the CPU; a row is NaN where the image has none of the node's segments.
+        Raises:
+            HemlError: no nodes, or no calibration.
+        """
+        models, data = Path(models), Path(data)
+        tree = stored_tree(models / "nodes")
+        gallery = Gallery(data, tree) if (data / "embeddings").is_dir() else None
+        return cls(tree, models, read_calibration(models / "calibration.json"), gallery)
+
+    def network(self, node: str) -> MetricNetwork:
+        """A node's network."""
+        if node not in self._networks:
+            self._networks[node] = load_network(node_path(self.models / "nodes", self.tree[node].name), self.device)[1]
+        return self._networks[node]
+
+    @property
+    def root(self) -> Header:
+        """What the root says of itself."""
+        return self.headers[self.tree.root]
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The SegFormer that cuts images that are not in the data set.
+
+        Raises:
+            HemlError: a segmenter that is only the data set's own masks and cannot segment anything new.
+        """
+        folder = self.models / "segmenter"
+        masks, _ = segmenter_classes(folder)
+        if masks:
+            raise HemlError(
+                f"{folder}: stands for the data set's own masks, which no new image has; name images of the data set by their "
+                "image_id, or run with segmenter.source finetune or pretrained"
+            )
+        segmenter = load_segmenter(folder)
+        segmenter.network.to(self.device).eval()
+        return segmenter
+
+    def view(self, image: Picture | View) -> View:
+        """One image as the tree sees it: from a file or Pillow image through the segmenter, or as stored, by its image_id.
 
         Raises:
             BadImage: a file that is no readable image.
+            HemlError: neither a file nor an image_id.
         """
-        pictures = [_picture(image) for image in images]
-        labels, confidence = predict(self.segmenter, np.stack([resize_image(p, self.segmenter.size) for p in pictures]), self.device)
-        classes = self.segmenter.classes
-        canvas = self.nodes[self.tree.root][0].canvas
-        laid = np.stack([lay_image(p, canvas) for p in pictures])
-        masks: dict[str, np.ndarray] = {}
-        for name in self.tree.leaves():
-            segment = self.nodes[name][0].segments[name]
-            ids = [classes[c] for c in segment.classes]
-            rows = [
-                cut_segment(LabelMap("", p.width, p.height, found, sure), ids, segment, canvas)
-                for p, found, sure in zip(pictures, labels, confidence, strict=True)
-            ]
-            masks[name] = np.stack([unpack_mask(row["mask"], (canvas.height, canvas.width)) for row in rows])
-        return {name: self._embed_node(name, laid, masks) for name in self.nodes}
+        return self.views([image])[0]
 
-    def _embed_node(self, name: str, laid: np.ndarray, masks: dict[str, np.ndarray]) -> torch.Tensor:
-        header, network = self.nodes[name]
+    def views(self, images: Sequence[Picture | View]) -> list[View]:
+        """Several, segmented and embedded together; see `view`."""
+        opened = [self._open(image) for image in images]
+        new = {k: found for k, found in enumerate(opened) if isinstance(found, Image.Image)}
+        names = [f"image {k + 1}" if isinstance(images[k], Image.Image) else Path(str(images[k])).name for k in new]
+        segmented = iter(self._segment(list(new.values()), names) if new else [])
+        return [found if isinstance(found, View) else next(segmented) for found in opened]
+
+    def _open(self, image: Picture | View) -> Image.Image | View:
+        if isinstance(image, View):
+            return image
+        if isinstance(image, Image.Image):
+            return image.convert("RGB")
+        if Path(image).is_file():
+            return decode_image(Path(image).read_bytes(), str(image))
+        if self.gallery and str(image) in self.gallery:
+            return self.gallery.find(str(image))
+        raise HemlError(f"{image}: no such file, and no image of {'the data set' if self.gallery else 'a data set: there is none here'}")
+
+    def _segment(self, pictures: Sequence[Image.Image], names: Sequence[str]) -> list[View]:
+        pixels = np.stack([resize_image(p, self.segmenter.size) for p in pictures])
+        labels, confidence = predict(self.segmenter, pixels, self.device)
+        canvas = self.root.canvas
+        found = []
+        for name, picture, label, sure in zip(names, pictures, labels, confidence, strict=True):
+            labelmap = LabelMap(name, picture.width, picture.height, label, sure)
+            masks = {leaf: self._cut(labelmap, leaf) for leaf in self.tree.leaves(self.tree.root)}
+            found.append(View(name, lay_image(picture, canvas), masks, {}))
+        vectors = {node: self._embed(node, found) for node in self.tree.nodes}
+        return [replace(view, vectors={node: v[k] for node, v in vectors.items()}) for k, view in enumerate(found)]
+
+    def _cut(self, labelmap: LabelMap, leaf: str) -> NDArray[np.bool_]:
+        segment, canvas = self.headers[leaf].segments[leaf], self.root.canvas
+        ids = [self.segmenter.classes[c] for c in segment.classes]
+        return unpack_mask(cut_segment(labelmap, ids, segment, canvas)["mask"], (canvas.height, canvas.width))
+
+    def _embed(self, node: str, views: Sequence[View]) -> torch.Tensor:
+        header = self.headers[node]
         x0, y0, x1, y1 = header.box
-        union = np.logical_or.reduce([masks[leaf] for leaf in header.leaves])[:, None, y0:y1, x0:x1]
-        there = union.any((1, 2, 3))
-        vectors = torch.full((len(laid), header.architecture.embedding_dim), torch.nan)
+        seen = [view.seen(header.leaves) for view in views]
+        there = torch.tensor([bool(mask[y0:y1, x0:x1].any()) for mask in seen])
+        vectors = torch.full((len(views), header.architecture.embedding_dim), torch.nan)
         if there.any():
-            pixels = torch.from_numpy(laid[there, y0:y1, x0:x1].transpose(0, 3, 1, 2).copy()).to(self.device)
-            x = prepare(pixels, torch.from_numpy(union[there].astype(np.uint8)).to(self.device))
-            vectors[torch.from_numpy(there)] = network(x).float().cpu()
+            images = [(view.canvas, mask) for view, mask, t in zip(views, seen, there.tolist(), strict=True) if t]
+            vectors[there] = embed_images(self.network(node), header, images)
         return vectors
 
-    def explain(self, first: Picture, second: Picture) -> Explanation:
-        """The distance of two images at every node; `print` it for a tree of lines."""
-        embedded = self.embed([first, second])
-        nodes = {}
-        for name, (a, b) in embedded.items():
-            there = (bool(a.isfinite().all()), bool(b.isfinite().all()))
-            distance = float(bounded_snr(a, b)) if all(there) else float("nan")
-            nodes[name] = NodeDistance(distance, float("nan"), there)
-        return Explanation(_name(first, "first image"), _name(second, "second image"), self.tree, nodes)
+    def embed(self, images: Sequence[Picture | View]) -> dict[str, torch.Tensor]:
+        """Embeddings of images at every node: node → (N, D) float32 on the CPU; a row is NaN where the node is absent."""
+        views = self.views(images)
+        return {name: torch.stack([view.vectors[name] for view in views]) for name in self.tree.nodes}
 
+    def explain(self, first: Picture | View, second: Picture | View, distances: Sequence[Distance] = ()) -> Explanation:
+        """The distance of two images at every node, what it means there, and what each part contributes.
 
-def _picture(image: Picture) -> Image.Image:
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    path = Path(image)
-    try:
-        return decode_image(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise HemlError(f"{path}: no such image") from None
-
-
-def _name(image: Picture, otherwise: str) -> str:
-    return otherwise if isinstance(image, Image.Image) else Path(image).name
+        Args:
+            distances: others to report beside the bounded SNR distance.
+        """
+        a, b = self.views([first, second])
+        top = self.tree.root
+        effects = exchange(self.network(top), self.root, a, b) if a.has(top) and b.has(top) else None
+        return explain(a, b, self.tree, self.calibration, effects, distances)

@@ -1,17 +1,23 @@
-"""The tree of distances of a pair of images, from stored embeddings."""
+"""Why two images are similar: their distance at every node, what it means there, and what each part contributes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
-from heml.distances import bounded_snr
-from heml.errors import HemlError
+from heml.distances import Distance, bounded_snr, nearest
+from heml.evaluation.calibration import Calibration, ranks
+from heml.evaluation.decisions import compose, vote
 from heml.evaluation.embeddings import NodeEmbeddings
+from heml.explanation.contributions import shares
+from heml.explanation.views import View
 from heml.tree import Tree
+
+_WORDS = {1: "same", -1: "different", 0: None}
 
 
 @dataclass(frozen=True)
@@ -23,69 +29,143 @@ class NodeDistance:
     percentile: float
     """Share of held-out pairs that are at most this far apart at the node, in [0, 100]; NaN likewise."""
     present: tuple[bool, bool]
+    threshold: float
+    """The largest distance that counts as the same at this node; NaN where it is unknown."""
+    decision: str | None
+    """`same` or `different` by the node's own metric; None where it has nothing to compare."""
+    composed: str | None
+    """The decision of the node and all below it: the majority of its own and its two children's composed ones."""
+    contribution: float
+    """What its segments contribute to the root's distance; the leaves' sum to it. NaN where that is unknown."""
+    others: Mapping[str, float] = field(default_factory=dict)
+    """Any other distance that was asked for, by name."""
+
+    @property
+    def similarity(self) -> float:
+        """1 − distance."""
+        return 1 - self.distance
 
     def __str__(self) -> str:
         if not all(self.present):
-            return "absent in " + {(False, True): "the first", (True, False): "the second", (False, False): "both"}[self.present]
-        rank = "" if np.isnan(self.percentile) else f"  (closer than {100 - self.percentile:.0f} % of pairs)"
-        return f"{self.distance:.2f}{rank}"
+            text = "absent in " + {(False, True): "the first", (True, False): "the second", (False, False): "both"}[self.present]
+        else:
+            text = digits(self.distance)
+            if self.decision:
+                text += f"  {self.decision}"
+            if not np.isnan(self.percentile):
+                text += f"  (closer than {100 - self.percentile:.0f} % of pairs)"
+            text += "".join(f"  {name} {value:.3g}" for name, value in self.others.items())
+        if not np.isnan(self.contribution) and any(self.present):
+            text += f"  {self.contribution:+.3f}"
+        return text
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Two images and their distance at every node."""
+    """Two images and their distance at every node; `print` it for a tree of lines."""
 
-    first: str
-    second: str
+    first: View
+    second: View
     tree: Tree
     nodes: dict[str, NodeDistance]
 
+    @property
+    def decision(self) -> str | None:
+        """`same` or `different`, composed of all nodes' decisions; None where the root has nothing to compare."""
+        return self.nodes[self.tree.root].composed
+
     def __str__(self) -> str:
         notes = {name: str(d) for name, d in self.nodes.items()}
-        return f"{self.first} and {self.second}: 0 is the same, 0.5 unrelated, 1 opposite\n{self.tree.draw(notes)}"
+        told = f": {self.decision}" if self.decision else ""
+        scale = "0 is the same, 0.5 unrelated, 1 opposite"
+        if any(not np.isnan(d.contribution) for d in self.nodes.values()):
+            scale += "; signed: what a part adds to the whole's distance"
+        return f"{self.first.name} and {self.second.name}{told}\n{scale}\n{self.tree.draw(notes)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON has it: what is unknown is null."""
+        nodes = {}
+        for name, d in self.nodes.items():
+            node = self.tree[name]
+            nodes[name] = {
+                "level": node.level,
+                "children": list(node.children),
+                "present": list(d.present),
+                "distance": _known(d.distance),
+                "similarity": _known(d.similarity),
+                "percentile": _known(d.percentile),
+                "threshold": _known(d.threshold),
+                "decision": d.decision,
+                "composed": d.composed,
+                "contribution": _known(d.contribution),
+                "distances": {key: _known(value) for key, value in d.others.items()},
+            }
+        return {"first": self.first.name, "second": self.second.name, "root": self.tree.root, "decision": self.decision, "nodes": nodes}
 
 
-def held_out_distances(embeddings: NodeEmbeddings, split: str = "test", most: int = 5000, seed: int = 0) -> torch.Tensor:
-    """Sorted bounded SNR distances of random pairs of different images of a split: the scale that a percentile is read on.
+def digits(distance: float) -> str:
+    """A distance for people: a digit more below 0.1."""
+    return f"{distance:.{3 if distance < 0.1 else 2}f}"
 
-    Returns:
-        (P,) with P ≤ `most`; empty where fewer than two images have the node.
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 6)
+
+
+def explain(
+    first: View,
+    second: View,
+    tree: Tree,
+    calibration: Calibration,
+    effects: Mapping[str, float] | None = None,
+    distances: Sequence[Distance] = (),
+) -> Explanation:
+    """Explain a pair of views.
+
+    Args:
+        calibration: may be empty: then there are no percentiles and no decisions.
+        effects: what exchanging each segment does to the root's distance (`contributions.exchange`); without it there are no
+            contributions.
+        distances: others to report beside the bounded SNR distance, from the first image to the second.
     """
-    rows = embeddings.rows(split)
-    if len(rows) < 2:
-        return torch.zeros(0)
-    rng = np.random.default_rng(seed)
-    a = rng.integers(0, len(rows), most)
-    b = (a + rng.integers(1, len(rows), most)) % len(rows)
-    vectors = embeddings.vectors
-    return bounded_snr(vectors[rows[a]], vectors[rows[b]]).sort().values
-
-
-def percentile(distance: float, scale: torch.Tensor) -> float:
-    """Share of `scale` (sorted) at most `distance`, in percent; NaN where either is unknown."""
-    if not len(scale) or np.isnan(distance):
-        return float("nan")
-    return float(torch.searchsorted(scale, torch.tensor(distance), right=True)) / len(scale) * 100
-
-
-def explain_stored(first: str, second: str, tree: Tree, embeddings: Mapping[str, NodeEmbeddings]) -> Explanation:
-    """Explain a pair of images of the data set.
-
-    Raises:
-        HemlError: an unknown image_id.
-    """
-    ids = embeddings[tree.root].image_ids
-    rows = []
-    for image_id in (first, second):
-        if image_id not in ids:
-            raise HemlError(f"image_id {image_id!r}: not in the data set")
-        rows.append(ids.index(image_id))
+    found: dict[str, float] = {}
+    for name in tree.nodes:
+        a, b = first.vectors[name], second.vectors[name]
+        found[name] = float(bounded_snr(a, b)) if first.has(name) and second.has(name) else float("nan")
+    thresholds = {name: _threshold(calibration, name) for name in found}
+    own = {name: vote(np.array([d], np.float32), thresholds[name]) for name, d in found.items()}
+    composed = compose(tree, own)
+    part = _contributions(first, second, tree, found[tree.root], effects)
     nodes = {}
-    for name, stored in embeddings.items():
-        there = (bool(stored.present[rows[0]]), bool(stored.present[rows[1]]))
-        distance = float(bounded_snr(stored.vectors[rows[0]], stored.vectors[rows[1]])) if all(there) else float("nan")
-        nodes[name] = NodeDistance(distance, percentile(distance, held_out_distances(stored)), there)
+    for name, distance in found.items():
+        known = not np.isnan(distance)
+        nodes[name] = NodeDistance(
+            distance,
+            calibration[name].percentile(distance) if name in calibration else float("nan"),
+            (first.has(name), second.has(name)),
+            thresholds[name],
+            _WORDS[int(own[name][0])],
+            _WORDS[int(composed[name][0])],
+            part[name],
+            {kind: float(nearest(first.vectors[name][None], second.vectors[name][None], 1, kind)[0]) for kind in distances}
+            if known
+            else {},
+        )
     return Explanation(first, second, tree, nodes)
+
+
+def _threshold(calibration: Calibration, node: str) -> float:
+    found = calibration[node].threshold if node in calibration else None
+    return float("nan") if found is None else found
+
+
+def _contributions(first: View, second: View, tree: Tree, distance: float, effects: Mapping[str, float] | None) -> dict[str, float]:
+    """Of every node: the sum over its leaves."""
+    if effects is None or np.isnan(distance):
+        return dict.fromkeys(tree.nodes, float("nan"))
+    shown = [leaf for leaf in effects if first.masks[leaf].any() or second.masks[leaf].any()]
+    by_leaf = shares(effects, distance, shown)
+    return {name: sum(by_leaf[leaf] for leaf in tree.leaves(name)) for name in tree.nodes}
 
 
 def telling_pairs(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, count: int) -> list[tuple[str, str]]:
@@ -101,7 +181,7 @@ def telling_pairs(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, count: i
     rng = np.random.default_rng(0)
     a = rows[rng.integers(0, len(rows), 4000)]
     b = rows[rng.integers(0, len(rows), 4000)]
-    top, *below = (_ranks(bounded_snr(embeddings[n].vectors[a], embeddings[n].vectors[b])) for n in (tree.root, *tree.leaves()))
+    top, *below = (ranks(bounded_snr(embeddings[n].vectors[a], embeddings[n].vectors[b])) for n in (tree.root, *tree.leaves()))
     leaves = torch.stack(below)
     known = leaves.isfinite()
     alike = torch.where(known, leaves, -1.0).max(0).values - top
@@ -117,10 +197,3 @@ def telling_pairs(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, count: i
         used |= {int(a[pick]), int(b[pick])}
         pairs.append((root.image_ids[a[pick]], root.image_ids[b[pick]]))
     return pairs
-
-
-def _ranks(distances: torch.Tensor) -> torch.Tensor:
-    """Share of the known distances that are smaller, in [0, 1]; NaN where unknown."""
-    known = distances[distances.isfinite()].sort().values
-    ranks = torch.searchsorted(known, distances.nan_to_num(0.0)) / max(len(known), 1)
-    return torch.where(distances.isfinite(), ranks, torch.nan)

@@ -13,11 +13,15 @@ GREY = 236
 """What lies outside a segment, in a picture for people."""
 
 
+def grey_out(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A picture, (h, w, 3), with everything outside the mask, (h, w), greyed out."""
+    return np.where(mask[..., None], pixels, GREY).astype(np.uint8)
+
+
 def segment_picture(images: NodeImages, row: int) -> NDArray[np.uint8]:
     """One canvas with everything but the node's segments greyed out, cropped to the node's box: (h, w, 3) uint8."""
     pixels, mask = images.batch(np.array([row]))
-    picture = pixels[0].permute(1, 2, 0).numpy()
-    return np.where(mask[0, 0].numpy()[..., None] > 0, picture, GREY).astype(np.uint8)
+    return grey_out(pixels[0].permute(1, 2, 0).numpy(), mask[0, 0].numpy() > 0)
 
 
 def palette(count: int) -> NDArray[np.uint8]:

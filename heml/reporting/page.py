@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import yaml
@@ -19,19 +21,17 @@ import yaml
 from heml import __version__
 from heml.atomic import new_file, new_folder
 from heml.baselines.measure import COLUMNS
-from heml.datasets.store import Description, read_description
-from heml.evaluation.embeddings import NodeEmbeddings, read_all
-from heml.explanation.figures import pair_figure, positions
-from heml.explanation.pairs import explain_stored, telling_pairs
-from heml.explanation.pictures import overlay, palette, segment_picture
-from heml.learning.inputs import NodeImages, compose
-from heml.learning.store import load_header, node_path
+from heml.datasets.store import SPLITS, Description, read_description
+from heml.explanation.figures import pair_figure, positions, segment_pictures
+from heml.explanation.metric_tree import MetricTree
+from heml.explanation.pairs import telling_pairs
+from heml.explanation.pictures import overlay, palette
+from heml.explanation.views import Gallery
 from heml.params import Params
-from heml.progress import progress
 from heml.reporting.curves import curve_figure, curve_table
 from heml.reporting.embedded import figure_uri, file_uri, image_uri
-from heml.segmentation.manifest import read_manifest
-from heml.segmentation.masks import unpack_mask
+from heml.reporting.explorer import explorer
+from heml.reporting.findings import Audit, findings
 from heml.tree import Tree
 
 
@@ -42,68 +42,97 @@ class Run:
     params: Params
     tree: Tree
     description: Description
-    embeddings: dict[str, NodeEmbeddings]
-    images: dict[str, NodeImages]
+    metric: MetricTree
     table: pd.DataFrame
     duplicates: pd.DataFrame
     """`reports/duplicates.csv`."""
+    audit: Audit
     metrics: dict[str, float]
     nodes: list[dict[str, Any]]
     """`reports/nodes/*.json`, in the order of the tree."""
     peers: list[dict[str, Any]]
     """`reports/peers/*/row.json`: the tree, then the baselines in their order."""
     segmenter: dict[str, Any]
-    segments: Path
-    """`data/segments`."""
+
+    @property
+    def gallery(self) -> Gallery:
+        """The data set's images."""
+        assert self.metric.gallery is not None
+        return self.metric.gallery
 
 
 def load_run(params: Params, root: Path = Path()) -> Run:
     """Read a finished run from the working folder `root`."""
     tree = Tree.from_params(params)
-    images = {}
-    for node in progress(list(tree), "report: images", unit="node"):
-        header = load_header(node_path(root / "models/nodes", node.name))
-        images[node.name] = compose(root / "data/canvases", root / "data/segments", header.leaves, header.box)
+
+    def table(path: str, names: Sequence[str] = ()) -> pd.DataFrame:
+        return pd.read_csv(root / "reports" / path, dtype=dict.fromkeys(names, str), keep_default_na=False, na_values=[""])
+
     return Run(
         params,
         tree,
         read_description(root / "data/images"),
-        read_all(root / "data/embeddings", tree),
-        images,
-        pd.read_csv(root / "reports/nodes.csv"),
-        pd.read_csv(root / "reports/duplicates.csv", dtype={"image_a": str, "image_b": str}),
+        MetricTree.load(root / "models", root / "data"),
+        table("nodes.csv", ["node"]),
+        table("duplicates.csv", ["image_a", "image_b"]),
+        Audit(
+            table("audit/siblings.csv", ["node", "left", "right"]),
+            table("audit/mistakes.csv", ["image_id", "nearest", "right", "blame", "path"]),
+            table("audit/images.csv", ["image_id"]),
+        ),
         json.loads((root / "reports/metrics.json").read_text("utf-8")),
         [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree],
         [json.loads((root / "reports/peers" / name / "row.json").read_text("utf-8")) for name in ("tree", *params.baselines)],
         json.loads((root / "reports/segmenter.json").read_text("utf-8")),
-        root / "data/segments",
     )
 
 
 def write_report(run: Run, reports: Path) -> None:
     """Write `index.html` and `plots/` into the folder `reports`."""
     curves = curve_table(run.nodes)
-    pairs = _pairs(run)
+    pairs = [
+        run.metric.explain(run.gallery.find(first), run.gallery.find(second))
+        for first, second in telling_pairs(run.gallery.embeddings, run.tree, run.params.report.pairs)
+    ]
+    drawn = [(e, pair_figure(e, segment_pictures(e, {name: h.box for name, h in run.metric.headers.items()}))) for e in pairs]
+    script = _part("page.js")
+    with new_folder(reports / "plots") as partial:
+        curves.to_csv(partial / "curves.csv", index=False, float_format="%.6g")
+        pd.DataFrame(run.peers, columns=COLUMNS).to_csv(partial / "peers.csv", index=False, float_format="%.6g")
+        if drawn:
+            drawn[0][1].savefig(partial / "pair.png", dpi=110)
     page = (
         _environment()
         .get_template("page.html.j2")
         .render(
+            style=_part("page.css"),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            explorer=explorer(run.metric, run.audit.mistakes, run.table, run.nodes) | {"labels": _label_names(run.description)},
             title=run.params.report.title,
             label=run.description.label,
             search=run.params.evaluate.search,
-            label_names=run.description.label_names,
+            label_names=_label_names(run.description),
             metrics=run.metrics,
             root=run.table.set_index("node").loc[run.tree.root].to_dict(),
             tree=_tree(run),
             rows=run.table.to_dict("records"),
+            scales=run.metric.calibration,
             has_limit=bool(run.table["limit"].notna().any()),
             segmenter=run.segmenter,
             overlays=_overlays(run),
+            findings=findings(run.audit, run.metric),
             curves=figure_uri(curve_figure(curves)),
             cost=_cost(run),
             pairs=[
-                {"first": e.first, "second": e.second, "text": str(e), "figure": uri, "peers": _peer_pictures(run, k, reports)}
-                for k, (e, uri) in enumerate(pairs)
+                {
+                    "first": e.first.name,
+                    "second": e.second.name,
+                    "text": str(e),
+                    "figure": figure_uri(figure),
+                    "peers": _peers(run, k, reports),
+                }
+                for k, (e, figure) in enumerate(drawn)
             ],
             peers=run.peers,
             splits=_splits(run),
@@ -115,16 +144,18 @@ def write_report(run: Run, reports: Path) -> None:
             versions=_versions(),
         )
     )
-    with new_folder(reports / "plots") as partial:
-        curves.to_csv(partial / "curves.csv", index=False, float_format="%.6g")
-        pd.DataFrame(run.peers, columns=COLUMNS).to_csv(partial / "peers.csv", index=False, float_format="%.6g")
-        example = explain_stored(pairs[0][0].first, pairs[0][0].second, run.tree, run.embeddings) if pairs else None
-        if example:
-            figure = pair_figure(example, _segment_pictures(run, example.first, example.second))
-            figure.savefig(partial / "pair.png", dpi=110)
-            plt.close(figure)
     with new_file(reports / "index.html") as partial:
         partial.write_text(page, "utf-8")
+
+
+def _label_names(description: Description) -> list[str]:
+    """Names of the label's values for people: “male 1”, where a value is but a number."""
+    return [f"{description.label} {name}" if name.lstrip("-").isdigit() else name for name in description.label_names]
+
+
+def _part(name: str) -> str:
+    """A file that stands in the page as it is."""
+    return (resources.files("heml.reporting") / name).read_text("utf-8")
 
 
 def _environment() -> jinja2.Environment:
@@ -136,11 +167,12 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _example_row(images: NodeImages) -> int:
+def _example(run: Run, node: str) -> int:
     """The test image (or any other) in which the node covers about the median area."""
-    rows = images.rows("test")
-    rows = rows if len(rows) else np.flatnonzero(images.present)
-    covered = np.unpackbits(images.packed[rows], axis=1).sum(1)
+    stored = run.gallery.embeddings[node]
+    rows = stored.rows("test")
+    rows = rows if len(rows) else np.flatnonzero(stored.present)
+    covered = sum(run.gallery.partitions[leaf].area[rows] for leaf in run.tree.leaves(node))
     return int(rows[np.argsort(covered, kind="stable")[len(rows) // 2]])
 
 
@@ -151,11 +183,12 @@ def _tree(run: Run) -> dict[str, Any]:
     top = max(y for _, y in place.values())
     table = run.table.set_index("node")
     nodes, edges = [], []
-    shared = _example_row(run.images[run.tree.root])
+    shared = _example(run, run.tree.root)
     for node in run.tree:
         x, y = place[node.name][0] * across + across / 2, (top - place[node.name][1]) * down + 18
-        images = run.images[node.name]
-        picture = segment_picture(images, shared if images.present[shared] else _example_row(images))
+        present = run.gallery.embeddings[node.name].present[shared]
+        view = run.gallery.view(shared if present else _example(run, node.name))
+        picture = view.picture(run.tree.leaves(node.name), run.metric.headers[node.name].box)
         scale = min(size / picture.shape[1], size / picture.shape[0])
         row = table.loc[node.name]
         nodes.append(
@@ -178,21 +211,7 @@ def _tree(run: Run) -> dict[str, Any]:
     return {"nodes": nodes, "edges": edges, "width": len(run.tree.leaves()) * across, "height": (top + 1) * down + 4, "size": size}
 
 
-def _segment_pictures(run: Run, first: str, second: str) -> dict[str, tuple[Any, Any]]:
-    ids = run.embeddings[run.tree.root].image_ids
-    a, b = ids.index(first), ids.index(second)
-    return {name: (segment_picture(images, a), segment_picture(images, b)) for name, images in run.images.items()}
-
-
-def _pairs(run: Run) -> list[tuple[Any, str]]:
-    found = []
-    for first, second in telling_pairs(run.embeddings, run.tree, run.params.report.pairs):
-        explanation = explain_stored(first, second, run.tree, run.embeddings)
-        found.append((explanation, figure_uri(pair_figure(explanation, _segment_pictures(run, first, second)))))
-    return found
-
-
-def _peer_pictures(run: Run, pair: int, reports: Path) -> list[tuple[str, str]]:
+def _peers(run: Run, pair: int, reports: Path) -> list[tuple[str, str]]:
     """Name and picture of every baseline's explanation of a pair."""
     return [(name, file_uri(reports / "peers" / name / f"pair-{pair}.png")) for name in run.params.baselines]
 
@@ -201,16 +220,14 @@ def _overlays(run: Run) -> dict[str, Any]:
     """Test images beside their segments, and the legend."""
     leaves = run.tree.leaves(run.tree.root)
     colours = palette(len(leaves))
-    root = run.images[run.tree.root]
-    rows = np.flatnonzero(root.splits == "test")
+    rows = np.flatnonzero(run.gallery.canvases.splits == "test")
     chosen = rows[np.linspace(0, len(rows) - 1, min(run.params.report.overlays, len(rows))).astype(int)]
-    partitions = [read_manifest(run.segments, leaf) for leaf in leaves]
+    partitions = [run.gallery.partitions[leaf] for leaf in leaves]
     examples = []
-    for row in chosen:
-        canvas = np.asarray(root.pixels[row])
-        masks = np.stack([unpack_mask(p.packed[row].tobytes(), p.shape) for p in partitions])
-        pair = np.concatenate([canvas, overlay(canvas, masks, colours)], axis=1)
-        examples.append({"image_id": root.image_ids[row], "picture": image_uri(pair, 2)})
+    for view in (run.gallery.view(int(row)) for row in chosen):
+        masks = np.stack([view.masks[leaf] for leaf in leaves])
+        pair = np.concatenate([view.canvas, overlay(view.canvas, masks, colours)], axis=1)
+        examples.append({"image_id": view.name, "picture": image_uri(pair, 2)})
     legend = [
         {"name": leaf, "colour": "#{:02x}{:02x}{:02x}".format(*colour), "present": float(part.present.mean())}
         for leaf, colour, part in zip(leaves, colours.tolist(), partitions, strict=True)
@@ -239,10 +256,10 @@ def _cost(run: Run) -> list[dict[str, Any]]:
 
 
 def _splits(run: Run) -> list[dict[str, Any]]:
-    root = run.embeddings[run.tree.root]
+    stored = run.gallery.canvases
     rows = []
-    for split in ("train", "val", "test"):
-        labels = root.labels[root.splits == split]
+    for split in SPLITS:
+        labels = stored.labels[stored.splits == split]
         counts = np.bincount(labels, minlength=len(run.description.label_names))
         rows.append({"split": split, "images": len(labels), "counts": counts.tolist()})
     return rows

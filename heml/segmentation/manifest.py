@@ -9,7 +9,6 @@ Row: image_id string · split string · label int64 · present bool · area floa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,6 +140,10 @@ class Partition:
         """(H, W) of the canvas."""
         return self.canvas.height, self.canvas.width
 
+    def mask(self, row: int) -> NDArray[np.bool_]:
+        """(H, W); all false where absent."""
+        return unpack_mask(self.packed[row].tobytes(), self.shape)
+
 
 def read_manifest(segments: str | Path, name: str) -> Partition:
     """Read `data/segments/segment=<name>`.
@@ -172,10 +175,3 @@ def read_manifest(segments: str | Path, name: str) -> Partition:
         definition,
         canvas,
     )
-
-
-def segment_masks(segments: str | Path, name: str) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """image_id and (H, W) bool mask of every row of a partition."""
-    partition = read_manifest(segments, name)
-    for image_id, packed in zip(partition.image_ids, partition.packed, strict=True):
-        yield image_id, unpack_mask(packed.tobytes(), partition.shape)

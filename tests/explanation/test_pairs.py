@@ -1,5 +1,6 @@
 """The tree of distances of a pair."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 import torch
 
 from heml.distances import bounded_snr
-from heml.errors import HemlError
+from heml.evaluation.calibration import Calibration, Scale, calibrate
 from heml.evaluation.embeddings import NodeEmbeddings
-from heml.explanation.figures import pair_figure, positions
-from heml.explanation.pairs import explain_stored, held_out_distances, percentile, telling_pairs
+from heml.explanation.figures import pair_figure, positions, segment_pictures, write_explanation
+from heml.explanation.pairs import Explanation, digits, explain, telling_pairs
+from heml.explanation.views import View
 from heml.tree import Node, Tree
 
 TREE = Tree([Node("a", 0), Node("b", 0), Node("ab", 1, "a", "b")])
@@ -26,37 +28,85 @@ def embeddings(n=40) -> dict[str, NodeEmbeddings]:
             present[[0, 5]] = False
             vectors[[0, 5]] = torch.nan
         ids = [f"i{k}" for k in range(n)]
-        result[name] = NodeEmbeddings(
-            name, ids, np.array(["train", "test"] * (n // 2)), np.zeros(n, int), present, [vectors], vectors, "snr"
-        )
+        labels = np.arange(n) // 2 % 2
+        result[name] = NodeEmbeddings(name, ids, np.array(["train", "test"] * (n // 2)), labels, present, [vectors], vectors, "snr")
     return result
 
 
-def test_distance_and_absence_at_every_node():
+def view(stored: dict[str, NodeEmbeddings], row: int) -> View:
+    rng = np.random.default_rng(row)
+    masks = {leaf: rng.random((12, 8)) < 0.5 * stored[leaf].present[row] for leaf in ("a", "b")}
+    vectors = {name: node.vectors[row] for name, node in stored.items()}
+    return View(f"i{row}", rng.integers(0, 256, (12, 8, 3), dtype=np.uint8), masks, vectors)
+
+
+def explained(first: int, second: int, calibration: Calibration | None = None, **options) -> Explanation:
     stored = embeddings()
-    explanation = explain_stored("i1", "i5", TREE, stored)
+    return explain(
+        view(stored, first), view(stored, second), TREE, calibrate(stored, TREE) if calibration is None else calibration, **options
+    )
+
+
+def test_distance_and_absence_at_every_node():
+    stored, explanation = embeddings(), explained(1, 5)
     x, y = stored["a"].vectors[1].numpy(), stored["a"].vectors[5].numpy()
     expected = np.var(x - y, ddof=1) / (2 * (np.var(x, ddof=1) + np.var(y, ddof=1)))
     assert explanation.nodes["a"].distance == pytest.approx(expected, rel=1e-5)
+    assert explanation.nodes["a"].similarity == pytest.approx(1 - expected, rel=1e-5)
     assert np.isnan(explanation.nodes["b"].distance)
-    text = str(explanation)
-    assert "b  absent in the second" in text
-    assert "absent in both" in str(explain_stored("i0", "i5", TREE, stored))
-    assert f"a  {expected:.2f}" in text
-    assert str(explain_stored("i3", "i3", TREE, stored).nodes["ab"]).startswith("0.00")
-    with pytest.raises(HemlError, match="'nobody': not in the data set"):
-        explain_stored("i1", "nobody", TREE, stored)
+    assert "b  absent in the second" in str(explanation)
+    assert "absent in both" in str(explained(0, 5))
+    assert f"a  {digits(expected)}" in str(explanation)
+    assert str(explained(3, 3).nodes["ab"]).startswith("0.000")
 
 
-def test_percentiles_are_shares_of_held_out_pairs():
-    scale = held_out_distances(embeddings()["a"])
-    assert torch.equal(scale, scale.sort().values)
-    for q in (5, 50, 90):
-        value = float(np.percentile(scale.numpy(), q))
-        assert percentile(value, scale) == pytest.approx(float((scale <= value).float().mean()) * 100)
-        assert percentile(value, scale) == pytest.approx(q, abs=1)
-    assert np.isnan(percentile(float("nan"), scale))
-    assert np.isnan(percentile(0.5, torch.zeros(0)))
+def test_without_a_calibration_there_are_distances_alone():
+    node = explained(1, 3, {}).nodes["ab"]
+    assert node.distance > 0
+    assert (node.decision, node.composed) == (None, None)
+    assert np.isnan(node.percentile)
+    assert np.isnan(node.contribution)
+
+
+def test_decisions_are_by_threshold_and_compose_to_the_whole():
+    plain = explained(1, 3, {})
+    sides = {"a": -0.01, "b": -0.01, "ab": 0.01}  # both leaves above their threshold, the root below its own
+    scales = {name: Scale(plain.nodes[name].distance + side, 0.5, 0.5, []) for name, side in sides.items()}
+    found = explained(1, 3, scales)
+    assert {name: node.decision for name, node in found.nodes.items()} == {"a": "different", "b": "different", "ab": "same"}
+    assert found.decision == found.nodes["ab"].composed == "different"
+    assert "i1 and i3: different" in str(found)
+
+
+def test_contributions_sum_to_the_roots_distance():
+    found = explained(1, 3, effects={"a": 0.3, "b": -0.1})
+    root = found.nodes["ab"]
+    assert found.nodes["a"].contribution + found.nodes["b"].contribution == pytest.approx(root.distance)
+    assert found.nodes["a"].contribution - found.nodes["b"].contribution == pytest.approx(0.4)
+    assert root.contribution == pytest.approx(root.distance)
+    only = explained(0, 5, effects={"a": 0.3, "b": 0.0})  # neither shows b
+    assert only.nodes["b"].contribution == 0
+    assert only.nodes["a"].contribution == pytest.approx(only.nodes["ab"].distance)
+
+
+def test_other_distances_on_request():
+    stored, found = embeddings(), explained(1, 3, distances=["euclidean", "l1"]).nodes["a"]
+    a, b = stored["a"].vectors[1], stored["a"].vectors[3]
+    assert found.others == pytest.approx({"euclidean": float((a - b).norm()), "l1": float((a - b).abs().sum())}, rel=1e-4)
+
+
+def test_json_has_every_node_and_null_for_what_is_unknown():
+    found = json.loads(json.dumps(explained(1, 5, effects={"a": 0.1, "b": 0.2}).to_dict(), allow_nan=False))
+    assert set(found["nodes"]) == {"a", "b", "ab"}
+    assert found["nodes"]["b"]["distance"] is None
+    assert found["nodes"]["b"]["present"] == [True, False]
+    assert found["nodes"]["ab"]["children"] == ["a", "b"]
+    assert found["root"] == "ab"
+    assert 0 <= found["nodes"]["a"]["percentile"] <= 100
+
+
+def test_small_distances_have_a_digit_more():
+    assert [digits(d) for d in (0.0994, 0.1, 0.456, 0.0)] == ["0.099", "0.10", "0.46", "0.000"]
 
 
 def test_telling_pairs_are_test_images_used_once():
@@ -76,18 +126,35 @@ def test_telling_pairs_do_not_mind_how_a_node_stretches_its_distances():
     first = bounded_snr(plain["a"].vectors[1], plain["a"].vectors[3])
     assert bounded_snr(stretched["a"].vectors[1], stretched["a"].vectors[3]) < first / 20
     pairs = telling_pairs(stretched, TREE, 2)
-    top, leaf = (explain_stored(*pairs[0], TREE, stretched).nodes[n].percentile for n in ("ab", "a"))
-    other = explain_stored(*pairs[0], TREE, stretched).nodes["b"].percentile
-    assert top < 30
-    assert max(leaf, np.nan_to_num(other)) > 70
+    rows = [int(name[1:]) for name in pairs[0]]
+    found = explain(view(stretched, rows[0]), view(stretched, rows[1]), TREE, calibrate(stretched, TREE)).nodes
+    assert found["ab"].percentile < 30
+    assert max(found["a"].percentile, np.nan_to_num(found["b"].percentile)) > 70
 
 
-def test_the_figure_has_both_pictures_of_every_node():
-    explanation = explain_stored("i1", "i5", TREE, embeddings())
-    picture = np.zeros((8, 12, 3), np.uint8)
-    figure = pair_figure(explanation, {name: (picture, picture) for name in explanation.nodes})
-    assert len(figure.axes[0].images) == 6
-    assert {"a", "b", "ab", "absent"} <= {text.get_text() for text in figure.axes[0].texts}
+def test_the_figure_has_both_pictures_of_every_node_and_edges_as_thick_as_contributions():
+    explanation = explained(1, 5, effects={"a": 0.4, "b": -0.1})
+    figure = pair_figure(explanation, segment_pictures(explanation, dict.fromkeys(TREE.nodes, (0, 0, 8, 12))))
+    axes = figure.axes[0]
+    assert len(axes.images) == 6
+    assert {"a", "b", "ab", "absent"} <= {text.get_text() for text in axes.texts}
+    most = max(abs(d.contribution) for d in explanation.nodes.values())
+    expected = {0.6 + 7 * abs(explanation.nodes[leaf].contribution) / most for leaf in ("a", "b")}
+    drawn = {line.get_linewidth() for line in axes.lines if line.get_color() != "0.75"}
+    assert sorted(drawn) == pytest.approx(sorted(expected))
+
+
+def test_png_svg_and_json_are_written_and_the_same_every_time(tmp_path):
+    explanation = explained(1, 3, effects={"a": 0.4, "b": -0.1})
+    boxes = dict.fromkeys(TREE.nodes, (0, 0, 8, 12))
+    paths = write_explanation(explanation, boxes, tmp_path / "new" / "one.two")
+    assert [path.name for path in paths] == ["one.two.png", "one.two.svg", "one.two.json"]
+    first = [path.read_bytes() for path in paths]
+    assert first[0].startswith(b"\x89PNG")
+    assert b"<svg" in first[1]
+    assert json.loads(first[2]) == explanation.to_dict()
+    write_explanation(explanation, boxes, tmp_path / "new" / "one.two")
+    assert [path.read_bytes() for path in paths] == first
 
 
 def test_a_parent_stands_above_the_middle_of_its_children():

@@ -9,12 +9,12 @@ from PIL import Image
 
 pytestmark = pytest.mark.pipeline
 
-END = {"embed", "evaluate", "report"}
+END = {"embed", "audit", "calibrate", "evaluate", "report"}
 HAIR_PATH = {"train_level_0@hair", "train_level_2@all"}
 
 
 def test_the_first_run_made_everything_and_a_second_runs_nothing(finished):
-    for name in ("index.html", "metrics.json", "nodes.csv", "segmenter.json", "plots/curves.csv"):
+    for name in ("index.html", "metrics.json", "nodes.csv", "segmenter.json", "plots/curves.csv", "audit/mistakes.csv"):
         assert (finished.root / "reports" / name).is_file()
     assert {p.stem for p in (finished.root / "models" / "nodes").iterdir()} == {"hair", "eyes", "mouth", "face", "all"}
     assert finished.repro() == set()

@@ -1,27 +1,17 @@
 """The page: self-contained, and everything from data is escaped."""
 
+import base64
+import hashlib
 import json
 import re
 
 import pandas as pd
 import pytest
-import yaml
-from conftest import ROOT
-from node_data import make_node_data
+from run_data import make_reports, make_trained, run_params
 
-from heml.baselines.build import build_baseline
-from heml.baselines.measure import write_tree
-from heml.baselines.peers import write_peer
-from heml.datasets.store import Description, ImageRecord, read_description, read_rows, write_images
-from heml.evaluation.duplicates import COLUMNS
-from heml.evaluation.embeddings import read_all, write_embeddings
-from heml.evaluation.table import node_table, summary
-from heml.learning.node import build_node
-from heml.params import Evaluate, parse_params
 from heml.reporting.curves import curve_figure
 from heml.reporting.embedded import figure_uri
 from heml.reporting.page import load_run, write_report
-from heml.tree import Tree
 
 NASTY = '<script>alert("x")</script>'
 
@@ -29,55 +19,41 @@ NASTY = '<script>alert("x")</script>'
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
     """A run with a hostile image_id, label and class name, and its page."""
-    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
-    raw["segments"] = {name: {"classes": [name]} for name in ("left", "right")}
-    raw["tree"] = {f"level_{k}": {} for k in range(8)}
-    raw["tree"]["level_0"] = {"left": {}, "right": {}}
-    raw["tree"]["level_1"] = {"both": {"left": "left", "right": "right"}}
-    raw["report"]["title"] = NASTY
-    raw["train"] |= {"epochs": 1, "batch_size": 8, "per_class": 4, "hidden_dim": 16, "embedding_dim": 8, "miner": None}
-    raw["baselines"] = {"usual": {"method": "traditional", "epochs": 1}, "graph": {"method": "avsl", "loss": "proxy_anchor", "epochs": 1}}
-    params = parse_params(yaml.safe_dump(raw))
-
+    baselines = {"usual": {"method": "traditional", "epochs": 1}, "graph": {"method": "avsl", "loss": "proxy_anchor", "epochs": 1}}
+    params = run_params(NASTY, baselines)
     root = tmp_path_factory.mktemp("run")
-    data = make_node_data(root / "data", absent_every=5, nasty=NASTY)
-    tree = Tree.from_params(params)
-    for node in tree:
-        report = root / "reports" / "nodes" / f"{node.name}.json"
-        build_node(node, params.train, data.canvases, data.segments, root / "models" / "nodes", report)
-    write_embeddings(tree, data.canvases, data.segments, root / "models" / "nodes", root / "data" / "embeddings")
-    records = [
-        ImageRecord(r["image_id"], r["split"], r["label"], r["image"]["bytes"], "x.png")
-        for r in read_rows(root / "data" / "images", ["image_id", "split", "label", "image"])
-    ]
-    skipped = [{"image_id": "gone", "reason": f"gone{NASTY}.png: truncated"}]
-    write_images(root / "data" / "images", records, Description("t", NASTY, ["red", NASTY], {}, skipped))
-    table = node_table(
-        tree, read_all(root / "data" / "embeddings", tree), params.segments, read_description(root / "data/images"), Evaluate()
-    )
-    table.to_csv(root / "reports" / "nodes.csv", index=False)
-    same = pd.DataFrame([(f"i000{NASTY}", "train", f"i002{NASTY}", "val", 0.99, True)], columns=COLUMNS)
-    same.to_csv(root / "reports" / "duplicates.csv", index=False)
-    (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both") | {"tree_p@1": 0.875}))
-    iou = {"source": "finetune", "model": None, "parameters": 5, "split": "test", "miou": 0.5, "iou": {NASTY: 0.5, "right": None}}
-    (root / "reports" / "segmenter.json").write_text(json.dumps(iou))
-    write_tree(table, params, root)
-    for name in params.baselines:
-        report = root / "reports" / "baselines" / f"{name}.json"
-        leaves = tree.leaves(tree.root)
-        build_baseline(
-            name, params.baselines[name], params.baseline(name), leaves, data.canvases, data.segments, root / "models/baselines", report
-        )
-        write_peer(name, params, root)
+    make_reports(root, params, make_trained(root, params, NASTY), NASTY)
     write_report(load_run(params, root), root / "reports")
     return root, (root / "reports" / "index.html").read_text()
 
 
 def test_nothing_from_data_is_markup(reported):
     _, page = reported
-    assert "<script" not in page.lower()
+    assert re.findall(r"<script[^>]*>", page.lower()) == ['<script type="application/json" id="explorer-data">', "<script>"]
+    assert page.count("</script>") == 2
     assert page.count("&lt;script&gt;") >= 7
     assert "near-duplicates</b>" in page
+
+
+def test_only_the_projects_own_script_may_run(reported):
+    _, page = reported
+    script = page.split("<script>")[1].split("</script>")[0]
+    assert f"script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in page
+
+
+def test_the_interactive_tree_has_every_node_and_test_image(reported):
+    _, page = reported
+    data = json.loads(page.split('id="explorer-data">')[1].split("</script>")[0])
+    assert [node["name"] for node in data["nodes"]] == ["both", "left", "right"]
+    assert data["nodes"][0]["children"] == [1, 2]
+    assert data["tests"] == 12
+    assert [image["split"] for image in data["images"][:12]] == ["test"] * 12
+    assert data["images"][0]["id"].endswith(NASTY)
+    assert {pair["kind"] for pair in data["listed"]} <= {"telling", "mistake"}
+    for node in data["nodes"]:
+        assert len(base64.b64decode(node["pairs"])) == 2 * 12 * 11 / 2
+    for pair in data["listed"]:
+        assert pair["contribution"][1] + pair["contribution"][2] == pytest.approx(pair["distance"][0], abs=2e-4)
 
 
 def test_nothing_is_loaded_from_anywhere(reported):

@@ -14,7 +14,7 @@ from heml.datasets.store import Description, ImageRecord, write_images
 from heml.errors import HemlError
 from heml.params import Canvas, Segment, Size
 from heml.segmentation.labelmaps import LabelMap, read_labelmaps, write_labelmaps
-from heml.segmentation.manifest import cut_segment, read_manifest, segment_masks, write_manifest
+from heml.segmentation.manifest import cut_segment, read_manifest, write_manifest
 from heml.segmentation.masks import unpack_mask
 from heml.segmentation.segment import segment_images, write_mask_segmenter
 
@@ -75,7 +75,8 @@ def test_duckdb_reads_it_and_a_row_unpacks_to_its_mask(stored):
         assert unpack_mask(data, metadata["mask_shape"]).mean() == pytest.approx(area)
     expected = np.zeros((32, 32), bool)
     expected[8:16, 4:20] = True
-    assert (dict(segment_masks(stored / "segments", "square"))["i0"] == expected).all()
+    partition = read_manifest(stored / "segments", "square")
+    assert (partition.mask(partition.image_ids.index("i0")) == expected).all()
 
 
 def test_dilation_is_scipys_and_stays_inside_the_image():

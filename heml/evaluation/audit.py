@@ -1,0 +1,195 @@
+"""What to look at in a data set: what siblings share, which searches go wrong and which node is to blame, and odd images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from heml.atomic import new_folder
+from heml.distances import nearest
+from heml.evaluation.calibration import MOST_PAIRS, pair_distances
+from heml.evaluation.decisions import draw_pairs
+from heml.evaluation.embeddings import NodeEmbeddings
+from heml.evaluation.retrieval import interval, search_in
+from heml.evaluation.whole import tree_vectors
+from heml.params import Evaluate
+from heml.tree import Tree
+
+NEAREST = 10
+"""Training images that are asked about an image's label."""
+
+SIBLINGS = "node left right correlation both only_left only_right neither gain gain_low gain_high images".split()
+MISTAKES = "image_id label nearest nearest_label nearest_split distance right right_distance blame path".split()
+IMAGES = "image_id split label wrong_nodes nodes margin doubt suggested outlier".split()
+
+
+def _hits(embeddings: NodeEmbeddings, settings: Evaluate) -> NDArray[np.float64]:
+    """Per image, whether its nearest neighbour at the node has its label; NaN for images that do not ask."""
+    found = np.full(len(embeddings.labels), np.nan)
+    search = search_in(embeddings.rows, "test", settings.search)
+    if search.possible:
+        near = search.nearest(embeddings.vectors, 1, _metric(embeddings, settings))[:, 0]
+        found[search.asked] = embeddings.labels[near] == embeddings.labels[search.asked]
+    return found
+
+
+def _metric(embeddings: NodeEmbeddings, settings: Evaluate) -> str:
+    return embeddings.distance if settings.distance == "trained" else settings.distance
+
+
+def write_audit(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Evaluate, folder: str | Path) -> None:
+    """Write `siblings.csv`, `mistakes.csv` and `images.csv`; their columns are those of the functions below."""
+    tables = {"siblings": sibling_table, "mistakes": mistake_table, "images": image_table}
+    with new_folder(folder) as partial:
+        for name, table in tables.items():
+            table(embeddings, tree, settings).to_csv(partial / f"{name}.csv", index=False, float_format="%.6g")
+
+
+def sibling_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Evaluate) -> pd.DataFrame:
+    """What the two children of every inner node have in common, and what joining them brings.
+
+    Columns `SIBLINGS`: Spearman's correlation of the children's distances over pairs of `test` (near 1: one repeats the other);
+    the shares of test images for which both, one or neither finds a neighbour of the right label; the node's P@1 less that of
+    its better child, with a 95 % bootstrap interval over the images that all three see.
+    """
+    hits = {name: _hits(stored, settings) for name, stored in embeddings.items()}
+    root = embeddings[tree.root]
+    a, b = draw_pairs(np.flatnonzero(root.splits == "test"), MOST_PAIRS)
+    rows: list[dict[str, Any]] = []
+    for node in tree:
+        if not node.children:
+            continue
+        left, right = node.children
+        x, y = (pair_distances(embeddings[child], a, b) for child in (left, right))
+        known = ~(np.isnan(x) | np.isnan(y))
+        row: dict[str, Any] = {"node": node.name, "left": left, "right": right}
+        tells = known.sum() > 2 and np.ptp(x[known]) > 0 and np.ptp(y[known]) > 0
+        row["correlation"] = float(spearmanr(x[known], y[known]).statistic) if tells else np.nan
+        all_three = ~np.isnan(hits[left] + hits[right] + hits[node.name])
+        own, l, r = (hits[name][all_three] for name in (node.name, left, right))  # noqa: E741
+        row["images"] = len(own)
+        if len(own):
+            row |= {"both": (l * r).mean(), "only_left": (l * (1 - r)).mean(), "only_right": ((1 - l) * r).mean()}
+            row["neither"] = ((1 - l) * (1 - r)).mean()
+            better = l if l.mean() >= r.mean() else r
+            row["gain"] = (own - better).mean()
+            row["gain_low"], row["gain_high"] = interval(own - better, settings.bootstrap)
+        rows.append(row)
+    return pd.DataFrame(rows).reindex(columns=SIBLINGS)
+
+
+def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Evaluate) -> pd.DataFrame:
+    """The test images whose nearest neighbour at the root has another label, the surest mistakes first, and the node to blame.
+
+    Columns `MISTAKES`: `right` is the nearest image of the right label; `path` leads from the root to `blame`. A node is
+    wrong where it too finds `nearest` closer than `right`. From the root the path follows the child that is wrong, of two
+    the one that is so by the larger share of its distances, until no child is: that node's own joining is to blame, or a leaf.
+    Distances are the bounded SNR distances.
+    """
+    root = embeddings[tree.root]
+    search = search_in(root.rows, "test", settings.search)
+    if not search.possible:
+        return pd.DataFrame(columns=MISTAKES)
+    order = search.nearest(root.vectors, len(search.held), _metric(root, settings))
+    a, b = draw_pairs(np.flatnonzero(root.splits == "test"), MOST_PAIRS)
+    spread = {name: max(float(np.nan_to_num(np.nanstd(pair_distances(stored, a, b)))), 1e-12) for name, stored in embeddings.items()}
+    rows = []
+    for row, found in zip(search.asked.tolist(), order, strict=True):
+        right = found[root.labels[found] == root.labels[row]]
+        if root.labels[found[0]] == root.labels[row] or not len(right):
+            continue
+        ends = np.array([row, row]), np.array([found[0], right[0]])
+        wrong = {}
+        for name, stored in embeddings.items():
+            near, far = pair_distances(stored, *ends)
+            wrong[name] = float(far - near) / spread[name]  # above 0: the node prefers the wrong image
+        path = [tree.root]
+        while tree[path[-1]].children:
+            child = max(tree[path[-1]].children, key=lambda name: np.nan_to_num(wrong[name], nan=-np.inf))
+            if not wrong[child] > 0:
+                break
+            path.append(child)
+        near, far = pair_distances(root, *ends)
+        rows.append(
+            {
+                "image_id": root.image_ids[row],
+                "label": root.labels[row],
+                "nearest": root.image_ids[found[0]],
+                "nearest_label": root.labels[found[0]],
+                "nearest_split": root.splits[found[0]],
+                "distance": near,
+                "right": root.image_ids[right[0]],
+                "right_distance": far,
+                "blame": path[-1],
+                "path": " ".join(path),
+            }
+        )
+    table = pd.DataFrame(rows, columns=MISTAKES)
+    return table.assign(gap=table["right_distance"] - table["distance"]).sort_values("gap", ascending=False, kind="stable")[MISTAKES]
+
+
+def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Evaluate) -> pd.DataFrame:
+    """Every image that the root sees: how hard it is, whether its label is to be doubted, whether it is unlike all others.
+
+    Columns `IMAGES`: at how many of its nodes its nearest training image has another label; `margin`, at the root, the distance
+    to the nearest training image of another label less that to the nearest of its own, over their sum, in [−1, 1], wrong
+    below 0; `doubt`, the share of its `NEAREST` nearest training images by the whole tree's distance that have another label,
+    `suggested` being the commonest of theirs; `outlier`, its mean distance to the nearest five at the root as a share of the
+    images that are closer to theirs. No image is its own neighbour. A training image's own label was trained on, so its
+    `doubt` is understated.
+    """
+    root = embeddings[tree.root]
+    asked, train = np.flatnonzero(root.present), root.rows("train")
+    if len(train) < 2:
+        return pd.DataFrame(columns=IMAGES)
+    wrong, seen = np.zeros(len(root.labels), int), np.zeros(len(root.labels), int)
+    for stored in embeddings.values():
+        rows, held = np.flatnonzero(stored.present), stored.rows("train")
+        if len(held) > 1:
+            near = held[_nearest_but_itself(stored.vectors, rows, held, 1, _metric(stored, settings))[:, 0]]
+            wrong[rows] += stored.labels[near] != stored.labels[rows]
+            seen[rows] += 1
+    order = train[_nearest_but_itself(root.vectors, asked, train, len(train) - 1, _metric(root, settings))]
+    same = root.labels[order] == root.labels[asked, None]
+    ends = [_first(order, same), _first(order, ~same)]
+    own, other = (np.where(end >= 0, pair_distances(root, asked, np.maximum(end, 0)), np.nan) for end in ends)
+    vectors, metric = tree_vectors(embeddings)
+    jury = root.labels[train[_nearest_but_itself(vectors, asked, train, NEAREST, metric)]]
+    most = int(root.labels.max()) + 1
+    counts = np.stack([(jury == label).sum(1) for label in range(most)], 1)
+    five = np.nanmean([pair_distances(root, asked, order[:, k]) for k in range(min(5, order.shape[1]))], 0)
+    table = pd.DataFrame(
+        {
+            "image_id": np.array(root.image_ids, dtype=object)[asked],
+            "split": root.splits[asked],
+            "label": root.labels[asked],
+            "wrong_nodes": wrong[asked],
+            "nodes": seen[asked],
+            "margin": (other - own) / np.maximum(other + own, 1e-12),
+            "doubt": (jury != root.labels[asked, None]).mean(1),
+            "suggested": counts.argmax(1),
+            "outlier": np.searchsorted(np.sort(five), five) / len(five),
+        }
+    )
+    return table[IMAGES]
+
+
+def _nearest_but_itself(vectors: torch.Tensor, rows: NDArray[np.int64], held: NDArray[np.int64], k: int, metric: Any) -> NDArray[np.int64]:
+    """Places in `held` of the nearest of each row, itself left out, (len(rows), k)."""
+    place = np.full(len(vectors), -1)
+    place[held] = np.arange(len(held))
+    found: NDArray[np.int64] = nearest(vectors[rows], vectors[held], k, metric, torch.from_numpy(place[rows]))[1].numpy()
+    return found
+
+
+def _first(order: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Of each row of `order` the first that is chosen, (Q,); −1 where none is."""
+    at = chosen.argmax(1)
+    return np.where(chosen.any(1), order[np.arange(len(order)), at], -1)

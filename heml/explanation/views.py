@@ -1,0 +1,106 @@
+"""One image as a metric tree sees it: its pixels, its segments, and its embedding at every node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from heml.datasets.canvas import Canvases, load_canvases
+from heml.errors import HemlError
+from heml.evaluation.embeddings import NodeEmbeddings, read_all
+from heml.explanation.pictures import grey_out
+from heml.learning.inputs import Box
+from heml.segmentation.manifest import Partition, read_manifest
+from heml.tree import Tree
+
+
+@dataclass(frozen=True)
+class View:
+    """One image as a tree sees it."""
+
+    name: str
+    """The image_id, or the file's name."""
+    canvas: NDArray[np.uint8]
+    """(H, W, 3)"""
+    masks: Mapping[str, NDArray[np.bool_]]
+    """Segment → (H, W); all false where it is absent."""
+    vectors: Mapping[str, torch.Tensor]
+    """Node → (D,) float32 on the CPU, NaN where the node is absent."""
+
+    def has(self, node: str) -> bool:
+        """Whether the image shows anything of a node."""
+        return bool(self.vectors[node].isfinite().all())
+
+    def seen(self, leaves: Sequence[str]) -> NDArray[np.bool_]:
+        """The union of some segments, (H, W)."""
+        found: NDArray[np.bool_] = np.logical_or.reduce([self.masks[leaf] for leaf in leaves])
+        return found
+
+    def picture(self, leaves: Sequence[str], box: Box) -> NDArray[np.uint8]:
+        """What a node with these leaves and this box sees, (h, w, 3), everything else greyed out."""
+        x0, y0, x1, y1 = box
+        return grey_out(self.canvas[y0:y1, x0:x1], self.seen(leaves)[y0:y1, x0:x1])
+
+
+class Gallery:
+    """The images of the data set as views: `data/canvases`, `data/segments` and `data/embeddings` of a finished run."""
+
+    def __init__(self, data: str | Path, tree: Tree) -> None:
+        """Args:
+        data: the folder `data`.
+        """
+        self.data = Path(data)
+        self.tree = tree
+
+    @cached_property
+    def canvases(self) -> Canvases:
+        """All canvases, memory-mapped."""
+        return load_canvases(self.data / "canvases")
+
+    @cached_property
+    def embeddings(self) -> dict[str, NodeEmbeddings]:
+        """Of every node."""
+        return read_all(self.data / "embeddings", self.tree)
+
+    @cached_property
+    def partitions(self) -> dict[str, Partition]:
+        """The manifest of every leaf."""
+        return {leaf: read_manifest(self.data / "segments", leaf) for leaf in self.tree.leaves(self.tree.root)}
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {image_id: row for row, image_id in enumerate(self.embeddings[self.tree.root].image_ids)}
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._rows
+
+    def row(self, image_id: str) -> int:
+        """The row of an image.
+
+        Raises:
+            HemlError: no such image.
+        """
+        if image_id not in self._rows:
+            example = next(iter(self._rows))
+            raise HemlError(f"image_id {image_id!r}: not in the data set ({len(self._rows)} images, such as {example!r})")
+        return self._rows[image_id]
+
+    def view(self, row: int) -> View:
+        """The image of a row."""
+        masks = {leaf: part.mask(row) for leaf, part in self.partitions.items()}
+        vectors = {name: stored.vectors[row] for name, stored in self.embeddings.items()}
+        return View(self.canvases.image_ids[row], np.asarray(self.canvases.pixels[row]), masks, vectors)
+
+    def find(self, image_id: str) -> View:
+        """The image of that id.
+
+        Raises:
+            HemlError: no such image.
+        """
+        return self.view(self.row(image_id))

@@ -1,0 +1,18 @@
+"""What to look at: siblings, mistakes and the nodes to blame, odd images → reports/audit."""
+
+from heml.errors import exit_on_error
+from heml.evaluation.audit import write_audit
+from heml.evaluation.embeddings import read_all
+from heml.params import load_params
+from heml.tree import Tree
+
+
+def main() -> None:
+    params = load_params()
+    tree = Tree.from_params(params)
+    write_audit(read_all("data/embeddings", tree), tree, params.evaluate, "reports/audit")
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()

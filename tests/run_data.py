@@ -1,0 +1,78 @@
+"""A finished run of the smallest tree, as the stages leave it: `both` joins `left` and `right`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from conftest import ROOT
+from node_data import NodeData, make_node_data
+
+from heml.baselines.build import build_baseline
+from heml.baselines.measure import write_tree
+from heml.baselines.peers import write_peer
+from heml.datasets.store import Description, ImageRecord, read_description, read_rows, write_images
+from heml.evaluation.audit import write_audit
+from heml.evaluation.calibration import calibrate, write_calibration
+from heml.evaluation.duplicates import COLUMNS
+from heml.evaluation.embeddings import read_all, write_embeddings
+from heml.evaluation.table import node_table, summary
+from heml.learning.node import build_node
+from heml.params import Evaluate, Params, parse_params
+from heml.segmentation.segment import write_mask_segmenter
+from heml.tree import Tree
+
+
+def run_params(title: str = "A run", baselines: dict | None = None) -> Params:
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw["segments"] = {name: {"classes": [name]} for name in ("left", "right")}
+    raw["tree"] = {f"level_{k}": {} for k in range(8)}
+    raw["tree"]["level_0"] = {"left": {}, "right": {}}
+    raw["tree"]["level_1"] = {"both": {"left": "left", "right": "right"}}
+    raw["report"]["title"] = title
+    raw["train"] |= {"epochs": 1, "batch_size": 8, "per_class": 4, "hidden_dim": 16, "embedding_dim": 8, "miner": None}
+    raw["baselines"] = baselines or {}
+    return parse_params(yaml.safe_dump(raw))
+
+
+def make_trained(root: Path, params: Params, nasty: str = "") -> NodeData:
+    """`data` and `models` under a folder: everything up to the calibration."""
+    data = make_node_data(root / "data", absent_every=5, nasty=nasty)
+    tree = Tree.from_params(params)
+    for node in tree:
+        report = root / "reports" / "nodes" / f"{node.name}.json"
+        build_node(node, params.train, data.canvases, data.segments, root / "models" / "nodes", report)
+    write_embeddings(tree, data.canvases, data.segments, root / "models" / "nodes", root / "data" / "embeddings")
+    write_calibration(root / "models" / "calibration.json", calibrate(read_all(root / "data" / "embeddings", tree), tree))
+    write_mask_segmenter(root / "models" / "segmenter", {"background": 0, "left": 1, "right": 2})
+    return data
+
+
+def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") -> None:
+    """What the page is made of, `nasty` wherever a name comes from data."""
+    tree = Tree.from_params(params)
+    records = [
+        ImageRecord(r["image_id"], r["split"], r["label"], r["image"]["bytes"], "x.png")
+        for r in read_rows(root / "data" / "images", ["image_id", "split", "label", "image"])
+    ]
+    skipped = [{"image_id": "gone", "reason": f"gone{nasty}.png: truncated"}]
+    write_images(root / "data" / "images", records, Description("t", nasty or "colour", ["red", nasty or "blue"], {}, skipped))
+    embeddings = read_all(root / "data" / "embeddings", tree)
+    table = node_table(tree, embeddings, params.segments, read_description(root / "data/images"), Evaluate())
+    table.to_csv(root / "reports" / "nodes.csv", index=False)
+    write_audit(embeddings, tree, params.evaluate, root / "reports" / "audit")
+    same = pd.DataFrame([(f"i000{nasty}", "train", f"i002{nasty}", "val", 0.99, True)], columns=COLUMNS)
+    same.to_csv(root / "reports" / "duplicates.csv", index=False)
+    (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both") | {"tree_p@1": 0.875}))
+    iou = {"source": "finetune", "model": None, "parameters": 5, "split": "test", "miou": 0.5, "iou": {nasty or "left": 0.5, "right": None}}
+    (root / "reports" / "segmenter.json").write_text(json.dumps(iou))
+    write_tree(table, params, root)
+    for name in params.baselines:
+        report = root / "reports" / "baselines" / f"{name}.json"
+        leaves = tree.leaves(tree.root)
+        build_baseline(
+            name, params.baselines[name], params.baseline(name), leaves, data.canvases, data.segments, root / "models/baselines", report
+        )
+        write_peer(name, params, root)
