@@ -18,6 +18,7 @@ from heml.errors import HemlError
 from heml.learning.averaging import State
 from heml.learning.inputs import Box
 from heml.learning.networks import Architecture, MetricNetwork
+from heml.learning.trunks import lay_out
 from heml.params import Canvas, Segment
 
 
@@ -110,8 +111,10 @@ def load_network(path: str | Path, device: torch.device, repeat: int = 0) -> tup
     """A stored node, ready to embed."""
     header = load_header(path)
     x0, y0, x1, y1 = header.box
-    network = MetricNetwork(header.architecture, (y1 - y0, x1 - x0))
-    network.load_state_dict(load_state(path, repeat))
+    with torch.device("meta"):  # random weights that are replaced at once would cost most of the time
+        network = MetricNetwork(header.architecture, (y1 - y0, x1 - x0))
+    network.load_state_dict(load_state(path, repeat), assign=True)
+    lay_out(network.trunk)
     return header, network.to(device).eval()
 
 
