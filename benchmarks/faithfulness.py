@@ -69,8 +69,8 @@ class Pair:
         x0, y0, x1, y1 = self.header.box
         found = []
         for pixels, mask in (self.whole(self.first), self.whole(self.second)):
-            p = torch.from_numpy(pixels[y0:y1, x0:x1].transpose(2, 0, 1).copy())[None]
-            found.append(prepare(p, torch.from_numpy(mask[None, None, y0:y1, x0:x1].astype(np.uint8))))
+            p = torch.from_numpy(pixels[y0:y1, x0:x1].transpose(2, 0, 1).copy())[None].to(self.tree.device)
+            found.append(prepare(p, torch.from_numpy(mask[None, None, y0:y1, x0:x1].astype(np.uint8)).to(self.tree.device)))
         return found[0], found[1]
 
     def masks(self, view: View) -> NDArray[np.bool_]:
@@ -82,7 +82,7 @@ class Pair:
         """Saliency of both images, (1, C, h, w) each, summed over each segment: (S,)."""
         found = np.zeros(len(self.leaves))
         for saliency, view in zip(maps, (self.first, self.second), strict=True):
-            plane = saliency.detach()[0].sum(0).numpy()
+            plane = saliency.detach()[0].sum(0).cpu().numpy()
             found += (self.masks(view) * plane).sum((1, 2))
         return found
 
@@ -161,7 +161,7 @@ def feature_ablation(pair: Pair) -> NDArray[np.float64]:
         features = np.zeros(a.shape[2:], np.int64)
         for k, mask in enumerate(pair.masks(view)):
             features[mask] = k + 1
-        ids.append(torch.from_numpy(features)[None, None])
+        ids.append(torch.from_numpy(features)[None, None].to(pair.tree.device))
     found = FeatureAblation(Comparison(pair.network)).attribute((a, b), feature_mask=tuple(ids))
     values = np.zeros(len(pair.leaves))
     for attribution, features in zip(found, ids, strict=True):  # one number per feature, repeated over its pixels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +81,7 @@ def _neighbours(arguments: argparse.Namespace) -> None:
         picture = gallery.view(n.row).picture(header.leaves, header.box)
         pictures.append((picture, f"{n.image_id}\n{names[n.label]}  {digits(n.distance)}", None if own is None else n.label == own))
     among = [node, *(tree.tree[name].name for name in arguments.against)] if arguments.against else list(tree.tree.nodes)
-    told = disagreements(view, gallery, among, 5)
+    told = disagreements(view, gallery, among, 5, node if arguments.against else None)
     if told:
         print("\nwhere nodes disagree most (share of all images that are nearer)")
     for d in told:
@@ -97,6 +98,8 @@ def _export(arguments: argparse.Namespace) -> None:
     from heml.datasets.store import read_description
     from heml.explanation.metric_tree import MetricTree
 
+    if arguments.to.exists() and (not arguments.to.is_dir() or any(arguments.to.iterdir())):
+        raise HemlError(f"{arguments.to}: exists and is not an empty folder; name a new one")
     tree = MetricTree.load(arguments.models, arguments.data)
     nodes = [tree.tree[name].name for name in arguments.node] or list(tree.tree.nodes)
     if arguments.format == "onnx":
@@ -111,11 +114,11 @@ def _export(arguments: argparse.Namespace) -> None:
     if arguments.format == "datasets":
         from heml.exporting.hub_folder import write_hub_folder
 
-        write_hub_folder(gallery, nodes, arguments.to)
+        write_hub_folder(gallery, nodes, arguments.to.resolve())
     else:
         from heml.exporting.arrays import write_numpy, write_projector
 
-        {"numpy": write_numpy, "projector": write_projector}[arguments.format](gallery, nodes, names, arguments.to)
+        {"numpy": write_numpy, "projector": write_projector}[arguments.format](gallery, nodes, names, arguments.to.resolve())
     print(arguments.to)
 
 
@@ -197,12 +200,13 @@ def main(argv: list[str] | None = None) -> None:
 
     export = commands.add_parser("export", help="embeddings or networks in the formats of other tools")
     export.add_argument("format", choices=["numpy", "projector", "datasets", "onnx"])
-    export.add_argument("to", type=Path, help="folder to write")
+    export.add_argument("to", type=Path, help="a new folder")
     export.add_argument("--node", action="append", default=[], metavar="NODE", help="this node alone; may be repeated (default: all)")
     _add_run(export)
     export.set_defaults(run=_export)
 
     arguments = parser.parse_args(argv)
+    gc.set_threshold(200_000, 50, 1000)  # importing torch makes millions of lasting objects: looking through them again and again takes 2 s
     with exit_on_error():
         arguments.run(arguments)
 

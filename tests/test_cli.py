@@ -96,3 +96,11 @@ def test_a_wrong_option_says_what_is_allowed(run, capsys):
 def test_without_data_there_are_no_neighbours(run, tmp_path):
     with pytest.raises(SystemExit, match="no embeddings there; run `dvc repro embed`"):
         main(["neighbours", "i003", "--models", str(run / "models"), "--data", str(tmp_path)])
+
+
+def test_an_export_never_replaces_what_is_there(run, tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    for kind in ("numpy", "projector", "datasets", "onnx"):
+        with pytest.raises(SystemExit, match="exists and is not an empty folder; name a new one"):
+            main(["export", kind, str(tmp_path), "--node", "left", *finished(run)])
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from heml.learning.embedding import embed
 from heml.learning.inputs import compose
 from heml.learning.store import load_header, load_network, node_path, untrained
 from heml.progress import progress
-from heml.tree import Tree
+from heml.tree import Node, Tree
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,7 @@ def read_all(folder: str | Path, tree: Tree) -> dict[str, NodeEmbeddings]:
     return {node.name: read_embeddings(folder, node.name) for node in tree}
 
 
-def stored_tree(models: str | Path) -> Tree:
-    """The tree that the stored nodes make up, from their headers alone."""
-    from heml.tree import Node
-
-    headers = [load_header(path) for path in sorted(Path(models).glob("*.safetensors"))]
+def stored_tree(models: str | Path, names: Iterable[str]) -> Tree:
+    """The tree that stored nodes make up, from their headers alone; others in the folder, of an earlier tree, are left alone."""
+    headers = [load_header(node_path(models, name)) for name in sorted(names)]
     return Tree([Node(h.node, h.level, *(h.children or (None, None))) for h in headers])

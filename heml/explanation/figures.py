@@ -69,11 +69,11 @@ def pair_figure(explanation: Explanation, pictures: Mapping[str, tuple[NDArray[n
             sx, sy = half * min(1, w / h), half * 1.1 * min(1, h / w)
             centre = x + (k - 0.5) * 0.47
             axes.imshow(picture, extent=(centre - sx, centre + sx, y - sy, y + sy), aspect="auto", zorder=2)
-        axes.text(x, y + 0.28, name, ha="center", va="bottom", fontsize=8)
+        axes.text(x, y + 0.28, name, ha="center", va="bottom", fontsize=8, parse_math=False)
         text, face = _chip(explanation.nodes[name])
         axes.text(x, y - 0.27, text, ha="center", va="top", fontsize=8, bbox={"boxstyle": "round,pad=0.2", "fc": face, "ec": "none"})
-    axes.text(-0.5, rows - 0.4, _legend(explanation), ha="left", va="top", fontsize=8, color="0.35", linespacing=1.5)
-    figure.tight_layout(pad=0.2)
+    axes.text(-0.5, rows - 0.4, _legend(explanation), ha="left", va="top", fontsize=8, color="0.35", linespacing=1.5, parse_math=False)
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.99)
     return figure
 
 

@@ -71,9 +71,10 @@ class MetricTree:
             HemlError: no nodes, or no calibration.
         """
         models, data = Path(models), Path(data)
-        tree = stored_tree(models / "nodes")
+        calibration = read_calibration(models / "calibration.json")
+        tree = stored_tree(models / "nodes", calibration)
         gallery = Gallery(data, tree) if (data / "embeddings").is_dir() else None
-        return cls(tree, models, read_calibration(models / "calibration.json"), gallery)
+        return cls(tree, models, calibration, gallery)
 
     def network(self, node: str) -> MetricNetwork:
         """A node's network."""

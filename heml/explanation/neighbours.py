@@ -73,11 +73,12 @@ def neighbours(view: View, gallery: Gallery, node: str, count: int, split: str |
     return [_neighbour(gallery, node, row, float(distances[row])) for row in order.tolist()]
 
 
-def disagreements(view: View, gallery: Gallery, nodes: Sequence[str], count: int) -> list[Disagreement]:
+def disagreements(view: View, gallery: Gallery, nodes: Sequence[str], count: int, anchor: str | None = None) -> list[Disagreement]:
     """The images on whose likeness the nodes disagree most: near at one, far at another, as ranks among all images.
 
     Args:
         nodes: compare these; those that the image lacks are left out.
+        anchor: name only where this node disagrees with another.
         count: at most; each pair of nodes (near, far) is named once.
     """
     nodes = [node for node in nodes if view.has(node)]
@@ -88,7 +89,7 @@ def disagreements(view: View, gallery: Gallery, nodes: Sequence[str], count: int
         for j, far in enumerate(nodes):
             gap = (place[j] - place[i]).nan_to_num(-torch.inf)
             row = int(gap.argmax())
-            if i != j and gap[row] > 0:
+            if i != j and gap[row] > 0 and anchor in (None, near, far):
                 image = _neighbour(gallery, near, row, float(distances[near][row]))
                 found.append(Disagreement(image, near, far, (float(place[i, row]), float(place[j, row]))))
     found.sort(key=lambda d: (d.ranks[0] - d.ranks[1], d.near, d.far))

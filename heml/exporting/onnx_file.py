@@ -58,29 +58,31 @@ def write_onnx(tree: MetricTree, node: str, path: Path) -> float:
     pixels = torch.randint(0, 256, (5, 3, y1 - y0, x1 - x0), generator=generator, dtype=torch.uint8)
     mask = torch.randint(0, 2, (5, 1, y1 - y0, x1 - x0), generator=generator, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1)
-    with new_file(path) as partial:
-        torch.onnx.export(
-            network,
-            (pixels[:2], mask[:2]),
-            str(partial),
-            input_names=["pixels", "mask"],
-            output_names=["embedding"],
-            dynamic_shapes=({0: batch}, {0: batch}),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-        model = onnx.load(str(partial))
-        told = {"node": node, "leaves": header.leaves, "box": list(header.box), "canvas": header.canvas.model_dump()}
-        onnx.helper.set_model_props(model, {"heml": json.dumps(told)})
-        onnx.save(model, str(partial))
-        session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-        (found,) = session.run(None, {"pixels": pixels.numpy(), "mask": mask.numpy()})
-        with torch.inference_mode():
-            difference = float(np.abs(found - network(pixels, mask).numpy()).max())
-        if not difference <= TOLERANCE:
-            raise HemlError(
-                f"{path}: the ONNX of {node!r} differs from torch by {difference:.2g}, above {TOLERANCE:g}; nothing was written"
+    try:
+        with new_file(path) as partial:
+            torch.onnx.export(
+                network,
+                (pixels[:2], mask[:2]),
+                str(partial),
+                input_names=["pixels", "mask"],
+                output_names=["embedding"],
+                dynamic_shapes=({0: batch}, {0: batch}),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
             )
-    tree.network(node).to(tree.device)
+            model = onnx.load(str(partial))
+            told = {"node": node, "leaves": header.leaves, "box": list(header.box), "canvas": header.canvas.model_dump()}
+            onnx.helper.set_model_props(model, {"heml": json.dumps(told)})
+            onnx.save(model, str(partial))
+            session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
+            (found,) = session.run(None, {"pixels": pixels.numpy(), "mask": mask.numpy()})
+            with torch.inference_mode():
+                difference = float(np.abs(found - network(pixels, mask).numpy()).max())
+            if not difference <= TOLERANCE:
+                raise HemlError(
+                    f"{path}: the ONNX of {node!r} differs from torch by {difference:.2g}, above {TOLERANCE:g}; nothing was written"
+                )
+    finally:
+        tree.network(node).to(tree.device)
     return difference

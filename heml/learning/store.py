@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -110,12 +112,17 @@ def load_state(path: str | Path, repeat: int = 0) -> State:
 def load_network(path: str | Path, device: torch.device, repeat: int = 0) -> tuple[Header, MetricNetwork]:
     """A stored node, ready to embed."""
     header = load_header(path)
-    x0, y0, x1, y1 = header.box
-    with torch.device("meta"):  # random weights that are replaced at once would cost most of the time
-        network = MetricNetwork(header.architecture, (y1 - y0, x1 - x0))
+    network = copy.deepcopy(_empty(header.architecture))
     network.load_state_dict(load_state(path, repeat), assign=True)
     lay_out(network.trunk)
     return header, network.to(device).eval()
+
+
+@functools.cache
+def _empty(architecture: Architecture) -> MetricNetwork:
+    """A network without weights: random ones that are replaced at once would cost most of the time of loading."""
+    with torch.device("meta"):
+        return MetricNetwork(architecture, (128, 128))  # a stored node has seen that its box is large enough
 
 
 def untrained(header: Header) -> MetricNetwork:

@@ -92,7 +92,7 @@ def _pair(explanation: Explanation, kind: str, order: Sequence[str], place: Mapp
         "first": place[gallery.row(explanation.first.name)],
         "second": place[gallery.row(explanation.second.name)],
         "kind": kind,
-        "distance": [None if np.isnan(d.distance) else round(d.distance, 5) for d in nodes],
+        "distance": [None if np.isnan(d.distance) else round(d.distance, 7) for d in nodes],
         "contribution": [None if np.isnan(d.contribution) else round(d.contribution, 7) for d in nodes],
     }
 
@@ -159,7 +159,7 @@ def _nodes(tree: MetricTree, leaves: Sequence[str], table: pd.DataFrame, reports
                 "y": place[name][1],
                 "threshold": scale.threshold,
                 "accuracy": scale.accuracy,
-                "quantiles": [round(q, 4) for q in scale.quantiles],
+                "quantiles": scale.quantiles,
                 "scores": {key: None if pd.isna(row[key]) else round(float(row[key]), 4) for key in _SCORES},
                 "curve": [[e["epoch"], e["val_p1"]] for e in history[name]],
             }

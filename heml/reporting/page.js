@@ -57,16 +57,16 @@ class Explorer {
 
   /** Any two test images; only listed pairs have contributions. */
   pair(first, second) {
-    const same = (p) => p.first === first && p.second === second;
-    return (
-      data.listed.find(same) || {
-        first,
-        second,
-        kind: "other",
-        distance: data.nodes.map((_, k) => this.distance(k, first, second)),
-        contribution: data.nodes.map(() => null),
-      }
-    );
+    const listed = data.listed.find((p) => p.first === first && p.second === second);
+    if (listed) return listed;
+    const turned = data.listed.find((p) => p.first === second && p.second === first); // distances and contributions are symmetric
+    return {
+      first,
+      second,
+      kind: "other",
+      distance: data.nodes.map((_, k) => this.distance(k, first, second)),
+      contribution: turned ? turned.contribution : data.nodes.map(() => null),
+    };
   }
 
   percentile(node, distance) {
@@ -248,7 +248,7 @@ class Explorer {
     const node = data.nodes[k];
     if (node.threshold !== null) {
       const right = node.accuracy === null ? "" : `; right for ${(100 * node.accuracy).toFixed(0)} % of held-out pairs (balanced, chance 50)`;
-      box.append(make("p", "soft", `“Same” up to a distance of ${node.threshold.toFixed(3)}${right}.`));
+      box.append(make("p", "soft", `“Same” up to a distance of ${node.threshold.toPrecision(2)}${right}.`));
     }
     return box;
   }
@@ -260,7 +260,7 @@ class Explorer {
       box.append(make("p", "soft", `of ${own.id} (${labels[own.label]})`));
       const found = image < data.tests ? data.nodes[k].near[image].filter((i) => i >= 0) : [];
       if (!found.length) {
-        box.append(make("p", "", image < data.tests ? "It shows nothing of this node." : "A training image: it is not searched for."));
+        box.append(make("p", "", image < data.tests ? "It shows nothing of this node." : "Not among the test images on this page: `heml neighbours` has its own."));
         return box;
       }
       const tiles = make("div", "tiles");
@@ -279,12 +279,14 @@ class Explorer {
   }
 
   curve(node) {
+    const rows = node.curve.filter((row) => row[1] !== null);
+    if (!rows.length) return make("p", "", "No validation image shows this node.");
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("viewBox", "0 0 300 120");
     svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", "P@1 on val over the epochs: " + node.curve.map((row) => row[1].toFixed(2)).join(", "));
-    const last = Math.max(1, node.curve[node.curve.length - 1][0]);
-    const points = node.curve.map((row) => `${28 + (row[0] / last) * 262} ${100 - row[1] * 90}`);
+    svg.setAttribute("aria-label", "P@1 on val over the epochs: " + rows.map((row) => row[1].toFixed(2)).join(", "));
+    const last = Math.max(1, rows[rows.length - 1][0]);
+    const points = rows.map((row) => `${28 + (row[0] / last) * 262} ${100 - row[1] * 90}`);
     for (const [d, colour] of [["M28 10V100H290", "var(--line)"], ["M" + points.join("L"), "var(--bar)"]]) {
       const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
       path.setAttribute("d", d);

@@ -117,7 +117,7 @@ def test_limits_are_those_of_the_classes_a_node_sees(run):
 
 def test_the_tree_is_known_from_the_stored_nodes_alone(run):
     root, _ = run
-    tree = stored_tree(root / "nodes")
+    tree = stored_tree(root / "nodes", ["left", "right", "both"])
     assert tree.root == "both"
     assert tree.leaves("both") == ["left", "right"]
     with pytest.raises(HemlError, match="no embeddings of node 'nose'"):

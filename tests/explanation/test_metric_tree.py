@@ -1,6 +1,7 @@
 """A stored tree on images of the data set and on files, against the stages' own way."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -130,3 +131,10 @@ def test_an_explanation_is_json_and_lines(metric):
     parts = [stored["nodes"][leaf]["contribution"] for leaf in ("left", "right")]
     assert sum(parts) == pytest.approx(stored["nodes"]["both"]["distance"], abs=1e-5)
     assert set(stored["nodes"]["left"]["distances"]) == {"cosine"}
+
+
+def test_a_node_left_over_from_an_earlier_tree_is_left_alone(run, tmp_path):
+    models = _without(run, tmp_path, "nodes")
+    shutil.copytree(run / "models" / "nodes", models / "nodes")
+    shutil.copy(models / "nodes" / "left.safetensors", models / "nodes" / "gone.safetensors")
+    assert set(MetricTree.load(models, run / "data").tree.nodes) == {"left", "right", "both"}

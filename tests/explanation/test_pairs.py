@@ -144,6 +144,13 @@ def test_the_figure_has_both_pictures_of_every_node_and_edges_as_thick_as_contri
     assert sorted(drawn) == pytest.approx(sorted(expected))
 
 
+def test_names_with_dollar_signs_are_drawn_as_they_are():
+    stored = embeddings()
+    first, second = (replace(view(stored, row), name=name) for row, name in ((1, "a$_"), (3, "b$")))
+    explanation = explain(first, second, TREE, {})
+    pair_figure(explanation, segment_pictures(explanation, dict.fromkeys(TREE.nodes, (0, 0, 8, 12)))).savefig("/dev/null", format="png")
+
+
 def test_png_svg_and_json_are_written_and_the_same_every_time(tmp_path):
     explanation = explained(1, 3, effects={"a": 0.4, "b": -0.1})
     boxes = dict.fromkeys(TREE.nodes, (0, 0, 8, 12))
