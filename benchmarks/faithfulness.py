@@ -25,7 +25,7 @@ from torch import nn
 
 from heml.distances import bounded_snr
 from heml.evaluation.retrieval import interval
-from heml.explanation.contributions import Image, embed_images, give
+from heml.explanation.contributions import Image, embed_images, give, shown
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.views import View
 from heml.learning.inputs import prepare
@@ -52,7 +52,7 @@ class Pair:
     def __init__(self, tree: MetricTree, first: View, second: View) -> None:
         self.tree, self.header, self.network = tree, tree.root, tree.network(tree.tree.root)
         self.first, self.second = first, second
-        self.leaves = [leaf for leaf in self.header.leaves if first.masks[leaf].any() or second.masks[leaf].any()]
+        self.leaves = shown(first, second, self.header.leaves)
 
     def embed(self, images: list[Image]) -> torch.Tensor:
         return embed_images(self.network, self.header, images)

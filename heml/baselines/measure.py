@@ -17,7 +17,7 @@ from torch import nn
 
 from heml.atomic import new_folder
 from heml.distances import Metric, bounded_snr
-from heml.evaluation.retrieval import floors, interval, search_in
+from heml.evaluation.retrieval import floors, interval, reported, search_in
 from heml.evaluation.table import METRICS
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, compose, prepare
@@ -40,8 +40,7 @@ def score_baseline(network: Network, header: Header, images: NodeImages, setting
 
     With them, the images/s of embedding.
     """
-    named = header.distance if settings.distance == "trained" else settings.distance
-    metric: Metric = getattr(network, "metric", named)
+    metric: Metric = getattr(network, "metric", reported(settings, header.distance))
     search = search_in(images.rows, "test", settings.search)
     row = dict.fromkeys(SCORES, float("nan")) | {"queries": len(search.asked)}
     row["images_per_second"] = _rate(network, images, search.asked, device)

@@ -17,7 +17,7 @@ from heml.distances import nearest
 from heml.evaluation.calibration import MOST_PAIRS, pair_distances
 from heml.evaluation.decisions import draw_pairs
 from heml.evaluation.embeddings import NodeEmbeddings
-from heml.evaluation.retrieval import interval, search_in
+from heml.evaluation.retrieval import interval, reported, search_in
 from heml.evaluation.whole import tree_vectors
 from heml.params import Evaluate
 from heml.tree import Tree
@@ -35,13 +35,9 @@ def _hits(embeddings: NodeEmbeddings, settings: Evaluate) -> NDArray[np.float64]
     found = np.full(len(embeddings.labels), np.nan)
     search = search_in(embeddings.rows, "test", settings.search)
     if search.possible:
-        near = search.nearest(embeddings.vectors, 1, _metric(embeddings, settings))[:, 0]
+        near = search.nearest(embeddings.vectors, 1, reported(settings, embeddings.distance))[:, 0]
         found[search.asked] = embeddings.labels[near] == embeddings.labels[search.asked]
     return found
-
-
-def _metric(embeddings: NodeEmbeddings, settings: Evaluate) -> str:
-    return embeddings.distance if settings.distance == "trained" else settings.distance
 
 
 def write_audit(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Evaluate, folder: str | Path) -> None:
@@ -97,7 +93,7 @@ def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings
     search = search_in(root.rows, "test", settings.search)
     if not search.possible:
         return pd.DataFrame(columns=MISTAKES)
-    order = search.nearest(root.vectors, len(search.held), _metric(root, settings))
+    order = search.nearest(root.vectors, len(search.held), reported(settings, root.distance))
     a, b = draw_pairs(np.flatnonzero(root.splits == "test"), MOST_PAIRS)
     spread = {name: max(float(np.nan_to_num(np.nanstd(pair_distances(stored, a, b)))), 1e-12) for name, stored in embeddings.items()}
     rows = []
@@ -106,17 +102,15 @@ def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings
         if root.labels[found[0]] == root.labels[row] or not len(right):
             continue
         ends = np.array([row, row]), np.array([found[0], right[0]])
-        wrong = {}
-        for name, stored in embeddings.items():
-            near, far = pair_distances(stored, *ends)
-            wrong[name] = float(far - near) / spread[name]  # above 0: the node prefers the wrong image
+        apart = {name: pair_distances(stored, *ends) for name, stored in embeddings.items()}
+        wrong = {name: float(far - near) / spread[name] for name, (near, far) in apart.items()}  # above 0: prefers the wrong image
         path = [tree.root]
         while tree[path[-1]].children:
             child = max(tree[path[-1]].children, key=lambda name: np.nan_to_num(wrong[name], nan=-np.inf))
             if not wrong[child] > 0:
                 break
             path.append(child)
-        near, far = pair_distances(root, *ends)
+        near, far = apart[tree.root]
         rows.append(
             {
                 "image_id": root.image_ids[row],
@@ -153,10 +147,10 @@ def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: 
     for stored in embeddings.values():
         rows, held = np.flatnonzero(stored.present), stored.rows("train")
         if len(held) > 1:
-            near = held[_nearest_but_itself(stored.vectors, rows, held, 1, _metric(stored, settings))[:, 0]]
+            near = held[_nearest_but_itself(stored.vectors, rows, held, 1, reported(settings, stored.distance))[:, 0]]
             wrong[rows] += stored.labels[near] != stored.labels[rows]
             seen[rows] += 1
-    order = train[_nearest_but_itself(root.vectors, asked, train, len(train) - 1, _metric(root, settings))]
+    order = train[_nearest_but_itself(root.vectors, asked, train, len(train) - 1, reported(settings, root.distance))]
     same = root.labels[order] == root.labels[asked, None]
     ends = [_first(order, same), _first(order, ~same)]
     own, other = (np.where(end >= 0, pair_distances(root, asked, np.maximum(end, 0)), np.nan) for end in ends)

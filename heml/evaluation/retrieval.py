@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from heml.distances import Metric, nearest
+from heml.distances import Distance, Metric, nearest
+from heml.params import Evaluate
 
 _CELLS = 1 << 23
 """Queries × ranks scored at a time: a few hundred MB."""
@@ -122,6 +123,11 @@ class Search:
         exclude = torch.arange(len(self.asked)) if self.within else None
         found: NDArray[np.int64] = self.held[nearest(vectors[self.asked], vectors[self.held], k, distance, exclude)[1].numpy()]
         return found
+
+
+def reported(settings: Evaluate, trained: Distance) -> Distance:
+    """The distance that scores are reported under: `evaluate.distance`, or what a network was trained under."""
+    return trained if settings.distance == "trained" else settings.distance
 
 
 def search_in(rows: Callable[[str], NDArray[np.int64]], split: str, search: str) -> Search:

@@ -13,7 +13,7 @@ from heml.datasets.limits import bayes_limit
 from heml.datasets.store import Description
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings
-from heml.evaluation.retrieval import Search, floors, interval, search_in
+from heml.evaluation.retrieval import Search, floors, interval, reported, search_in
 from heml.params import Evaluate, Segment
 from heml.tree import Tree
 
@@ -30,7 +30,7 @@ def evaluate_node(embeddings: NodeEmbeddings, settings: Evaluate) -> dict[str, A
     Only images in which the node is present ask or answer; `coverage` is their share of the test images.
     """
     row: dict[str, Any] = {}
-    distance = embeddings.distance if settings.distance == "trained" else settings.distance
+    distance = reported(settings, embeddings.distance)
     val, test = (search_in(embeddings.rows, split, settings.search) for split in ("val", "test"))
     train = search_in(embeddings.rows, "train", "within")
 

@@ -33,6 +33,11 @@ def give(first: View, second: View, segment: str, leaves: Sequence[str]) -> Imag
     return pixels, second.masks[segment] | (first.seen(others) if others else np.zeros_like(first.masks[segment]))
 
 
+def shown(first: View, second: View, leaves: Sequence[str]) -> list[str]:
+    """The segments that either image shows."""
+    return [leaf for leaf in leaves if first.masks[leaf].any() or second.masks[leaf].any()]
+
+
 @torch.inference_mode()
 def embed_images(network: MetricNetwork, header: Header, images: Sequence[Image]) -> torch.Tensor:
     """Embeddings of images that were made here, (N, D) on the CPU; one in which nothing is seen is blank, not absent."""
@@ -56,26 +61,29 @@ def exchange(network: MetricNetwork, header: Header, first: View, second: View) 
     Returns:
         Segment → change of the bounded SNR distance.
     """
-    shown = [leaf for leaf in header.leaves if first.masks[leaf].any() or second.masks[leaf].any()]
+    leaves = shown(first, second, header.leaves)
     images = [(view.canvas, view.seen(header.leaves)) for view in (first, second)]
-    for leaf in shown:
+    for leaf in leaves:
         images += [give(first, second, leaf, header.leaves), give(second, first, leaf, header.leaves)]
     a, b, *changed = embed_images(network, header, images)
     whole = float(bounded_snr(a, b))
     effects = dict.fromkeys(header.leaves, 0.0)
-    for k, leaf in enumerate(shown):
+    for k, leaf in enumerate(leaves):
         effects[leaf] = whole - (float(bounded_snr(changed[2 * k], b)) + float(bounded_snr(a, changed[2 * k + 1]))) / 2
     return effects
 
 
-def shares(effects: Mapping[str, float], distance: float, shown: Sequence[str]) -> dict[str, float]:
+def shares(effects: Mapping[str, float], distance: float, leaves: Sequence[str]) -> dict[str, float]:
     """Effects as contributions that sum to the distance, in the same order of size.
 
     What the effects leave over, since segments act together, is divided equally among the segments that either image shows
     (the equal surplus division of cooperative games: Driessen & Funaki, 1991).
 
+    Args:
+        leaves: the segments that either image shows.
+
     Returns:
         Segment → contribution; 0 for a segment that neither image shows.
     """
-    rest = (distance - sum(effects[leaf] for leaf in shown)) / max(len(shown), 1)
-    return {leaf: effects[leaf] + rest if leaf in shown else 0.0 for leaf in effects}
+    rest = (distance - sum(effects[leaf] for leaf in leaves)) / max(len(leaves), 1)
+    return {leaf: effects[leaf] + rest if leaf in leaves else 0.0 for leaf in effects}

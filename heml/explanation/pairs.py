@@ -13,7 +13,7 @@ from heml.distances import Distance, bounded_snr, nearest
 from heml.evaluation.calibration import Calibration, ranks
 from heml.evaluation.decisions import compose, vote
 from heml.evaluation.embeddings import NodeEmbeddings
-from heml.explanation.contributions import shares
+from heml.explanation.contributions import shares, shown
 from heml.explanation.views import View
 from heml.tree import Tree
 
@@ -163,8 +163,7 @@ def _contributions(first: View, second: View, tree: Tree, distance: float, effec
     """Of every node: the sum over its leaves."""
     if effects is None or np.isnan(distance):
         return dict.fromkeys(tree.nodes, float("nan"))
-    shown = [leaf for leaf in effects if first.masks[leaf].any() or second.masks[leaf].any()]
-    by_leaf = shares(effects, distance, shown)
+    by_leaf = shares(effects, distance, shown(first, second, list(effects)))
     return {name: sum(by_leaf[leaf] for leaf in tree.leaves(name)) for name in tree.nodes}
 
 
