@@ -22,6 +22,11 @@ ROOT = Path(__file__).parent.parent
 torch.set_num_threads(1)  # with more, two processes on two cores wait for each other at every barrier
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_every_time() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def params_dict() -> dict:
     """The committed parameters, to change."""

@@ -63,5 +63,6 @@ def test_no_image_is_its_own_neighbour_even_among_duplicates():
     assert found[3, 0] == 7
     assert nearest(x, x, 99, "euclidean", torch.arange(12))[1].shape == (12, 11)
     oracle = NearestNeighbors(n_neighbors=2).fit(x.numpy()).kneighbors(x.numpy())[1][:, 1]
+    alike = {3: 7}  # the same vector under two numbers: which of them is named first is free
     keep = [i for i in range(12) if i not in (3, 7)]
-    assert found[keep, 0].tolist() == oracle[keep].tolist()
+    assert [alike.get(i, i) for i in found[keep, 0].tolist()] == [alike.get(i, i) for i in oracle[keep].tolist()]
