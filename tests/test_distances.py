@@ -33,7 +33,7 @@ def test_bounded_snr_is_symmetric_within_0_and_1_and_reaches_both(vectors):
     assert float(bounded_snr(a[0], a[0] + 3)) == pytest.approx(0, abs=1e-6)
     assert float(bounded_snr(a[0], -a[0])) == pytest.approx(1)
     centred = a[0] - a[0].mean()
-    other = torch.randn(16) - 0
+    other = b[0]
     other = other - other.mean()
     other = (other - (other @ centred) / (centred @ centred) * centred) / other.norm() * centred.norm()
     other = other * centred.norm() / other.norm()
