@@ -61,24 +61,68 @@ class AvatarsDataset(DatasetBase):
     """Probability that, in `train` only, the biased part takes a colour of its label's half; 0.5 plants no bias."""
 
 
-class FolderDataset(DatasetBase):
-    """A folder of images: `images/`, `labels.csv` and, for masks, `masks/` and `classes.json`."""
+class Size(Strict):
+    """Height and width, pixels."""
 
-    name: Literal["folder"]
+    height: int = Field(ge=16, le=2048)
+    width: int = Field(ge=16, le=2048)
+
+
+class Rule(Strict):
+    """A label that is read off the image: whether some classes cover enough of it."""
+
+    classes: list[str] = Field(min_length=1)
+    area: float = Field(0.005, gt=0, lt=1)
+    """At least this fraction of the image's pixels."""
+    model: str | None = None
+    """The SegFormer that says so, a hub id or local folder; null: the data set's own masks."""
+    revision: str | None = None
+    """Commit of the hub repository `model`."""
+    size: Size = Size(height=512, width=512)
+    """What images are brought to for `model`."""
+    batch_size: int = Field(8, ge=1)
+
+
+class _OwnImages(DatasetBase):
+    """What data sets of encoded images have in common."""
+
+    rule: Rule | None = None
+    """How `label` is read off the images; null: it is a column."""
     on_bad_image: Literal["error", "skip"] = "error"
     """What a corrupt image or mask does: end the run, or be left out and listed in the report."""
     max_megapixels: float = Field(50, gt=0)
     """An image with more pixels is taken for a decompression bomb."""
 
 
-Dataset = Annotated[AvatarsDataset | FolderDataset, Field(discriminator="name")]
+class FolderDataset(_OwnImages):
+    """A folder of images: `images/`, `labels.csv` (not needed with `rule`) and, for masks, `masks/` and `classes.json`."""
+
+    name: Literal["folder"]
 
 
-class Size(Strict):
-    """Height and width, pixels."""
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+"""A git commit in full: a branch or tag may move, and a run could not be repeated."""
 
-    height: int = Field(ge=16, le=2048)
-    width: int = Field(ge=16, le=2048)
+
+class Limit(Strict):
+    """How many images of a split are used, drawn by `dataset.seed`; null: all."""
+
+    train: int | None = Field(None, ge=4)
+    val: int | None = Field(None, ge=2)
+    test: int | None = Field(None, ge=2)
+
+
+class HubDataset(_OwnImages):
+    """Parquet files of a data set on the Hugging Face hub; `path` is the card that says which files, columns and classes."""
+
+    name: Literal["hub"]
+    repo: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")
+    """Id of the repository, as owner/name."""
+    revision: Commit
+    limit: Limit = Limit()
+
+
+Dataset = Annotated[AvatarsDataset | FolderDataset | HubDataset, Field(discriminator="name")]
 
 
 class Segmenter(Strict):

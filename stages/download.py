@@ -1,23 +1,29 @@
-"""Images, labels, splits and masks of the data set → data/images."""
+"""Images, labels, splits and masks of the data set → data/images, and its terms → reports/terms/dataset.txt."""
 
+from heml.datasets.adapters import dataset_terms, open_dataset
+from heml.datasets.assemble import Areas
 from heml.datasets.store import Description, write_images
 from heml.errors import exit_on_error
-from heml.params import AvatarsDataset, load_params
+from heml.params import Dataset, load_params
+from heml.terms import keep_terms
 
 
 def main() -> None:
     dataset = load_params().dataset
-    extra: list[str] = []
-    if isinstance(dataset, AvatarsDataset):
-        from heml.datasets.avatars import avatars
-
-        records, description = avatars(dataset)
-    else:
-        from heml.datasets.folder import folder
-
-        records, description, extra = folder(dataset)
+    records, description, extra = open_dataset(dataset, _areas(dataset))
     count = write_images("data/images", records, description, extra)
+    keep_terms("reports/terms/dataset.txt", f"Data set {description.name}", dataset_terms(dataset))
     print(_summary(count, description))
+
+
+def _areas(dataset: Dataset) -> Areas | None:
+    """The network that reads labels off the images, where a rule names one."""
+    rule = getattr(dataset, "rule", None)
+    if rule is None or rule.model is None:
+        return None
+    from heml.segmentation.areas import covered  # a network is in play for such a rule alone
+
+    return covered(rule)
 
 
 def _summary(count: int, description: Description) -> str:

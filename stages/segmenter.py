@@ -1,16 +1,19 @@
-"""Fit, fetch or stand in for a SegFormer → models/segmenter, and how good it is → reports/segmenter.json."""
+"""Fit, fetch or stand in for a SegFormer → models/segmenter, how good it is and its terms → reports/segmenter.json, reports/terms."""
 
 from pathlib import Path
 
 from heml.errors import exit_on_error
 from heml.params import load_params
-from heml.segmentation.prepare import prepare_segmenter
+from heml.segmentation.prepare import prepare_segmenter, segmenter_terms
+from heml.terms import keep_terms
 
 
 def main() -> None:
+    settings = load_params().segmenter
     report = prepare_segmenter(
-        load_params().segmenter, Path("data/images"), Path("models/segmenter"), Path("reports/segmenter.json"), Path("models/checkpoints")
+        settings, Path("data/images"), Path("models/segmenter"), Path("reports/segmenter.json"), Path("models/checkpoints")
     )
+    keep_terms("reports/terms/segmenter.txt", "Segmenter", segmenter_terms(settings))
     print(f"segmenter: {report['source']}" + (f", mIoU {report['miou']:.3f} on {report['split']}" if "miou" in report else ""))
 
 

@@ -163,6 +163,12 @@ def _definition() -> dict[str, Any]:
     return definition
 
 
+def terms() -> list[str]:
+    """What the drawing style says of itself."""
+    licence = _definition()["meta"]["license"]
+    return [f"Drawings: {licence['text']}", "Labels, colours and backgrounds: this project's own."]
+
+
 def _repaint(part: str, element: dict[str, Any], flat: str | None) -> dict[str, Any] | None:
     """Give an element of a part its part's colour: `flat` for the mask, the part's named colour for the picture.
 

@@ -74,15 +74,13 @@ def write_canvases(images: str | Path, folder: str | Path, canvas: Canvas) -> in
     total = count_images(images)
     index: dict[str, list[object]] = {"image_id": [], "split": [], "label": []}
     with new_folder(folder) as partial:
-        shape = (total, canvas.height, canvas.width, 3)
-        pixels = np.lib.format.open_memmap(partial / "canvases.npy", mode="w+", dtype=np.uint8, shape=shape)
-        rows = read_rows(images, ["image_id", "split", "label", "image"])
-        for i, row in enumerate(progress(rows, "canvases", total, "image")):
-            pixels[i] = lay_image(decode_image(row["image"]["bytes"], row["image_id"], float("inf")), canvas)
-            for key in index:
-                index[key].append(row[key])
-        pixels.flush()
-        del pixels
+        header = {"descr": "|u1", "fortran_order": False, "shape": (total, canvas.height, canvas.width, 3)}
+        with (partial / "canvases.npy").open("wb") as file:  # written through: pages of a memory map would count as this process's memory
+            np.lib.format.write_array_header_1_0(file, header)
+            for row in progress(read_rows(images, ["image_id", "split", "label", "image"]), "canvases", total, "image"):
+                file.write(lay_image(decode_image(row["image"]["bytes"], row["image_id"], float("inf")), canvas).tobytes())
+                for key in index:
+                    index[key].append(row[key])
         pq.write_table(pa.table(index), partial / "index.parquet")
     return total
 

@@ -81,7 +81,7 @@ def check_mask(mask: NDArray[np.uint8], size: tuple[int, int], classes: dict[str
         raise BadImage(f"{source}: the mask is {mask.shape[1]}×{mask.shape[0]} but its (upright) image is {size[0]}×{size[1]}")
     unknown = np.setdiff1d(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)), list(classes.values()))
     if unknown.size:
-        raise BadImage(f"{source}: class ids {unknown.tolist()} are not declared in classes.json")
+        raise BadImage(f"{source}: class ids {unknown.tolist()} are not declared among the data set's classes")
 
 
 def encode_png(array: NDArray[np.uint8]) -> bytes:

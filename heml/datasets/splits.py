@@ -12,10 +12,10 @@ from heml.errors import HemlError
 
 
 def stratified_split(labels: Mapping[str, int], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Assign image ids to train/val/test so that each label keeps its share in each.
+    """Assign image ids to the splits that `fractions` names so that each label keeps its share in each.
 
-    Depends only on the ids, their labels and the seed, not on their order. Of every label with at least three
-    images each split gets one.
+    Depends only on the ids, their labels and the seed, not on their order. Of every label with at least as many
+    images as there are splits each gets one; the first split takes what rounding leaves.
 
     Returns:
         image_id → split.
@@ -25,14 +25,17 @@ def stratified_split(labels: Mapping[str, int], fractions: Mapping[str, float], 
         groups[labels[image_id]].append(image_id)
     assigned: dict[str, str] = {}
     rng = np.random.default_rng(seed)
+    first, *others = fractions
+    total = sum(fractions.values())
     for label in sorted(groups):
         ids = groups[label]
         order = rng.permutation(len(ids))
-        n_val, n_test = (round(fractions[s] * len(ids)) for s in ("val", "test"))
-        if len(ids) >= 3:
-            n_val, n_test = max(n_val, 1), max(n_test, 1)
-        for rank, i in enumerate(order):
-            assigned[ids[i]] = "val" if rank < n_val else "test" if rank < n_val + n_test else "train"
+        start = 0
+        for split in others:
+            count = max(round(fractions[split] / total * len(ids)), int(len(ids) >= len(fractions)))
+            assigned |= {ids[i]: split for i in order[start : start + count]}
+            start += count
+        assigned |= {ids[i]: first for i in order[start:]}
     return assigned
 
 

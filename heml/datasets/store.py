@@ -71,7 +71,7 @@ def _schema(description: Description, extra: Sequence[str]) -> pa.Schema:
     return pa.schema(
         fields,
         metadata={
-            "heml": json.dumps(asdict(description), sort_keys=True),
+            "heml": _as_json(description),
             "huggingface": json.dumps({"info": {"features": ordered}}),
         },
     )
@@ -80,43 +80,71 @@ def _schema(description: Description, extra: Sequence[str]) -> pa.Schema:
 def write_images(folder: str | Path, records: Iterable[ImageRecord], description: Description, extra: Sequence[str] = ()) -> int:
     """Write records, in the order given, as shards; returns how many.
 
-    `description.skipped` may still grow while `records` is consumed: the last shard is written after the last record.
+    `description.skipped` may still grow while `records` is consumed: the last shard's description is written after the last
+    record. A row group of images is in memory at a time, so memory does not grow with the set.
 
     Raises:
         HemlError: no records at all, or an image_id given twice.
     """
+    schema = _schema(description, extra)
     seen: set[str] = set()
-    rows: list[dict[str, Any]] = []
     with new_folder(folder) as partial:
-        tables: list[Path] = []
-
-        def flush() -> None:
-            path = partial / f"part-{len(tables):05d}.parquet"
-            table = pa.Table.from_pylist(rows, schema=_schema(description, extra))
-            pq.write_table(table, path, row_group_size=ROWS_PER_GROUP, compression="zstd")
-            tables.append(path)
-            rows.clear()
-
-        for record in records:
-            if record.image_id in seen:
-                raise HemlError(f"image_id {record.image_id!r} is given twice; ids must be unique")
-            seen.add(record.image_id)
-            if len(rows) == ROWS_PER_SHARD:
-                flush()
-            rows.append(
-                {
-                    "image_id": record.image_id,
-                    "split": record.split,
-                    "label": record.label,
-                    "image": {"bytes": record.image, "path": record.image_name},
-                    "mask": None if record.mask is None else {"bytes": record.mask, "path": f"{record.image_id}.png"},
-                    **record.extra,
-                }
-            )
-        if not seen:
-            raise HemlError("the data set has no usable image")
-        flush()
+        shard = _Shard(partial, 0, schema)
+        try:
+            for record in records:
+                if record.image_id in seen:
+                    raise HemlError(f"image_id {record.image_id!r} is given twice; ids must be unique")
+                seen.add(record.image_id)
+                if shard.rows == ROWS_PER_SHARD:
+                    shard.close()
+                    shard = _Shard(partial, shard.number + 1, schema)
+                shard.add(record)
+            if not seen:
+                raise HemlError("the data set has no usable image")
+            shard.close(description)
+        finally:
+            shard.writer.close()
     return len(seen)
+
+
+class _Shard:
+    """One Parquet file, a row group of images in memory at a time."""
+
+    def __init__(self, folder: Path, number: int, schema: pa.Schema) -> None:
+        self.number, self.rows, self.schema = number, 0, schema
+        self.writer = pq.ParquetWriter(folder / f"part-{number:05d}.parquet", schema, compression="zstd")
+        self.waiting: list[dict[str, Any]] = []
+
+    def add(self, record: ImageRecord) -> None:
+        self.waiting.append(
+            {
+                "image_id": record.image_id,
+                "split": record.split,
+                "label": record.label,
+                "image": {"bytes": record.image, "path": record.image_name},
+                "mask": None if record.mask is None else {"bytes": record.mask, "path": f"{record.image_id}.png"},
+                **record.extra,
+            }
+        )
+        self.rows += 1
+        if len(self.waiting) == ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.waiting:
+            self.writer.write_table(pa.Table.from_pylist(self.waiting, schema=self.schema))
+            self.waiting.clear()
+
+    def close(self, description: Description | None = None) -> None:
+        """Write what is waiting; the last shard takes the final description, which knows of every skipped image."""
+        self._flush()
+        if description is not None:
+            self.writer.add_key_value_metadata({"heml": _as_json(description)})
+        self.writer.close()
+
+
+def _as_json(description: Description) -> str:
+    return json.dumps(asdict(description), sort_keys=True)
 
 
 def _shards(folder: str | Path) -> list[Path]:
@@ -128,7 +156,7 @@ def _shards(folder: str | Path) -> list[Path]:
 
 def read_description(folder: str | Path) -> Description:
     """The data set's description, from the last shard (the only one that knows of every skipped image)."""
-    metadata = pq.read_schema(_shards(folder)[-1]).metadata or {}
+    metadata = pq.read_metadata(_shards(folder)[-1]).metadata  # of the file: the schema's own is from before the last record
     return Description(**json.loads(metadata[b"heml"]))
 
 

@@ -53,6 +53,8 @@ class Run:
     peers: list[dict[str, Any]]
     """`reports/peers/*/row.json`: the tree, then the baselines in their order."""
     segmenter: dict[str, Any]
+    terms: list[str]
+    """Of the data set and of the segmenter."""
 
     @property
     def gallery(self) -> Gallery:
@@ -84,6 +86,7 @@ def load_run(params: Params, root: Path = Path()) -> Run:
         [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree],
         [json.loads((root / "reports/peers" / name / "row.json").read_text("utf-8")) for name in ("tree", *params.baselines)],
         json.loads((root / "reports/segmenter.json").read_text("utf-8")),
+        [(root / "reports/terms" / f"{name}.txt").read_text("utf-8").strip() for name in ("dataset", "segmenter")],
     )
 
 
@@ -137,6 +140,7 @@ def write_report(run: Run, reports: Path) -> None:
             peers=run.peers,
             splits=_splits(run),
             skipped=run.description.skipped,
+            terms=run.terms,
             repeats=run.params.train.seeds,
             duplicates=run.duplicates.to_dict("records"),
             near_duplicate=run.params.evaluate.near_duplicate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +37,21 @@ def resize_labels(labels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(labels).resize((size.width, size.height), Image.Resampling.NEAREST))
 
 
-def load_labelled(images: str | Path, size: Size) -> dict[str, LabelledImages]:
-    """All images that have a mask, by split."""
-    found: dict[str, tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]] = {}
+def read_labelled(images: str | Path, size: Size, splits: Container[str]) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Split, image (H, W, 3) and mask (H, W) of every image of `splits` that has a mask, one at a time."""
     rows = read_rows(images, ["image_id", "split", "image", "mask"])
     for row in progress(rows, "reading masks", count_images(images), "image"):
-        if row["mask"] is None:
-            continue
-        pictures, masks = found.setdefault(row["split"], ([], []))
-        pictures.append(resize_image(decode_image(row["image"]["bytes"], row["image_id"], float("inf")), size))
-        masks.append(resize_labels(decode_mask(row["mask"]["bytes"], row["image_id"], float("inf")), size))
+        if row["mask"] is not None and row["split"] in splits:
+            picture = decode_image(row["image"]["bytes"], row["image_id"], float("inf"))
+            mask = decode_mask(row["mask"]["bytes"], row["image_id"], float("inf"))
+            yield row["split"], resize_image(picture, size), resize_labels(mask, size)
+
+
+def load_labelled(images: str | Path, size: Size, splits: Container[str]) -> dict[str, LabelledImages]:
+    """All images of `splits` that have a mask, by split, in memory."""
+    found: dict[str, tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]] = {}
+    for split, picture, mask in read_labelled(images, size, splits):
+        pictures, masks = found.setdefault(split, ([], []))
+        pictures.append(picture)
+        masks.append(mask)
     return {split: LabelledImages(np.stack(p), np.stack(m)) for split, (p, m) in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from heml.errors import HemlError
+from heml.fetch import Repo, fetch, list_files
 from heml.params import Size
 
 _B: dict[str, dict[str, Any]] = {  # Table 6 of the paper
@@ -82,44 +84,75 @@ def _name_classes(config: SegformerConfig, classes: dict[str, int]) -> None:
     config.label2id = {name: i for i, name in names.items()}
 
 
-def load_segmenter(model: str | Path, revision: str | None = None, classes: dict[str, int] | None = None) -> Segmenter:
+PARTS = ("config.json", "preprocessor_config.json")
+
+
+def model_repo(model: str, revision: str | None, where: str = "segmenter") -> Repo | None:
+    """The pinned hub repository that `model` names; None for a local folder.
+
+    Raises:
+        HemlError: neither a folder nor a hub id with the full hash of a commit.
+    """
+    if Path(model).is_dir():
+        return None
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        raise HemlError(f"{where}.model: {model!r} is no folder here and no hub id (owner/name)")
+    if not revision or not re.fullmatch("[0-9a-f]{40}", revision):
+        raise HemlError(
+            f"{where}.model: {model!r} is no local folder; for a hub id set {where}.revision to the commit to use, all 40 digits "
+            "of its hash, so that the run can be repeated"
+        )
+    return Repo(model, revision, "model")
+
+
+def fetch_model(repo: Repo) -> Path:
+    """The folder of a hub model's configuration and safetensors weights, on this machine; nothing else is fetched.
+
+    Raises:
+        HemlError: not to be had, or without safetensors weights.
+    """
+    there = list_files(repo)
+    weights = [name for name in there if re.fullmatch(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?", name)]
+    if not weights:
+        raise HemlError(f"{repo}: has no safetensors weights; pin a commit that has, or another model: pickles are not opened")
+    if "config.json" not in there:
+        raise HemlError(f"{repo}: has no config.json, so it is no model of the transformers library")
+    files = fetch(repo, [*(name for name in PARTS if name in there), *weights])
+    return files[0].parent
+
+
+def load_segmenter(
+    model: str | Path, revision: str | None = None, classes: dict[str, int] | None = None, where: str = "segmenter"
+) -> Segmenter:
     """Load a `from_pretrained` folder or a hub repository.
 
     Args:
         revision: commit of the hub repository; required for a hub id, so that a run can be repeated.
         classes: give the network a new head for these classes (name → id), to fine-tune.
+        where: the parameter section that errors name.
 
     Raises:
         HemlError: not found, not a SegFormer, no safetensors, a hub id without a revision.
     """
-    local = Path(model).is_dir()
-    if not local and not revision:
-        raise HemlError(
-            f"segmenter.model: {str(model)!r} is no local folder; for a hub id set segmenter.revision to the commit "
-            "to use, so that the run can be repeated"
-        )
+    repo = model_repo(str(model), revision, where)
+    folder = Path(model) if repo is None else fetch_model(repo)
     try:
-        config = SegformerConfig.from_pretrained(model, revision=revision or "main")
-        if classes is not None:
-            _name_classes(config, classes)
+        config = SegformerConfig.from_pretrained(folder, local_files_only=True)
+        own = {str(name).strip(): int(i) for i, name in (config.id2label or {}).items()}  # some hub configurations have "bed "
+        _name_classes(config, own if classes is None else classes)
         network = SegformerForSemanticSegmentation.from_pretrained(
-            model, config=config, use_safetensors=True, ignore_mismatched_sizes=classes is not None, revision=revision or "main"
+            folder, config=config, use_safetensors=True, ignore_mismatched_sizes=classes is not None, local_files_only=True
         )
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise HemlError(f"segmenter.model: cannot load {str(model)!r} (revision {revision}): {first}") from error
-    return Segmenter(network, **_preprocessing(model, revision))
+        raise HemlError(f"{where}.model: cannot load {str(model)!r} (revision {revision}): {first}") from error
+    return Segmenter(network, **_preprocessing(folder))
 
 
-def _preprocessing(model: str | Path, revision: str | None) -> dict[str, Any]:
+def _preprocessing(folder: Path) -> dict[str, Any]:
     """Mean, deviation and size the weights were trained with, as far as the folder says so."""
-    if Path(model).is_dir():
-        path = Path(model) / "preprocessor_config.json"
-        found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    else:
-        from transformers.image_processing_base import ImageProcessingMixin
-
-        found, _ = ImageProcessingMixin.get_image_processor_dict(str(model), revision=revision)
+    path = folder / "preprocessor_config.json"
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     known: dict[str, Any] = {
         "mean": tuple(found.get("image_mean", IMAGENET_MEAN)),
         "std": tuple(found.get("image_std", IMAGENET_STD)),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +15,14 @@ from heml.datasets.store import read_description
 from heml.errors import HemlError
 from heml.params import Segmenter as Settings
 from heml.segmentation.segment import write_mask_segmenter
+from heml.terms import hub_terms
+
+if TYPE_CHECKING:  # half of the sources need no network
+    import torch
+
+    from heml.segmentation.model import Segmenter
+
+T = TypeVar("T")
 
 
 def prepare_segmenter(settings: Settings, images: Path, folder: Path, report_path: Path, checkpoints: Path) -> dict[str, Any]:
@@ -34,19 +44,29 @@ def prepare_segmenter(settings: Settings, images: Path, folder: Path, report_pat
     return report
 
 
+def segmenter_terms(settings: Settings) -> list[str]:
+    """Lines on the licence and terms of the network behind the segments."""
+    if settings.source == "masks":
+        return ["None: the segments are the data set's own masks."]
+    if settings.model is None:
+        return ["Fitted here, from scratch."]
+    from heml.segmentation.model import model_repo
+
+    repo = model_repo(settings.model, settings.revision)
+    return [f"{settings.model}, a folder on this machine"] if repo is None else hub_terms(repo)
+
+
 def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) -> dict[str, Any]:
     import torch  # half of the sources need no network
 
     from heml.segmentation.dataset import load_labelled
     from heml.segmentation.finetune import finetune
-    from heml.segmentation.iou import iou
     from heml.segmentation.model import load_segmenter, new_segmenter, save_segmenter
-    from heml.segmentation.predict import best_device, evaluate_segmenter
+    from heml.segmentation.predict import best_device
 
     device = best_device()
     classes = read_description(images).classes
     report: dict[str, Any] = {"source": settings.source, "model": settings.model, "revision": settings.revision}
-    splits = load_labelled(images, settings.size) if classes else {}
     if settings.source == "finetune":
         if not classes:
             raise HemlError("segmenter.source finetune: the data set has no masks to fit to; use `pretrained`")
@@ -55,6 +75,7 @@ def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) 
             segmenter = load_segmenter(settings.model, settings.revision, classes)
         else:
             segmenter = new_segmenter(settings.architecture, classes, settings.size)
+        splits = load_labelled(images, settings.size, ("train", "val"))
         segmenter, report["history"] = finetune(segmenter, splits, settings, device, checkpoints)
     else:
         assert settings.model is not None  # checked by the parameters
@@ -62,31 +83,51 @@ def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) 
         segmenter.network.to(device)
     segmenter.size = settings.size
     report["parameters"] = sum(p.numel() for p in segmenter.network.parameters())
-
-    held_out = next((s for s in ("test", "val") if s in splits), None)
-    if held_out and _same_names(segmenter.classes, classes):
-        truth = _renumber(splits[held_out].masks, classes, segmenter.classes)
-        counts = evaluate_segmenter(segmenter, splits[held_out].images, truth, settings.batch_size, device)
-        scores = iou(counts)
-        names = {i: name for name, i in segmenter.classes.items()}
-        report["split"] = held_out
-        report["iou"] = {names[i]: None if np.isnan(v) else float(v) for i, v in enumerate(scores) if names[i] in classes}
-        report["miou"] = float(np.nanmean(scores))
+    report |= held_out_iou(segmenter, images, classes, settings.batch_size, device)
     with new_folder(folder) as partial:
         save_segmenter(segmenter, partial)
     return report
 
 
-def _same_names(network: dict[str, int], masks: dict[str, int]) -> bool:
-    """Whether every mask class is one of the network's, so that the two can be compared."""
-    return set(masks) <= set(network)
+def held_out_iou(segmenter: Segmenter, images: Path, classes: dict[str, int], batch_size: int, device: torch.device) -> dict[str, Any]:
+    """`split`, `iou` and `miou` on the test images' masks (val's where test has none), over the classes that masks and network
+    share by name. Pixels of mask classes that the network does not know, such as "other", are not judged.
+
+    Returns:
+        Nothing where there are no masks, or no class in common.
+    """
+    from heml.segmentation.dataset import read_labelled
+    from heml.segmentation.iou import confusion, iou
+    from heml.segmentation.predict import predict
+
+    shared = [name for name in segmenter.classes if name in classes]
+    table = np.full(256, UNJUDGED, np.uint8)
+    for name in shared:
+        table[classes[name]] = segmenter.classes[name]
+    number = len(segmenter.classes)
+    segmenter.network.eval()
+    for split in ("test", "val") if shared else ():
+        counts = np.zeros((number, number), np.int64)
+        for batch in _batches(read_labelled(images, segmenter.size, (split,)), batch_size):
+            labels, _ = predict(segmenter, np.stack([picture for _, picture, _ in batch]), device)
+            truth = table[np.stack([mask for _, _, mask in batch])]
+            judged = truth != UNJUDGED
+            counts += confusion(labels[judged], truth[judged], number)
+        if counts.any():
+            scores = {name: float(score) for name, score in zip(segmenter.classes, iou(counts), strict=True) if name in shared}
+            found = [score for score in scores.values() if not np.isnan(score)]
+            return {
+                "split": split,
+                "iou": {name: None if np.isnan(score) else score for name, score in scores.items()},
+                "miou": float(np.mean(found)),
+            }
+    return {}
 
 
-def _renumber(
-    masks: np.ndarray[Any, np.dtype[np.uint8]], own: dict[str, int], network: dict[str, int]
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Mask ids of the data set → ids of the network."""
-    table = np.zeros(256, np.uint8)
-    for name, i in own.items():
-        table[i] = network[name]
-    return np.asarray(table[masks], dtype=np.uint8)
+UNJUDGED = 255
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,200 @@
+"""From a source of encoded images to records: labels by column or by rule, splits, a subset, and every image proven to decode."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from heml.datasets.images import BadImage, check_mask, decode_image, decode_mask
+from heml.datasets.splits import check_labels, stratified_split
+from heml.datasets.store import SPLITS, Description, ImageRecord
+from heml.errors import HemlError
+from heml.params import FolderDataset, HubDataset, Limit, Rule
+from heml.progress import progress
+
+Areas = Callable[[Iterable[tuple[str, Image.Image]]], Iterator[tuple[str, float]]]
+"""Images by id → by id, the fraction of each that the rule's classes cover, as a network sees it."""
+
+Adapted = tuple[Iterator[ImageRecord], Description, list[str]]
+"""Records in order of image_id (read lazily), description, names of the extra columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An image that may be used."""
+
+    image_id: str
+    splits: tuple[str, ...]
+    """Where it may go: one split, or several to be drawn from."""
+    label: str | None
+    """The label's value; None: a rule says."""
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """Bytes as they lie at the source."""
+
+    image_id: str
+    name: str
+    """Of the image file."""
+    image: bytes
+    mask: bytes | None
+    extra: dict[str, str] = field(default_factory=dict)
+    """The extra columns."""
+    fault: str = ""
+    """Why there are no bytes."""
+    source: str = ""
+    """What messages call the image."""
+    mask_source: str = ""
+
+
+class Source(Protocol):
+    """Where encoded images come from."""
+
+    name: str
+    where: str
+    """What messages about labels name."""
+    candidates: list[Candidate]
+    """In order of image_id."""
+    classes: dict[str, int]
+    label_names: list[str]
+    """The label's values in order; empty: as found."""
+    extra: list[str]
+
+    def read(self, chosen: Container[str]) -> Iterator[RawImage]:
+        """The chosen candidates' bytes, in order of image_id."""
+
+
+def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | None = None) -> Adapted:
+    """Records, description and extra columns of a source.
+
+    Args:
+        areas: the network that a rule with a `model` asks.
+
+    Raises:
+        HemlError: on anything that would make the data set ambiguous or unusable; bad images as `on_bad_image` says.
+    """
+    skipped: list[dict[str, str]] = []
+    usable = _Usable(params.on_bad_image == "skip", params.max_megapixels, source.classes, skipped)
+    if params.rule:
+        names = [f"no {params.label}", params.label]
+        values = _by_rule(source, params.rule, usable, areas)
+    else:
+        found = {c.image_id: c.label or "" for c in source.candidates}
+        names = [n for n in source.label_names if n in set(found.values())] or _in_order(set(found.values()))
+        number = {name: i for i, name in enumerate(names)}
+        values = {image_id: number[label] for image_id, label in found.items()}
+    alone = [names[v] for v, n in Counter(values.values()).items() if n == 1]
+    if alone and len(names) > 1:
+        raise HemlError(f"{source.where}: class {alone[0]!r} of {params.label!r} has one image; a metric needs at least two")
+    splits = _draw(source.candidates, values, params.split.model_dump(), params.seed)
+    if isinstance(params, HubDataset):
+        splits = _limited(splits, params.limit, params.seed)
+    check_labels(params.label, names, [(split, values[i]) for i, split in splits.items()])
+
+    def records() -> Iterator[ImageRecord]:
+        kept: list[tuple[str, int]] = []
+        for raw in progress(source.read(splits), "images", len(splits), "image"):
+            if usable.decoded(raw):
+                split, label = splits[raw.image_id], values[raw.image_id]
+                kept.append((split, label))
+                yield ImageRecord(raw.image_id, split, label, raw.image, raw.name, raw.mask, raw.extra)
+        if skipped:
+            check_labels(params.label, names, kept)
+
+    return records(), Description(source.name, params.label, names, source.classes, skipped), source.extra
+
+
+@dataclass(frozen=True)
+class _Usable:
+    """Decodes images, and ends the run or keeps a list where one cannot be."""
+
+    skip: bool
+    max_megapixels: float
+    classes: dict[str, int]
+    skipped: list[dict[str, str]]
+
+    def decoded(self, raw: RawImage) -> Image.Image | None:
+        """The image, upright; None where it or its mask is bad and is to be skipped."""
+        try:
+            if raw.fault:
+                raise BadImage(raw.fault)
+            image = decode_image(raw.image, raw.source, self.max_megapixels)
+            if raw.mask is not None:
+                mask = decode_mask(raw.mask, raw.mask_source, self.max_megapixels)
+                check_mask(mask, image.size, self.classes, raw.mask_source)
+        except BadImage as error:
+            self._leave_out(raw, error)
+            return None
+        return image
+
+    def mask_area(self, raw: RawImage, ids: list[int]) -> float | None:
+        """The fraction of the mask's pixels whose class is in `ids`; None where the mask is bad and is to be skipped."""
+        try:
+            if raw.fault or raw.mask is None:
+                raise BadImage(
+                    raw.fault or f"{raw.source}: has no mask, which dataset.rule is to read; add it, or name a `model` in the rule"
+                )
+            return float(np.isin(decode_mask(raw.mask, raw.mask_source, self.max_megapixels), ids).mean())
+        except BadImage as error:
+            self._leave_out(raw, error)
+            return None
+
+    def _leave_out(self, raw: RawImage, error: BadImage) -> None:
+        if not self.skip:
+            raise HemlError(f"{error}. Repair or remove it, or set dataset.on_bad_image: skip") from None
+        self.skipped.append({"image_id": raw.image_id, "reason": str(error)})
+
+
+def _by_rule(source: Source, rule: Rule, usable: _Usable, areas: Areas | None) -> dict[str, int]:
+    """image_id → whether the rule's classes cover enough of the image; without images that are left out."""
+    everything = progress(source.read({c.image_id for c in source.candidates}), "labels", len(source.candidates), "image")
+    covered: Iterator[tuple[str, float]]
+    if areas is not None:
+        covered = areas((raw.image_id, image) for raw in everything if (image := usable.decoded(raw)))
+    else:
+        if not source.classes:
+            raise HemlError(f"dataset.rule: {source.name} has no masks to read; name a SegFormer (`model` and `revision`) in the rule")
+        unknown = [c for c in rule.classes if c not in source.classes]
+        if unknown:
+            raise HemlError(f"dataset.rule.classes: unknown {', '.join(unknown)}; the masks have {', '.join(source.classes)}")
+        ids = [source.classes[c] for c in rule.classes]
+        covered = ((raw.image_id, area) for raw in everything if (area := usable.mask_area(raw, ids)) is not None)
+    return {image_id: int(area >= rule.area) for image_id, area in covered}
+
+
+def _draw(candidates: list[Candidate], values: dict[str, int], fractions: dict[str, float], seed: int) -> dict[str, str]:
+    """image_id → split, in order of image_id."""
+    groups: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
+    for c in candidates:
+        if c.image_id in values:
+            groups[c.splits][c.image_id] = values[c.image_id]
+    drawn: dict[str, str] = {}
+    for splits, members in groups.items():
+        drawn |= stratified_split(members, {s: fractions[s] for s in SPLITS if s in splits}, seed)
+    return {c.image_id: drawn[c.image_id] for c in candidates if c.image_id in drawn}
+
+
+def _limited(splits: dict[str, str], limit: Limit, seed: int) -> dict[str, str]:
+    """At most so many images of each split, drawn by seed."""
+    chosen: set[str] = set()
+    for number, split in enumerate(SPLITS):
+        members = [i for i, s in splits.items() if s == split]
+        most = getattr(limit, split)
+        if most is not None and most < len(members):
+            members = [members[k] for k in np.random.default_rng((seed, number)).choice(len(members), most, replace=False)]
+        chosen.update(members)
+    return {i: s for i, s in splits.items() if i in chosen}
+
+
+def _in_order(values: set[str]) -> list[str]:
+    """Distinct values in order: numbers by size, words by alphabet."""
+    try:
+        return sorted(values, key=lambda v: (float(v), v))
+    except ValueError:
+        return sorted(values)

@@ -1,0 +1,50 @@
+"""How much of each image some classes cover, by a SegFormer: what `dataset.rule` with a `model` makes labels of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from heml.datasets.assemble import Areas
+from heml.errors import HemlError
+from heml.params import Rule
+from heml.segmentation.dataset import resize_image
+from heml.segmentation.model import load_segmenter
+from heml.segmentation.predict import best_device, predict
+
+
+def covered(rule: Rule) -> Areas:
+    """A function from images by id to the fraction of their pixels that the rule's classes cover, in the same order.
+
+    Raises:
+        HemlError: the network cannot be had, or does not know a class.
+    """
+    assert rule.model is not None
+    network = load_segmenter(rule.model, rule.revision, where="dataset.rule")
+    unknown = [name for name in rule.classes if name not in network.classes]
+    if unknown:
+        raise HemlError(f"dataset.rule.classes: unknown {', '.join(unknown)}; {rule.model} has {', '.join(network.classes)}")
+    ids = [network.classes[name] for name in rule.classes]
+    device = best_device()
+    network.network.to(device).eval()
+
+    def areas(images: Iterable[tuple[str, Image.Image]]) -> Iterator[tuple[str, float]]:
+        waiting: list[tuple[str, NDArray[np.uint8]]] = []
+
+        def flush() -> Iterator[tuple[str, float]]:
+            labels, _ = predict(network, np.stack([pixels for _, pixels in waiting]), device)
+            for (image_id, _), found in zip(waiting, labels, strict=True):
+                yield image_id, float(np.isin(found, ids).mean())
+            waiting.clear()
+
+        for image_id, image in images:
+            waiting.append((image_id, resize_image(image, rule.size)))
+            if len(waiting) == rule.batch_size:
+                yield from flush()
+        if waiting:
+            yield from flush()
+
+    return areas

@@ -1,0 +1,40 @@
+"""The licence and terms of a data set or a model, as its repository states them: printed once, kept beside the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub.repocard import metadata_load
+
+from heml.atomic import new_file
+from heml.errors import HemlError
+from heml.fetch import Repo, fetch, list_files
+
+MOST = 20_000
+"""Characters of a licence file that are kept."""
+
+
+def hub_terms(repo: Repo) -> list[str]:
+    """Lines on a hub repository: what its card says of the licence, and its licence file."""
+    lines = [f"{repo.id}, commit {repo.revision}", repo.url]
+    paths = [p for p in list_files(repo) if p == "README.md" or p.upper().split(".")[0] in ("LICENSE", "LICENCE", "COPYING")]
+    try:
+        files = dict(zip(paths, fetch(repo, paths), strict=True))
+    except HemlError as error:  # the terms must not stop a run that has its data, as offline
+        return [*lines, f"Licence: could not be read ({error})"]
+    card = (metadata_load(files["README.md"]) if "README.md" in files else None) or {}
+    stated = [str(card[key]) for key in ("license", "license_name", "license_link") if card.get(key)]
+    lines.append(f"Licence: {', '.join(stated) if stated else 'its card states none; ask its owner before you use it'}")
+    for path, file in files.items():
+        if path != "README.md":
+            lines += ["", f"{path}:", "", file.read_text("utf-8", errors="replace")[:MOST].strip()]
+    return lines
+
+
+def keep_terms(path: str | Path, title: str, lines: Sequence[str]) -> None:
+    """Print terms and write them to `path`."""
+    text = "\n".join([title, *lines])
+    print(text)
+    with new_file(path) as partial:
+        partial.write_text(text + "\n", "utf-8")
