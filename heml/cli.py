@@ -128,6 +128,19 @@ def _gallery(tree: MetricTree, data: Path) -> Gallery:
     return tree.gallery
 
 
+def _datasets(arguments: argparse.Namespace) -> None:
+    from heml.datasets.known import known_sources
+
+    paths = [*sorted(arguments.presets.glob("*.yaml")), *([arguments.params] if arguments.params.is_file() else [])]
+    if not paths:
+        raise HemlError(f"{arguments.presets}: no presets here; run this in a project's folder, or name theirs with --presets")
+    for source in known_sources(paths):
+        print(f"{source.preset}: {source.title}")
+        for line in source.lines:
+            print(f"  {line}")
+        print()
+
+
 def _distance(name: str) -> str:
     try:
         found: str = TypeAdapter(Distance).validate_python(name)
@@ -204,6 +217,13 @@ def main(argv: list[str] | None = None) -> None:
     export.add_argument("--node", action="append", default=[], metavar="NODE", help="this node alone; may be repeated (default: all)")
     _add_run(export)
     export.set_defaults(run=_export)
+
+    datasets = commands.add_parser(
+        "datasets", help="the data sets and models of the presets: their size, licence and what of them is on this machine"
+    )
+    datasets.add_argument("--presets", type=Path, default=Path("presets"), help="folder of parameter files (default: presets)")
+    datasets.add_argument("--params", type=Path, default=Path("params.yaml"), help="your own parameter file (default: params.yaml)")
+    datasets.set_defaults(run=_datasets)
 
     arguments = parser.parse_args(argv)
     gc.set_threshold(200_000, 50, 1000)  # importing torch makes millions of lasting objects: looking through them again and again takes 2 s

@@ -124,7 +124,7 @@ def _fetch_shards(repo: Repo, card: Card, params: HubDataset) -> tuple[list[_Sha
         if not matching:
             there = ", ".join([name for name in names if name.endswith(".parquet")][:6]) or "none"
             raise HemlError(f"{repo}: no file matches {files.path!r} of {params.path}; its Parquet files: {there}")
-        needed = _rows_needed(files, params)
+        needed = rows_needed(files, params)
         if needed is None:
             found = dict(zip(matching, fetch(repo, matching), strict=True))
         else:
@@ -134,7 +134,7 @@ def _fetch_shards(repo: Repo, card: Card, params: HubDataset) -> tuple[list[_Sha
     return shards, first
 
 
-def _rows_needed(files: Files, params: HubDataset) -> int | None:
+def rows_needed(files: Files, params: HubDataset) -> int | None:
     """Rows that hold the wanted images of every split of these files; None: all."""
     limits: dict[str, int | None] = params.limit.model_dump()
     fractions: dict[str, float] = params.split.model_dump()

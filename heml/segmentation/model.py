@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
+from transformers.utils import logging as transformers_logging
 
 from heml.errors import HemlError
 from heml.fetch import Repo, fetch, list_files
@@ -38,6 +40,10 @@ _TINY: dict[str, Any] = {
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+if not sys.stderr.isatty():
+    transformers_logging.disable_progress_bar()
 
 
 @dataclass
