@@ -71,13 +71,13 @@ def draw(study: Study, label: int, rng: np.random.Generator) -> tuple[np.ndarray
     return pixels, masks
 
 
-def _png(array: np.ndarray) -> bytes:
+def png(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _jpeg(array: np.ndarray) -> bytes:
+def jpeg(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
@@ -103,10 +103,10 @@ def rows(study: Study, n: int, seed: int) -> tuple[dict[str, list[Any]], dict[st
     labels = [i % 2 for i in range(n)]
     drawn = [draw(study, label, rng) for label in labels]
     card = study.card
-    columns: dict[str, list[Any]] = {card["image"]: [{"bytes": _jpeg(p), "path": f"{seed}_{i}.jpg"} for i, (p, _) in enumerate(drawn)]}
+    columns: dict[str, list[Any]] = {card["image"]: [{"bytes": jpeg(p), "path": f"{seed}_{i}.jpg"} for i, (p, _) in enumerate(drawn)]}
     features: dict[str, Any] = {card["image"]: IMAGE}
     if mask_column := card.get("mask"):
-        columns[mask_column] = [{"bytes": _png(label_mask(masks, card["classes"])), "path": None} for _, masks in drawn]
+        columns[mask_column] = [{"bytes": png(label_mask(masks, card["classes"])), "path": None} for _, masks in drawn]
         features[mask_column] = IMAGE
     for name in card.get("labels", []):
         columns[name] = [bool(label) if name == "Male" else bool(rng.random() < 0.5) for label in labels]

@@ -165,7 +165,11 @@ def _by_rule(source: Source, rule: Rule, usable: _Usable, areas: Areas | None) -
             raise HemlError(f"dataset.rule.classes: unknown {', '.join(unknown)}; the masks have {', '.join(source.classes)}")
         ids = [source.classes[c] for c in rule.classes]
         covered = ((raw.image_id, area) for raw in everything if (area := usable.mask_area(raw, ids)) is not None)
-    return {image_id: int(area >= rule.area) for image_id, area in covered}
+    values = {image_id: int(area >= rule.area) for image_id, area in covered}
+    if len(set(values.values())) == 1:
+        who = "every image has" if any(values.values()) else "no image has"
+        raise HemlError(f"dataset.rule: {who} {' or '.join(rule.classes)} on {rule.area:g} of its pixels or more; choose another area")
+    return values
 
 
 def _draw(candidates: list[Candidate], values: dict[str, int], fractions: dict[str, float], seed: int) -> dict[str, str]:
