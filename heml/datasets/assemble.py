@@ -137,9 +137,7 @@ class _Usable:
         """The fraction of the mask's pixels whose class is in `ids`; None where the mask is bad and is to be skipped."""
         try:
             if raw.fault or raw.mask is None:
-                raise BadImage(
-                    raw.fault or f"{raw.source}: has no mask, which dataset.rule is to read; add it, or name a `model` in the rule"
-                )
+                raise BadImage(raw.fault or f"{raw.source}: has no mask for dataset.rule to read; add it, or name a `model` in the rule")
             return float(np.isin(decode_mask(raw.mask, raw.mask_source, self.max_megapixels), ids).mean())
         except BadImage as error:
             self._leave_out(raw, error)

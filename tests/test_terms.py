@@ -1,0 +1,49 @@
+"""Terms: what a repository states, kept and printed; their absence is said, and stops nothing."""
+
+import pytest
+from conftest import ROOT
+from mini_hub import Fault, mini_hub, use_hub
+
+from heml.datasets.adapters import dataset_terms
+from heml.fetch import Repo
+from heml.params import FolderDataset, load_params
+from heml.terms import hub_terms, keep_terms
+
+REPO = Repo("team/faces", "d" * 40, "dataset")
+CARD = b"---\nlicense: other\nlicense_name: research-only\nlicense_link: LICENSE\n---\n# Faces\n"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    with mini_hub() as running:
+        use_hub(running.endpoint, tmp_path / "cache", monkeypatch)
+        yield running
+
+
+def test_the_card_and_the_licence_file_are_kept(hub, tmp_path, capsys):
+    hub.add("dataset", REPO.id, REPO.revision, {"README.md": CARD, "LICENSE": "Only for research. ©".encode(), "x.parquet": b"1"})
+    keep_terms(tmp_path / "reports/terms/dataset.txt", "Data set faces", hub_terms(REPO))
+    text = (tmp_path / "reports/terms/dataset.txt").read_text("utf-8")
+    assert text == capsys.readouterr().out
+    for said in ("team/faces, commit dddd", "Licence: other, research-only, LICENSE", "Only for research. ©"):
+        assert said in text
+    assert not any("parquet" in path for _, path in hub.requests)
+
+
+def test_no_statement_is_said(hub):
+    hub.add("dataset", REPO.id, REPO.revision, {"README.md": b"# Faces\n", "x.parquet": b"1"})
+    assert "Licence: its card states none; ask its owner before you use it" in hub_terms(REPO)
+
+
+def test_terms_that_cannot_be_read_stop_nothing(hub):
+    hub.add("dataset", REPO.id, REPO.revision, {"README.md": CARD, "LICENSE": b"mine"})
+    hub.faults = [Fault("/resolve/.*LICENSE", status=403)]
+    assert "Licence: could not be read" in hub_terms(REPO)[-1]
+
+
+def test_every_kind_of_data_set_has_terms(tmp_path):
+    assert "Pablo Stanley" in dataset_terms(load_params(ROOT / "params.yaml").dataset)[0]
+    own = FolderDataset(name="folder", path=tmp_path, label="x")
+    assert "no LICENSE or TERMS" in dataset_terms(own)[0]
+    (tmp_path / "LICENSE.txt").write_text("Ours.\n")
+    assert dataset_terms(own)[-1] == "Ours."
