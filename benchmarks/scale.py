@@ -2,8 +2,9 @@
 
     python -m benchmarks.scale [--images 5000 20000] [--side 256] [--work FOLDER]
 
-A hub on 127.0.0.1 serves drawn JPEG images in Parquet files of 500 rows (so that all eight connections are busy at either size) and a tiny SegFormer with random weights. Each stage
-runs as the pipeline runs it, in a process of its own, whose peak resident memory the operating system reports. Prints Markdown.
+A hub on 127.0.0.1 serves drawn JPEG images in Parquet files of 500 rows (so that all eight connections are busy at either
+size) and a tiny SegFormer with random weights. Each stage runs as the pipeline runs it, in a process of its own, whose peak
+resident memory the operating system reports. Prints Markdown.
 """
 
 from __future__ import annotations

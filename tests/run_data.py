@@ -68,6 +68,9 @@ def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") ->
     (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both") | {"tree_p@1": 0.875}))
     iou = {"source": "finetune", "model": None, "parameters": 5, "split": "test", "miou": 0.5, "iou": {nasty or "left": 0.5, "right": None}}
     (root / "reports" / "segmenter.json").write_text(json.dumps(iou))
+    (root / "reports" / "terms").mkdir()
+    for name in ("dataset", "segmenter"):
+        (root / "reports" / "terms" / f"{name}.txt").write_text(f"Terms of the {name}{nasty}\n")
     write_tree(table, params, root)
     for name in params.baselines:
         report = root / "reports" / "baselines" / f"{name}.json"
