@@ -141,12 +141,39 @@ def _datasets(arguments: argparse.Namespace) -> None:
         print()
 
 
+def _classes(arguments: argparse.Namespace) -> None:
+    from heml.segmentation.coverage import class_coverage, proposed_segments, segments_yaml
+
+    coverage = class_coverage(arguments.data / "images", arguments.data / "labelmaps")
+    width = max(len(c.name) for c in coverage)
+    print(f"{'class':{width}}  images  mean area")
+    for c in coverage:
+        print(f"{c.name:{width}}  {c.present:6.1%}  {c.area:9.2%}")
+    segments = proposed_segments(coverage, arguments.least)
+    if len(segments) < 2:
+        print(f"\nfewer than two classes are in {arguments.least:.0%} of the images: no tree to propose; lower --least")
+        return
+    print(f"\n# For params.yaml: the classes in at least {arguments.least:.0%} of the images.")
+    print("\n".join(segments_yaml(segments)))
+    print(f"\n{to_yaml(propose(list(segments)))}")
+
+
 def _distance(name: str) -> str:
     try:
         found: str = TypeAdapter(Distance).validate_python(name)
     except ValidationError:
         raise argparse.ArgumentTypeError(f"{name!r} is none; choose snr, euclidean, cosine, l1, l2 …") from None
     return found
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a fraction above 0, at most 1")
+    return value
 
 
 def _count(text: str) -> int:
@@ -217,6 +244,11 @@ def main(argv: list[str] | None = None) -> None:
     export.add_argument("--node", action="append", default=[], metavar="NODE", help="this node alone; may be repeated (default: all)")
     _add_run(export)
     export.set_defaults(run=_export)
+
+    classes = commands.add_parser("classes", help="what the segmenter found in your images, and segments and a tree to start from")
+    classes.add_argument("--data", type=Path, default=Path("data"), help="folder of the data, after `dvc repro segment` (default: data)")
+    classes.add_argument("--least", type=_fraction, default=0.1, help="propose classes in this fraction of the images (default: 0.1)")
+    classes.set_defaults(run=_classes)
 
     datasets = commands.add_parser(
         "datasets", help="the data sets and models of the presets: their size, licence and what of them is on this machine"

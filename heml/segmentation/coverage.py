@@ -1,0 +1,85 @@
+"""Which classes the segmenter found, in how many images and how large: what to make segments of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from heml.datasets.store import count_images
+from heml.params import Segment
+from heml.progress import progress
+from heml.segmentation.labelmaps import read_classes, read_labelmaps
+
+NO_PART = ("background", "other", "unlabelled", "unlabeled")
+"""Class names that stand for everything else."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """One class over all images."""
+
+    name: str
+    present: float
+    """Fraction of the images that show it, on at least `min_area` of the image."""
+    area: float
+    """Mean fraction of the image in those, 0 where there are none."""
+
+
+def class_coverage(images: str | Path, labelmaps: str | Path, min_area: float | None = None) -> list[Coverage]:
+    """Every class of the label maps, the most frequent first.
+
+    Args:
+        min_area: fraction of the image's pixels below which a class counts as absent; None: a segment's default.
+    """
+    least = Segment.model_fields["min_area"].default if min_area is None else min_area
+    classes = read_classes(labelmaps)
+    shares = [
+        np.bincount(m.labels.ravel(), minlength=256) / m.labels.size
+        for m in progress(read_labelmaps(labelmaps, confidence=False), "classes", count_images(images), "image")
+    ]
+    areas = np.stack(shares).astype(np.float32)
+    there = (areas >= least) & (areas > 0)
+    found = [
+        Coverage(name, float(there[:, i].mean()), float(areas[there[:, i], i].mean()) if there[:, i].any() else 0.0)
+        for name, i in classes.items()
+    ]
+    return sorted(found, key=lambda c: (-c.present, c.name))
+
+
+def proposed_segments(coverage: list[Coverage], least: float) -> dict[str, str]:
+    """Segment name → class, for the classes present in at least the fraction `least` of the images, backgrounds left out."""
+    proposed: dict[str, str] = {}
+    for c in coverage:
+        name = re.sub(r"\W+", "_", c.name.strip().lower()).strip("_")
+        name += "" if yaml.safe_load(name or "_") == name else "_part"  # `no` and `on` are no words to YAML
+        if c.present >= least and name not in NO_PART and re.match("[a-z]", name) and name not in proposed:
+            proposed[name[:64]] = c.name
+    return proposed
+
+
+def segments_yaml(segments: dict[str, str]) -> Iterator[str]:
+    """The `segments` section of a parameter file, left and right parts as each other's mirror."""
+    yield "segments:"
+    for name, class_name in segments.items():
+        other = _mirrored(name)
+        mirror = f", mirror: {other}" if other in segments else ""
+        yield f"  {name}: {{classes: [{_quoted(class_name)}]{mirror}}}"
+
+
+def _mirrored(name: str) -> str | None:
+    for left, right in (("l_", "r_"), ("left_", "right_")):
+        if name.startswith(left):
+            return right + name.removeprefix(left)
+        if name.startswith(right):
+            return left + name.removeprefix(right)
+    return None
+
+
+def _quoted(name: str) -> str:
+    """As a YAML word, in quotes where it would be read as something else."""
+    return str(yaml.safe_dump([name], default_flow_style=True)).strip()[1:-1]

@@ -1,0 +1,66 @@
+"""What the segmenter found, against a naive count, and a proposal that the parameters accept."""
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT
+
+from heml.cli import main
+from heml.datasets.store import Description, ImageRecord, write_images
+from heml.params import parse_params
+from heml.segmentation.coverage import class_coverage, proposed_segments, segments_yaml
+from heml.segmentation.labelmaps import LabelMap, write_labelmaps
+from heml.tree import propose, to_yaml
+
+CLASSES = {"background": 0, "Left-shoe": 1, "Right-shoe": 2, "no": 3, "bed ": 4, "chest: of drawers": 5, "never": 6}
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    maps = []
+    for i in range(12):
+        labels = rng.choice(6, (20, 10 + i), p=[0.7, 0.1, 0.1, 0.04, 0.04, 0.02]).astype(np.uint8)
+        if i % 3 == 0:
+            labels[labels == 5] = 0
+        maps.append(LabelMap(f"i{i:02d}", 10, 10, labels, None))
+    write_images(tmp_path / "images", [ImageRecord(m.image_id, "train", 0, b"x", "x.png") for m in maps], Description("t", "y", ["a"]))
+    write_labelmaps(tmp_path / "labelmaps", maps, CLASSES)
+    return tmp_path, maps
+
+
+def test_coverage_is_a_count(data):
+    root, maps = data
+    found = {c.name: c for c in class_coverage(root / "images", root / "labelmaps", min_area=0.01)}
+    for name, i in CLASSES.items():
+        areas = [sum(int(v) == i for v in m.labels.ravel()) / m.labels.size for m in maps]
+        there = [a for a in areas if a >= 0.01]
+        assert found[name].present == pytest.approx(len(there) / 12)
+        assert found[name].area == pytest.approx(np.mean(there) if there else 0, abs=1e-6)
+    names = [c.name for c in class_coverage(root / "images", root / "labelmaps")]
+    assert names[-1] == "never"
+
+
+def test_the_proposal_is_a_parameter_file(data, capsys):
+    root, _ = data
+    segments = proposed_segments(class_coverage(root / "images", root / "labelmaps"), 0.5)
+    assert list(segments) == ["left_shoe", "right_shoe", "bed", "no_part", "chest_of_drawers"]
+    assert list(segments.values()) == ["Left-shoe", "Right-shoe", "bed ", "no", "chest: of drawers"]
+    text = "\n".join([*segments_yaml(segments), to_yaml(propose(list(segments)))])
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text()) | yaml.safe_load(text)
+    params = parse_params(yaml.safe_dump(raw))
+    assert params.segments["left_shoe"].mirror == "right_shoe"
+    assert params.segments["no_part"].classes == ["no"]
+    assert params.segments["chest_of_drawers"].classes == ["chest: of drawers"]
+    main(["classes", "--data", str(root), "--least", "0.5"])
+    out = capsys.readouterr().out
+    assert text.splitlines()[1] in out
+    assert "never" in out.split("# For params.yaml")[0]
+    main(["classes", "--data", str(root), "--least", "1"])
+    with pytest.raises(SystemExit):
+        main(["classes", "--data", str(root), "--least", "2"])
+
+
+def test_before_segmentation_the_error_says_what_to_run(tmp_path):
+    with pytest.raises(SystemExit, match="run `dvc repro segment` first"):
+        main(["classes", "--data", str(tmp_path)])
