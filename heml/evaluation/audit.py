@@ -93,15 +93,16 @@ def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings
     search = search_in(root.rows, "test", settings.search)
     if not search.possible:
         return pd.DataFrame(columns=MISTAKES)
-    order = search.nearest(root.vectors, len(search.held), reported(settings, root.distance))
+    metric = reported(settings, root.distance)
+    closest = search.nearest(root.vectors, 1, metric)[:, 0]
+    rightful = _nearest_of_label(root, search.asked, search.held, metric, same=True)
     a, b = draw_pairs(np.flatnonzero(root.splits == "test"), MOST_PAIRS)
     spread = {name: max(float(np.nan_to_num(np.nanstd(pair_distances(stored, a, b)))), 1e-12) for name, stored in embeddings.items()}
     rows = []
-    for row, found in zip(search.asked.tolist(), order, strict=True):
-        right = found[root.labels[found] == root.labels[row]]
-        if root.labels[found[0]] == root.labels[row] or not len(right):
+    for row, found, right in zip(search.asked.tolist(), closest.tolist(), rightful.tolist(), strict=True):
+        if root.labels[found] == root.labels[row] or right < 0:
             continue
-        ends = np.array([row, row]), np.array([found[0], right[0]])
+        ends = np.array([row, row]), np.array([found, right])
         apart = {name: pair_distances(stored, *ends) for name, stored in embeddings.items()}
         wrong = {name: float(far - near) / spread[name] for name, (near, far) in apart.items()}  # above 0: prefers the wrong image
         path = [tree.root]
@@ -115,11 +116,11 @@ def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings
             {
                 "image_id": root.image_ids[row],
                 "label": root.labels[row],
-                "nearest": root.image_ids[found[0]],
-                "nearest_label": root.labels[found[0]],
-                "nearest_split": root.splits[found[0]],
+                "nearest": root.image_ids[found],
+                "nearest_label": root.labels[found],
+                "nearest_split": root.splits[found],
                 "distance": near,
-                "right": root.image_ids[right[0]],
+                "right": root.image_ids[right],
                 "right_distance": far,
                 "blame": path[-1],
                 "path": " ".join(path),
@@ -150,15 +151,15 @@ def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: 
             near = held[_nearest_but_itself(stored.vectors, rows, held, 1, reported(settings, stored.distance))[:, 0]]
             wrong[rows] += stored.labels[near] != stored.labels[rows]
             seen[rows] += 1
-    order = train[_nearest_but_itself(root.vectors, asked, train, len(train) - 1, reported(settings, root.distance))]
-    same = root.labels[order] == root.labels[asked, None]
-    ends = [_first(order, same), _first(order, ~same)]
+    metric = reported(settings, root.distance)
+    closest = train[_nearest_but_itself(root.vectors, asked, train, 5, metric)]
+    ends = [_nearest_of_label(root, asked, train, metric, same) for same in (True, False)]
     own, other = (np.where(end >= 0, pair_distances(root, asked, np.maximum(end, 0)), np.nan) for end in ends)
-    vectors, metric = tree_vectors(embeddings)
-    jury = root.labels[train[_nearest_but_itself(vectors, asked, train, NEAREST, metric)]]
+    vectors, of_tree = tree_vectors(embeddings)
+    jury = root.labels[train[_nearest_but_itself(vectors, asked, train, NEAREST, of_tree)]]
     most = int(root.labels.max()) + 1
     counts = np.stack([(jury == label).sum(1) for label in range(most)], 1)
-    five = np.nanmean([pair_distances(root, asked, order[:, k]) for k in range(min(5, order.shape[1]))], 0)
+    five = np.nanmean([pair_distances(root, asked, closest[:, k]) for k in range(closest.shape[1])], 0)
     table = pd.DataFrame(
         {
             "image_id": np.array(root.image_ids, dtype=object)[asked],
@@ -183,7 +184,19 @@ def _nearest_but_itself(vectors: torch.Tensor, rows: NDArray[np.int64], held: ND
     return found
 
 
-def _first(order: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Of each row of `order` the first that is chosen, (Q,); −1 where none is."""
-    at = chosen.argmax(1)
-    return np.where(chosen.any(1), order[np.arange(len(order)), at], -1)
+def _nearest_of_label(
+    stored: NodeEmbeddings, rows: NDArray[np.int64], held: NDArray[np.int64], metric: Any, same: bool
+) -> NDArray[np.int64]:
+    """Of each row the nearest of `held` that has its label, or (not `same`) another one; itself left out; −1 where there is none.
+
+    A search per label: ranking all of `held` for every row would take their product in memory.
+    """
+    found = np.full(len(rows), -1)
+    for label in np.unique(stored.labels[rows]):
+        asking = np.flatnonzero(stored.labels[rows] == label)
+        among = held[(stored.labels[held] == label) == same]
+        if len(among) > 1:
+            found[asking] = among[_nearest_but_itself(stored.vectors, rows[asking], among, 1, metric)[:, 0]]
+        elif len(among):
+            found[asking] = np.where(rows[asking] == among[0], -1, among[0])
+    return found

@@ -1,5 +1,7 @@
 """What the audit finds, against loops, and on planted faults."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import torch
 from scipy.stats import spearmanr
 
 from heml.distances import bounded_snr, snr
-from heml.evaluation.audit import IMAGES, MISTAKES, SIBLINGS, image_table, mistake_table, sibling_table, write_audit
+from heml.evaluation.audit import IMAGES, MISTAKES, SIBLINGS, _nearest_of_label, image_table, mistake_table, sibling_table, write_audit
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.params import Evaluate
 from heml.tree import Node, Tree
@@ -128,3 +130,19 @@ def test_the_files_have_the_columns_even_where_there_is_nothing_to_say(tmp_path)
     write_audit(stored, TREE, SETTINGS, tmp_path / "audit")
     for name, columns in {"siblings": SIBLINGS, "mistakes": MISTAKES, "images": IMAGES}.items():
         assert pd.read_csv(tmp_path / "audit" / f"{name}.csv").columns.tolist() == columns
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_nearest_of_a_label_by_a_loop(same):
+    """Also for a label that one searched image alone has, and one that none has."""
+    stored = embeddings(noise=2.5)["ab"]
+    held = np.flatnonzero(stored.splits == "train")
+    labels = stored.labels.copy()
+    labels[held[0]], labels[np.flatnonzero(stored.splits == "test")[0]] = 5, 6
+    stored = replace(stored, labels=labels)
+    rows = np.arange(N)
+    found = _nearest_of_label(stored, rows, held, "snr", same)
+    for i in rows:
+        others = [j for j in held if j != i and (labels[j] == labels[i]) == same]
+        expected = min(others, key=lambda j: float(snr(stored.vectors[i], stored.vectors[j]))) if others else -1
+        assert found[i] == expected
