@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,7 +149,10 @@ def _classes(arguments: argparse.Namespace) -> None:
     width = max(len(c.name) for c in coverage)
     print(f"{'class':{width}}  images  mean area")
     for c in coverage:
-        print(f"{c.name:{width}}  {c.present:6.1%}  {c.area:9.2%}")
+        if c.present:
+            print(f"{c.name:{width}}  {c.present:6.1%}  {c.area:9.2%}")
+    if absent := [c.name for c in coverage if not c.present]:
+        print(textwrap.fill(f"in no image: {', '.join(absent)}", 120))
     segments = proposed_segments(coverage, arguments.least)
     if len(segments) < 2:
         print(f"\nfewer than two classes are in {arguments.least:.0%} of the images: no tree to propose; lower --least")

@@ -17,7 +17,7 @@ MOST = 20_000
 
 def hub_terms(repo: Repo) -> list[str]:
     """Lines on a hub repository: what its card says of the licence, and its licence file."""
-    lines = [f"{repo.id}, commit {repo.revision}", repo.url]
+    lines = [f"{repo.id} on the Hugging Face hub, commit {repo.revision}"]
     paths = [p for p in list_files(repo) if p == "README.md" or p.upper().split(".")[0] in ("LICENSE", "LICENCE", "COPYING")]
     try:
         files = dict(zip(paths, fetch(repo, paths), strict=True))

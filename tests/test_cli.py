@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from conftest import ROOT
@@ -31,6 +33,13 @@ def test_errors_exit_with_one_message(tmp_path, capsys):
         main(["tree", "--pair", "a,a"])
     with pytest.raises(SystemExit, match="error:"):
         main(["explain", "a.jpg", "b.jpg", "--models", str(tmp_path)])
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    command = f"{sys.executable} -c 'from heml.cli import main; main([\"datasets\"])' | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.startswith("celeba: ")
+    assert "Traceback" not in done.stderr
 
 
 def finished(run) -> list[str]:

@@ -158,6 +158,7 @@ def test_offline_uses_what_is_there_and_names_what_is_not(hub, monkeypatch):
 
 def test_no_hub_at_all_is_named(hub, tmp_path, monkeypatch):
     hub.close()
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
     use_hub("http://127.0.0.1:9", tmp_path / "cache", monkeypatch)
     with pytest.raises(HemlError, match=r"the hub at http://127\.0\.0\.1:9 cannot be reached"):
         list_files(REPO)

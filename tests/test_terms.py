@@ -25,7 +25,7 @@ def test_the_card_and_the_licence_file_are_kept(hub, tmp_path, capsys):
     keep_terms(tmp_path / "reports/terms/dataset.txt", "Data set faces", hub_terms(REPO))
     text = (tmp_path / "reports/terms/dataset.txt").read_text("utf-8")
     assert text == capsys.readouterr().out
-    for said in ("team/faces, commit dddd", "Licence: other, research-only, LICENSE", "Only for research. ©"):
+    for said in ("team/faces on the Hugging Face hub, commit dddd", "Licence: other, research-only, LICENSE", "Only for research. ©"):
         assert said in text
     assert not any("parquet" in path for _, path in hub.requests)
 
