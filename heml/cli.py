@@ -135,7 +135,7 @@ def _datasets(arguments: argparse.Namespace) -> None:
     paths = [*sorted(arguments.presets.glob("*.yaml")), *([arguments.params] if arguments.params.is_file() else [])]
     if not paths:
         raise HemlError(f"{arguments.presets}: no presets here; run this in a project's folder, or name theirs with --presets")
-    for source in known_sources(paths):
+    for source in known_sources(paths, arguments.presets.parent):
         print(f"{source.preset}: {source.title}")
         for line in source.lines:
             print(f"  {line}")

@@ -196,9 +196,9 @@ def _short(error: BaseException) -> bool:
 def _may_pass(error: BaseException) -> bool:
     """Whether to try again: what the client does not itself retry, which is a download that fails or comes short."""
     failed = next((e.response for e in _causes(error) if isinstance(e, HfHubHTTPError)), None)
-    return _short(error) or (
-        failed is not None and failed.status_code >= 500 and failed.request.method == "GET" and "/api/" not in str(failed.url)
-    )
+    if failed is not None:
+        return failed.status_code >= 500 and failed.request.method == "GET" and "/api/" not in str(failed.url)
+    return _short(error) or isinstance(error, RuntimeError)
 
 
 def _explain(error: Exception, repo: Repo) -> Exception:
@@ -222,4 +222,6 @@ def _explain(error: Exception, repo: Repo) -> Exception:
         return HemlError(f"{repo}: a file arrives with another length than the hub says, {len(WAITS) + 1} times over: {said}")
     if _unreachable(error):
         return HemlError(f"{repo}: the hub at {constants.ENDPOINT} cannot be reached ({chain[-1]}); check the network and try again")
+    if isinstance(error, RuntimeError):  # what the hub's own transfer protocol (hf_xet) raises for all its faults
+        return HemlError(f"{repo}: the download fails, {len(WAITS) + 1} times over ({str(error).splitlines()[0]}); try again later")
     return error

@@ -127,6 +127,22 @@ def test_a_fault_that_stays_is_one_clear_error_and_leaves_no_half_file(hub, tmp_
     assert len(fetch(REPO, SHARDS)) == 2
 
 
+def test_faults_of_the_hubs_own_protocol_are_waited_out_too(hub, monkeypatch):
+    """It cannot be served here; all it raises is a RuntimeError."""
+    real, failures = heml.fetch.snapshot_download, [RuntimeError("CAS service error\nmore")] * 2
+
+    def fails(*arguments, **options):
+        if failures:
+            raise failures.pop()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr("heml.fetch.snapshot_download", fails)
+    assert len(fetch(REPO, SHARDS)) == 2
+    failures.extend([RuntimeError("CAS service error\nmore")] * 9)
+    with pytest.raises(HemlError, match=r"the download fails, 4 times over \(CAS service error\); try again later"):
+        fetch(REPO, ["README.md", "none"])
+
+
 def test_a_file_that_rots_in_the_cache_is_fetched_again(hub):
     (path, _) = fetch(REPO, SHARDS)
     path.resolve().write_bytes(FILES[SHARDS[0]][:-1] + b"?")

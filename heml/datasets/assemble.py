@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -83,7 +84,7 @@ def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | 
     usable = _Usable(params.on_bad_image == "skip", params.max_megapixels, source.classes, skipped)
     if params.rule:
         names = [f"no {params.label}", params.label]
-        values = _by_rule(source, params.rule, usable, areas)
+        values = _by_rule(source, params.rule, usable, areas, _worth_asking(source.candidates, params))
     else:
         found = {c.image_id: c.label or "" for c in source.candidates}
         names = [n for n in source.label_names if n in set(found.values())] or _in_order(set(found.values()))
@@ -149,9 +150,33 @@ class _Usable:
         self.skipped.append({"image_id": raw.image_id, "reason": str(error)})
 
 
-def _by_rule(source: Source, rule: Rule, usable: _Usable, areas: Areas | None) -> dict[str, int]:
+def rows_needed(splits: Sequence[str], params: HubDataset) -> int | None:
+    """How many images, divided among `splits`, hold the wanted number of each; None: all."""
+    limits: dict[str, int | None] = params.limit.model_dump()
+    fractions: dict[str, float] = params.split.model_dump()
+    total = sum(fractions[split] for split in splits)
+    rows = [math.ceil(n * total / fractions[split]) for split in splits if (n := limits[split]) is not None]
+    return max(rows) if len(rows) == len(splits) else None
+
+
+def _worth_asking(candidates: list[Candidate], params: FolderDataset | HubDataset) -> set[str]:
+    """The images whose label is to be read: of a subset not many more than it has, since a network may be slow."""
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for c in candidates:
+        groups[c.splits].append(c.image_id)
+    chosen: set[str] = set()
+    for splits, members in groups.items():
+        needed = rows_needed(splits, params) if isinstance(params, HubDataset) else None
+        if needed is not None and needed + len(splits) < len(members):
+            drawn = np.random.default_rng(params.seed).choice(len(members), needed + len(splits), replace=False)
+            members = [members[k] for k in drawn]
+        chosen.update(members)
+    return chosen
+
+
+def _by_rule(source: Source, rule: Rule, usable: _Usable, areas: Areas | None, asked: set[str]) -> dict[str, int]:
     """image_id → whether the rule's classes cover enough of the image; without images that are left out."""
-    everything = progress(source.read({c.image_id for c in source.candidates}), "labels", len(source.candidates), "image")
+    everything = progress(source.read(asked), "labels", len(asked), "image")
     covered: Iterator[tuple[str, float]]
     if areas is not None:
         covered = areas((raw.image_id, image) for raw in everything if (image := usable.decoded(raw)))

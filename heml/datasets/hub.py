@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from heml.datasets.assemble import Adapted, Areas, Candidate, RawImage, assemble
-from heml.datasets.card import Card, Files, load_card
+from heml.datasets.assemble import Adapted, Areas, Candidate, RawImage, assemble, rows_needed
+from heml.datasets.card import Card, load_card
 from heml.errors import HemlError
 from heml.fetch import Repo, fetch, list_files
 from heml.params import HubDataset
@@ -124,7 +124,7 @@ def _fetch_shards(repo: Repo, card: Card, params: HubDataset) -> tuple[list[_Sha
         if not matching:
             there = ", ".join([name for name in names if name.endswith(".parquet")][:6]) or "none"
             raise HemlError(f"{repo}: no file matches {files.path!r} of {params.path}; its Parquet files: {there}")
-        needed = rows_needed(files, params)
+        needed = rows_needed(files.splits, params)
         if needed is None:
             found = dict(zip(matching, fetch(repo, matching), strict=True))
         else:
@@ -132,15 +132,6 @@ def _fetch_shards(repo: Repo, card: Card, params: HubDataset) -> tuple[list[_Sha
         shards += [_Shard(first + k, name, found[name], tuple(files.splits)) for k, name in enumerate(matching) if name in found]
         first += len(matching)
     return shards, first
-
-
-def rows_needed(files: Files, params: HubDataset) -> int | None:
-    """Rows that hold the wanted images of every split of these files; None: all."""
-    limits: dict[str, int | None] = params.limit.model_dump()
-    fractions: dict[str, float] = params.split.model_dump()
-    total = sum(fractions[split] for split in files.splits)
-    rows = [math.ceil(n * total / fractions[split]) for split in files.splits if (n := limits[split]) is not None]
-    return max(rows) if len(rows) == len(files.splits) else None
 
 
 def _enough(repo: Repo, names: Sequence[str], rows: int, seed: tuple[int, int]) -> dict[str, Path]:

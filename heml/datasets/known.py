@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from heml.datasets.assemble import rows_needed
 from heml.datasets.card import Card, load_card
-from heml.datasets.hub import rows_needed
 from heml.fetch import Repo, known_files, on_disk
 from heml.params import AvatarsDataset, HubDataset, Params, load_params
 
@@ -22,11 +22,10 @@ class Known:
     lines: list[str]
 
 
-def known_sources(paths: Iterable[Path]) -> Iterator[Known]:
-    """What each parameter file names. Nothing is fetched."""
+def known_sources(paths: Iterable[Path], project: Path = Path()) -> Iterator[Known]:
+    """What each parameter file of the project names. Nothing is fetched."""
     for path in paths:
-        params = load_params(path)
-        yield Known(path.stem, *_dataset(params, path.parent.parent))
+        yield Known(path.stem, *_dataset(load_params(path), project))
 
 
 def _dataset(params: Params, project: Path) -> tuple[str, list[str]]:
@@ -34,9 +33,8 @@ def _dataset(params: Params, project: Path) -> tuple[str, list[str]]:
     if isinstance(dataset, AvatarsDataset):
         return f"{dataset.images} illustrated people, drawn on the spot", _model(params)
     if not isinstance(dataset, HubDataset):
-        where = project / dataset.path if not dataset.path.is_absolute() else dataset.path
-        return f"the folder {dataset.path}", [f"on disk: {'yes' if where.is_dir() else 'no'}", *_model(params)]
-    card = load_card(dataset.path if dataset.path.is_file() else project / dataset.path)
+        return f"the folder {dataset.path}", [f"on disk: {'yes' if (project / dataset.path).is_dir() else 'no'}", *_model(params)]
+    card = load_card(project / dataset.path)
     repo = Repo(dataset.repo, dataset.revision, "dataset")
     limits = ", ".join(f"{n:,} {split}" for split, n in dataset.limit.model_dump().items() if n is not None)
     lines = [
@@ -55,7 +53,7 @@ def _patterns(card: Card) -> list[str]:
 
 def _partly(card: Card, dataset: HubDataset) -> str:
     """That a subset needs a part of the files."""
-    return "; a subset needs a part of it" if any(rows_needed(files, dataset) is not None for files in card.files) else ""
+    return "; a subset needs a part of it" if any(rows_needed(files.splits, dataset) is not None for files in card.files) else ""
 
 
 def _model(params: Params) -> list[str]:

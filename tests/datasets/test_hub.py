@@ -187,6 +187,24 @@ def test_a_network_can_say_the_label(hub, tmp_path):
     assert asked == [(48, 48)] * 24
 
 
+def test_a_network_is_not_asked_about_images_that_a_subset_leaves_out(hub, tmp_path):
+    hub.add("dataset", "me/mine", COMMIT, {"all.parquet": parquet(squares(60), FEATURES)})
+    asked = []
+
+    def areas(images):
+        for image_id, _ in images:
+            asked.append(image_id)
+            yield image_id, int(image_id[-2:]) % 2
+
+    rule = {"classes": ["x"], "area": 0.5, "model": "a/b", "revision": COMMIT}
+    limit = {"train": 12, "val": 3, "test": 5}
+    records, _, _ = open_hub(HubDataset(**(mine(tmp_path).model_dump() | {"rule": rule, "limit": limit})), areas)
+    records = list(records)
+    assert Counter(r.split for r in records) == limit
+    assert {r.image_id for r in records} <= set(asked)
+    assert len(asked) < 30
+
+
 @pytest.mark.parametrize(
     ("columns", "features", "card", "said"),
     [
