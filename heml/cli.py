@@ -147,13 +147,16 @@ def _classes(arguments: argparse.Namespace) -> None:
 
     coverage = class_coverage(arguments.data / "images", arguments.data / "labelmaps")
     width = max(len(c.name) for c in coverage)
-    print(f"{'class':{width}}  images  mean area")
+    print(f"{'class':{width}}  images  mean area (of the image, where it is there)")
     for c in coverage:
         if c.present:
             print(f"{c.name:{width}}  {c.present:6.1%}  {c.area:9.2%}")
     if absent := [c.name for c in coverage if not c.present]:
         print(textwrap.fill(f"in no image: {', '.join(absent)}", 120))
-    segments = proposed_segments(coverage, arguments.least)
+    unknown = [name for name in arguments.without if name not in {c.name for c in coverage}]
+    if unknown:
+        raise HemlError(f"--without: unknown {', '.join(unknown)}; the classes are those above")
+    segments = proposed_segments(coverage, arguments.least, arguments.without)
     if len(segments) < 2:
         print(f"\nfewer than two classes are in {arguments.least:.0%} of the images: no tree to propose; lower --least")
         return
@@ -252,6 +255,7 @@ def main(argv: list[str] | None = None) -> None:
     classes = commands.add_parser("classes", help="what the segmenter found in your images, and segments and a tree to start from")
     classes.add_argument("--data", type=Path, default=Path("data"), help="folder of the data, after `dvc repro segment` (default: data)")
     classes.add_argument("--least", type=_fraction, default=0.1, help="propose classes in this fraction of the images (default: 0.1)")
+    classes.add_argument("--without", action="append", default=[], metavar="CLASS", help="leave this class out; may be repeated")
     classes.set_defaults(run=_classes)
 
     datasets = commands.add_parser(

@@ -1,11 +1,15 @@
 """Images, labels, splits and masks of the data set → data/images, and its terms → reports/terms/dataset.txt."""
 
+from collections.abc import Iterator
+
 from heml.datasets.adapters import dataset_terms, open_dataset
 from heml.datasets.assemble import Areas
-from heml.datasets.store import Description, write_images
+from heml.datasets.store import SPLITS, Description, count_labels, write_images
 from heml.errors import exit_on_error
 from heml.params import Dataset, load_params
 from heml.terms import keep_terms
+
+MOST, FEW = 10, 10
 
 
 def main() -> None:
@@ -13,7 +17,7 @@ def main() -> None:
     records, description, extra = open_dataset(dataset, _areas(dataset))
     count = write_images("data/images", records, description, extra)
     keep_terms("reports/terms/dataset.txt", f"Data set {description.name}", dataset_terms(dataset))
-    print(_summary(count, description))
+    print("\n".join(_summary(count, description)))
 
 
 def _areas(dataset: Dataset) -> Areas | None:
@@ -26,10 +30,20 @@ def _areas(dataset: Dataset) -> Areas | None:
     return covered(rule)
 
 
-def _summary(count: int, description: Description) -> str:
-    skipped = f", {len(description.skipped)} skipped" if description.skipped else ""
+def _summary(count: int, description: Description) -> Iterator[str]:
     classes = f", {len(description.classes)} mask classes" if description.classes else ", no masks"
-    return f"{count} images{skipped}, label {description.label!r} with {len(description.label_names)} values{classes}"
+    yield f"{count} images, label {description.label!r} with {len(description.label_names)} values{classes}"
+    counts = count_labels("data/images")
+    for label, name in enumerate(description.label_names[:MOST]):
+        numbers = {split: counts[split, label] for split in SPLITS}
+        few = "  (few: expect wide intervals)" if min(numbers.values()) < FEW else ""
+        yield f"  {name}: " + ", ".join(f"{n} {split}" for split, n in numbers.items()) + few
+    if len(description.label_names) > MOST:
+        yield f"  and {len(description.label_names) - MOST} more values"
+    for left_out in description.skipped[:MOST]:
+        yield f"  skipped: {left_out['reason']}"
+    if len(description.skipped) > MOST:
+        yield f"  and {len(description.skipped) - MOST} more skipped, all listed in the report"
 
 
 if __name__ == "__main__":

@@ -188,10 +188,15 @@ def _by_rule(source: Source, rule: Rule, usable: _Usable, areas: Areas | None, a
             raise HemlError(f"dataset.rule.classes: unknown {', '.join(unknown)}; the masks have {', '.join(source.classes)}")
         ids = [source.classes[c] for c in rule.classes]
         covered = ((raw.image_id, area) for raw in everything if (area := usable.mask_area(raw, ids)) is not None)
-    values = {image_id: int(area >= rule.area) for image_id, area in covered}
+    shares = dict(covered)
+    values = {image_id: int(area >= rule.area) for image_id, area in shares.items()}
     if len(set(values.values())) == 1:
         who = "every image has" if any(values.values()) else "no image has"
-        raise HemlError(f"dataset.rule: {who} {' or '.join(rule.classes)} on {rule.area:g} of its pixels or more; choose another area")
+        low, middle, high = np.quantile(list(shares.values()), (0, 0.5, 1))
+        raise HemlError(
+            f"dataset.rule: {who} {' or '.join(rule.classes)} on {rule.area:g} of its pixels (least {low:.3g}, median {middle:.3g}, "
+            f"most {high:.3g}); choose another area"
+        )
     return values
 
 

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from heml.errors import HemlError
 
@@ -23,6 +23,8 @@ def _open(data: bytes, source: str, max_megapixels: float) -> Image.Image:
         raise BadImage(f"{source}: the file is empty (0 bytes)")
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise BadImage(f"{source}: not a readable {', '.join(FORMATS)} file") from None
     except Exception as error:  # noqa: BLE001 (Pillow raises many kinds on hostile bytes)
         raise BadImage(f"{source}: not a readable {', '.join(FORMATS)} file ({error})") from None
     megapixels = image.width * image.height / 1e6

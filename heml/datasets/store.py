@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -163,6 +164,11 @@ def read_description(folder: str | Path) -> Description:
 def count_images(folder: str | Path) -> int:
     """Number of images in all shards."""
     return sum(pq.read_metadata(path).num_rows for path in _shards(folder))
+
+
+def count_labels(folder: str | Path) -> Counter[tuple[str, int]]:
+    """Number of images by (split, label)."""
+    return Counter((row["split"], row["label"]) for row in read_rows(folder, ["split", "label"]))
 
 
 def read_rows(folder: str | Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

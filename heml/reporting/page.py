@@ -120,6 +120,7 @@ def write_report(run: Run, reports: Path) -> None:
             root=run.table.set_index("node").loc[run.tree.root].to_dict(),
             tree=_tree(run),
             rows=run.table.to_dict("records"),
+            above=run.table.loc[run.table["p@1_low"] > run.table["majority"], "node"].tolist(),
             scales=run.metric.calibration,
             has_limit=bool(run.table["limit"].notna().any()),
             segmenter=run.segmenter,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from heml.datasets.store import count_images
 from heml.params import Segment
 from heml.progress import progress
 from heml.segmentation.labelmaps import read_classes, read_labelmaps
+
+SMALL = 0.01
+"""A class of a smaller mean area keeps its thin parts: `coverage: 0.3`."""
 
 NO_PART = ("background", "other", "unlabelled", "unlabeled")
 """Class names that stand for everything else."""
@@ -51,24 +54,30 @@ def class_coverage(images: str | Path, labelmaps: str | Path, min_area: float | 
     return sorted(found, key=lambda c: (-c.present, c.name))
 
 
-def proposed_segments(coverage: list[Coverage], least: float) -> dict[str, str]:
-    """Segment name → class, for the classes present in at least the fraction `least` of the images, backgrounds left out."""
-    proposed: dict[str, str] = {}
+def proposed_segments(coverage: list[Coverage], least: float, without: Container[str] = ()) -> dict[str, Coverage]:
+    """Segment name → class, for the classes present in at least the fraction `least` of the images, backgrounds left out.
+
+    Args:
+        without: classes to leave out, such as those that the label is read off.
+    """
+    proposed: dict[str, Coverage] = {}
     for c in coverage:
         name = re.sub(r"\W+", "_", c.name.strip().lower()).strip("_")
         name += "" if yaml.safe_load(name or "_") == name else "_part"  # `no` and `on` are no words to YAML
-        if c.present >= least and name not in NO_PART and re.match("[a-z]", name) and name not in proposed:
-            proposed[name[:64]] = c.name
+        wanted = c.present >= least and c.name not in without and name not in NO_PART
+        if wanted and re.match("[a-z]", name) and name not in proposed:
+            proposed[name[:64]] = c
     return proposed
 
 
-def segments_yaml(segments: dict[str, str]) -> Iterator[str]:
+def segments_yaml(segments: dict[str, Coverage]) -> Iterator[str]:
     """The `segments` section of a parameter file, left and right parts as each other's mirror."""
     yield "segments:"
-    for name, class_name in segments.items():
+    for name, found in segments.items():
         other = _mirrored(name)
+        small = ", coverage: 0.3" if found.area < SMALL else ""
         mirror = f", mirror: {other}" if other in segments else ""
-        yield f"  {name}: {{classes: [{_quoted(class_name)}]{mirror}}}"
+        yield f"  {name}: {{classes: [{_quoted(found.name)}]{small}{mirror}}}"
 
 
 def _mirrored(name: str) -> str | None:

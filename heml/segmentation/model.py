@@ -106,7 +106,7 @@ def model_repo(model: str, revision: str | None, where: str = "segmenter") -> Re
     if not revision or not re.fullmatch("[0-9a-f]{40}", revision):
         raise HemlError(
             f"{where}.model: {model!r} is no local folder; for a hub id set {where}.revision to the commit to use, all 40 digits "
-            "of its hash, so that the run can be repeated"
+            f"of its hash{f', instead of {revision!r}, which may move' if revision else ''}: so the run can be repeated"
         )
     return Repo(model, revision, "model")
 

@@ -45,7 +45,7 @@ def test_the_proposal_is_a_parameter_file(data, capsys):
     root, _ = data
     segments = proposed_segments(class_coverage(root / "images", root / "labelmaps"), 0.5)
     assert list(segments) == ["left_shoe", "right_shoe", "bed", "no_part", "chest_of_drawers"]
-    assert list(segments.values()) == ["Left-shoe", "Right-shoe", "bed ", "no", "chest: of drawers"]
+    assert [c.name for c in segments.values()] == ["Left-shoe", "Right-shoe", "bed ", "no", "chest: of drawers"]
     text = "\n".join([*segments_yaml(segments), to_yaml(propose(list(segments)))])
     raw = yaml.safe_load((ROOT / "params.yaml").read_text()) | yaml.safe_load(text)
     params = parse_params(yaml.safe_dump(raw))
@@ -56,6 +56,12 @@ def test_the_proposal_is_a_parameter_file(data, capsys):
     out = capsys.readouterr().out
     assert text.splitlines()[1] in out
     assert "never" in out.split("# For params.yaml")[0]
+    small = [name for name, c in segments.items() if c.area < 0.01]
+    assert [name for name in segments if params.segments[name].coverage == 0.3] == small
+    main(["classes", "--data", str(root), "--least", "0.5", "--without", "bed "])
+    assert "bed:" not in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="unknown sofa; the classes are those above"):
+        main(["classes", "--data", str(root), "--without", "sofa"])
     main(["classes", "--data", str(root), "--least", "1"])
     with pytest.raises(SystemExit):
         main(["classes", "--data", str(root), "--least", "2"])
