@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from huggingface_hub.repocard import metadata_load
 
 from heml.atomic import new_file
@@ -23,13 +24,20 @@ def hub_terms(repo: Repo) -> list[str]:
         files = dict(zip(paths, fetch(repo, paths), strict=True))
     except HemlError as error:  # the terms must not stop a run that has its data, as offline
         return [*lines, f"Licence: could not be read ({error})"]
-    card = (metadata_load(files["README.md"]) if "README.md" in files else None) or {}
-    stated = [str(card[key]) for key in ("license", "license_name", "license_link") if card.get(key)]
-    lines.append(f"Licence: {', '.join(stated) if stated else 'its card states none; ask its owner before you use it'}")
+    lines.append(f"Licence: {stated_licence(files.get('README.md')) or 'its card states none; ask its owner before you use it'}")
     for path, file in files.items():
         if path != "README.md":
             lines += ["", f"{path}:", "", file.read_text("utf-8", errors="replace")[:MOST].strip()]
     return lines
+
+
+def stated_licence(readme: Path | None) -> str:
+    """The licence that a repository's card (README.md) names in its head; empty where it names none, or its head cannot be read."""
+    try:
+        card = (metadata_load(readme) if readme else None) or {}
+    except (yaml.YAMLError, ValueError):  # of undecodable text too
+        card = {}
+    return ", ".join(str(card[key]) for key in ("license", "license_name", "license_link") if card.get(key))
 
 
 def keep_terms(path: str | Path, title: str, lines: Sequence[str]) -> None:

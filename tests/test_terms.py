@@ -30,9 +30,21 @@ def test_the_card_and_the_licence_file_are_kept(hub, tmp_path, capsys):
     assert not any("parquet" in path for _, path in hub.requests)
 
 
-def test_no_statement_is_said(hub):
-    hub.add("dataset", REPO.id, REPO.revision, {"README.md": b"# Faces\n", "x.parquet": b"1"})
+@pytest.mark.parametrize(
+    "readme",
+    [
+        b"# Faces\n",
+        b"---\n- a list\n---\n",
+        b"---\nlicense: [\n---\n",
+        b"---\nlicense: !!python/object/apply:os.system ['touch run']\n---\n",
+        b"---\nlicense: \xff\xfe\n---\n",
+    ],
+)
+def test_no_statement_is_said(hub, tmp_path, monkeypatch, readme):
+    monkeypatch.chdir(tmp_path)
+    hub.add("dataset", REPO.id, REPO.revision, {"README.md": readme, "x.parquet": b"1"})
     assert "Licence: its card states none; ask its owner before you use it" in hub_terms(REPO)
+    assert not (tmp_path / "run").exists()
 
 
 def test_terms_that_cannot_be_read_stop_nothing(hub):

@@ -11,6 +11,7 @@ from heml.datasets.assemble import rows_needed
 from heml.datasets.card import Card, load_card
 from heml.fetch import Repo, known_files, on_disk
 from heml.params import AvatarsDataset, HubDataset, Params, load_params
+from heml.terms import stated_licence
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def _model(params: Params) -> list[str]:
         return [f"segments: {settings.model}"]
     repo = Repo(settings.model, settings.revision, "model")
     there = _there(repo, ["config.json", "preprocessor_config.json", "*.safetensors"])
-    return [f"segments: {repo.id}, commit {repo.revision}; on disk: {there}"]
+    licence = stated_licence(on_disk(repo, "README.md")) or "told when it is fetched"
+    return [f"segments: {repo.id}, commit {repo.revision}", f"  licence: {licence}; on disk: {there}"]
 
 
 def _size(repo: Repo, card: Card) -> str:
