@@ -149,10 +149,10 @@ def load_segmenter(
         network = SegformerForSemanticSegmentation.from_pretrained(
             folder, config=config, use_safetensors=True, ignore_mismatched_sizes=classes is not None, local_files_only=True
         )
+        return Segmenter(network, **_preprocessing(folder))
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise HemlError(f"{where}.model: cannot load {str(model)!r} (revision {revision}): {first}") from error
-    return Segmenter(network, **_preprocessing(folder))
 
 
 def _preprocessing(folder: Path) -> dict[str, Any]:

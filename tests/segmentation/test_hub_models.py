@@ -77,12 +77,15 @@ def test_the_fetched_network_is_the_saved_one(hub, tmp_path):
         ("team/pickled", COMMIT, "has no safetensors weights"),
         ("team/empty", COMMIT, r"has no config\.json"),
         ("team/other", COMMIT, "cannot load 'team/other'"),
+        ("team/huge", COMMIT, "cannot load 'team/huge'"),
     ],
 )
 def test_what_cannot_be_loaded_is_named(hub, files, name, revision, said):
     hub.add("model", "team/pickled", COMMIT, {k: v for k, v in files.items() if not k.endswith(".safetensors")})
     hub.add("model", "team/empty", COMMIT, {"model.safetensors": files["model.safetensors"]})
     hub.add("model", "team/other", COMMIT, files | {"config.json": b'{"model_type": "bert"}'})
+    huge = b'{"size": {"height": 100000, "width": 100000}}'
+    hub.add("model", "team/huge", COMMIT, files | {"preprocessor_config.json": huge})
     with pytest.raises(HemlError, match=said) as raised:
         load_segmenter(name, revision)
     assert "\n" not in str(raised.value)
