@@ -8,6 +8,7 @@ content is held against its hash, since the client compares lengths only.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from tqdm import tqdm
 
 from heml.errors import HemlError
@@ -46,6 +49,12 @@ class Repo:
     """The commit, 40 hexadecimal digits."""
     kind: Literal["dataset", "model"]
 
+    def __post_init__(self) -> None:
+        try:
+            validate_repo_id(self.id)
+        except HFValidationError as error:
+            raise HemlError(f"{self.id!r}: no name of a hub repository ({str(error).splitlines()[0]})") from None
+
     def __str__(self) -> str:
         return f"{'data set' if self.kind == 'dataset' else 'model'} {self.id} at {self.revision[:12]}"
 
@@ -53,6 +62,24 @@ class Repo:
     def url(self) -> str:
         """Its page."""
         return f"{constants.ENDPOINT}/{'datasets/' if self.kind == 'dataset' else ''}{self.id}"
+
+
+def model_repo(model: str, revision: str | None, where: str = "segmenter") -> Repo | None:
+    """The pinned hub repository that `model` names; None for a local folder.
+
+    Raises:
+        HemlError: neither a folder nor a hub id with the full hash of a commit.
+    """
+    if Path(model).is_dir():
+        return None
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        raise HemlError(f"{where}.model: {model!r} is no folder here and no hub id (owner/name)")
+    if not revision or not re.fullmatch("[0-9a-f]{40}", revision):
+        raise HemlError(
+            f"{where}.model: {model!r} is no local folder; for a hub id set {where}.revision to the commit to use, all 40 digits "
+            f"of its hash{f', instead of {revision!r}, which may move' if revision else ''}: so the run can be repeated"
+        )
+    return Repo(model, revision, "model")
 
 
 def list_files(repo: Repo) -> dict[str, int]:
@@ -75,9 +102,12 @@ def list_files(repo: Repo) -> dict[str, int]:
 def known_files(repo: Repo) -> dict[str, int] | None:
     """As `list_files`, from this machine alone; None where it was never asked."""
     try:
-        return {f.path: f.size for f in get_cached_repo_tree(repo.id, repo_type=repo.kind, revision=repo.revision)}
+        files = {f.path: f.size for f in get_cached_repo_tree(repo.id, repo_type=repo.kind, revision=repo.revision)}
     except CachedRepoTreeNotFoundError:
         return None
+    if hostile := next((path for path in files if path.startswith("/") or ".." in path.split("/") or "\\" in path), None):
+        raise HemlError(f"{repo}: lists a file {hostile!r}, which would lie outside its folder; do not use it")
+    return files
 
 
 def on_disk(repo: Repo, path: str) -> Path | None:
@@ -122,7 +152,7 @@ def fetch(repo: Repo, paths: Sequence[str]) -> list[Path]:
 def _intact(file: Path) -> bool:
     """Whether the bytes have the hash that the cache names them by: SHA-256 of large files, git's SHA-1 of small ones.
 
-    Where the cache cannot link (Windows without the right), names carry no hash and there is nothing to compare with.
+    Where the cache cannot link (Windows without the right), or a server names its files otherwise, there is nothing to compare with.
     """
     blob = file.resolve()
     if blob.parent.name != "blobs":

@@ -81,6 +81,14 @@ class Rule(Strict):
     size: Size = Size(height=512, width=512)
     """What images are brought to for `model`."""
     batch_size: int = Field(8, ge=1)
+    """Of `model`."""
+
+    @model_validator(mode="after")
+    def _network_options_need_a_network(self) -> Rule:
+        idle = sorted(self.model_fields_set & {"revision", "size", "batch_size"})
+        if self.model is None and idle:
+            raise ValueError(f"{', '.join(idle)}: of a `model`, which is not named; name it, or remove them to read the masks")
+        return self
 
 
 class _OwnImages(DatasetBase):
@@ -105,7 +113,7 @@ Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
 class Limit(Strict):
-    """How many images of a split are used, drawn by `dataset.seed`; null: all."""
+    """How many images of a split are used at most, drawn by `dataset.seed`, each label with its share; null: all."""
 
     train: int | None = Field(None, ge=4)
     val: int | None = Field(None, ge=2)

@@ -15,16 +15,22 @@ from heml.fetch import Repo, fetch, list_files
 MOST = 20_000
 """Characters of a licence file that are kept."""
 
+LARGEST = 1_000_000
+"""Bytes above which a file is no licence to be read."""
+
 
 def hub_terms(repo: Repo) -> list[str]:
     """Lines on a hub repository: what its card says of the licence, and its licence file."""
     lines = [f"{repo.id} on the Hugging Face hub, commit {repo.revision}"]
-    paths = [p for p in list_files(repo) if p == "README.md" or p.upper().split(".")[0] in ("LICENSE", "LICENCE", "COPYING")]
+    wanted = ("LICENSE", "LICENCE", "COPYING")
+    paths = [p for p, size in list_files(repo).items() if size <= LARGEST and (p == "README.md" or p.upper().split(".")[0] in wanted)]
     try:
         files = dict(zip(paths, fetch(repo, paths), strict=True))
     except HemlError as error:  # the terms must not stop a run that has its data, as offline
         return [*lines, f"Licence: could not be read ({error})"]
-    lines.append(f"Licence: {stated_licence(files.get('README.md')) or 'its card states none; ask its owner before you use it'}")
+    lines.append(
+        f"Licence: {stated_licence(files.get('README.md')) or 'its card states none at this commit; ask its owner before you use it'}"
+    )
     for path, file in files.items():
         if path != "README.md":
             lines += ["", f"{path}:", "", file.read_text("utf-8", errors="replace")[:MOST].strip()]
@@ -37,12 +43,13 @@ def stated_licence(readme: Path | None) -> str:
         card = (metadata_load(readme) if readme else None) or {}
     except (yaml.YAMLError, ValueError):  # of undecodable text too
         card = {}
-    return ", ".join(str(card[key]) for key in ("license", "license_name", "license_link") if card.get(key))
+    stated = [card.get(key) for key in ("license", "license_name", "license_link")]
+    return ", ".join(value[:200] for value in stated if isinstance(value, str))
 
 
 def keep_terms(path: str | Path, title: str, lines: Sequence[str]) -> None:
-    """Print terms and write them to `path`."""
-    text = "\n".join([title, *lines])
+    """Print terms and write them to `path`, without control characters: they come from outside and go to a terminal."""
+    text = "".join(c for c in "\n".join([title, *lines]) if c.isprintable() or c in "\n\t")
     print(text)
     with new_file(path) as partial:
         partial.write_text(text + "\n", "utf-8")

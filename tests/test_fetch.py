@@ -172,6 +172,13 @@ def test_offline_uses_what_is_there_and_names_what_is_not(hub, monkeypatch):
     assert len(hub.requests) == before
 
 
+@pytest.mark.parametrize("path", ["../x.parquet", "/etc/x.parquet", "a/../../x.parquet"])
+def test_a_list_that_leaves_its_folder_is_refused(hub, path):
+    hub.add("dataset", "team/sly", COMMIT, {"README.md": b"", path: b"1"})
+    with pytest.raises(HemlError, match="which would lie outside its folder; do not use it"):
+        list_files(Repo("team/sly", COMMIT, "dataset"))
+
+
 def test_no_hub_at_all_is_named(hub, tmp_path, monkeypatch):
     hub.close()
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)

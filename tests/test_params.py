@@ -55,6 +55,12 @@ def test_a_mistake_is_named(params_dict, parse, path, value, said):
         assert part in str(error.value)
 
 
+def test_a_rules_network_options_need_a_network(params_dict, parse):
+    params_dict["dataset"] = {"name": "folder", "path": "x", "label": "l", "rule": {"classes": ["hat"], "revision": "a" * 40}}
+    with pytest.raises(HemlError, match=r"dataset\.(folder\.)?rule.*revision: of a `model`, which is not named"):
+        parse(params_dict)
+
+
 def test_a_missing_section_a_doubled_key_and_broken_yaml(params_dict, parse):
     del params_dict["canvas"]
     with pytest.raises(HemlError, match="canvas: missing"):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from heml.datasets.assemble import Adapted, Areas
+from heml.datasets.card import load_card
+from heml.fetch import Repo, model_repo
 from heml.params import AvatarsDataset, Dataset, HubDataset
+from heml.terms import hub_terms
 
 
 def open_dataset(params: Dataset, areas: Areas | None = None) -> Adapted:
@@ -31,19 +34,19 @@ def open_dataset(params: Dataset, areas: Areas | None = None) -> Adapted:
 
 
 def dataset_terms(params: Dataset) -> list[str]:
-    """Lines on the licence and terms under which the data set stands."""
+    """Lines on the licence and terms under which the data set stands, and the network that a rule asks."""
     if isinstance(params, AvatarsDataset):
         from heml.datasets.avatars import terms
 
         return terms()
     if isinstance(params, HubDataset):
-        from heml.datasets.card import load_card
-        from heml.fetch import Repo
-        from heml.terms import hub_terms
-
         card = load_card(params.path)
-        return [card.title, card.licence, card.cite, "", *hub_terms(Repo(params.repo, params.revision, "dataset"))]
-    return _folder_terms(params.path)
+        lines = [card.title, card.licence, card.cite, "", *hub_terms(Repo(params.repo, params.revision, "dataset"))]
+    else:
+        lines = _folder_terms(params.path)
+    if params.rule and params.rule.model and (repo := model_repo(params.rule.model, params.rule.revision, "dataset.rule")):
+        lines += ["", "The label is read off the images by", *hub_terms(repo)]
+    return lines
 
 
 def _folder_terms(folder: Path) -> list[str]:

@@ -95,8 +95,15 @@ def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | 
         raise HemlError(f"{source.where}: class {alone[0]!r} of {params.label!r} has one image; a metric needs at least two")
     splits = _draw(source.candidates, values, params.split.model_dump(), params.seed)
     if isinstance(params, HubDataset):
-        splits = _limited(splits, params.limit, params.seed)
-    check_labels(params.label, names, [(split, values[i]) for i, split in splits.items()])
+        splits = _limited(splits, values, params.limit, params.seed)
+    try:
+        check_labels(params.label, names, [(split, values[i]) for i, split in splits.items()])
+    except HemlError as error:
+        if isinstance(params, HubDataset) and params.limit != Limit():
+            raise HemlError(
+                f"{error}. This counts what dataset.limit drew, from as few files as hold it; raise or drop the limit"
+            ) from None
+        raise
 
     def records() -> Iterator[ImageRecord]:
         kept: list[tuple[str, int]] = []
@@ -167,8 +174,9 @@ def _worth_asking(candidates: list[Candidate], params: FolderDataset | HubDatase
     chosen: set[str] = set()
     for splits, members in groups.items():
         needed = rows_needed(splits, params) if isinstance(params, HubDataset) else None
-        if needed is not None and needed + len(splits) < len(members):
-            drawn = np.random.default_rng(params.seed).choice(len(members), needed + len(splits), replace=False)
+        spare = 2 * len(splits)  # splits are rounded for each of the two labels
+        if needed is not None and needed + spare < len(members):
+            drawn = np.random.default_rng(params.seed).choice(len(members), needed + spare, replace=False)
             members = [members[k] for k in drawn]
         chosen.update(members)
     return chosen
@@ -212,15 +220,23 @@ def _draw(candidates: list[Candidate], values: dict[str, int], fractions: dict[s
     return {c.image_id: drawn[c.image_id] for c in candidates if c.image_id in drawn}
 
 
-def _limited(splits: dict[str, str], limit: Limit, seed: int) -> dict[str, str]:
-    """At most so many images of each split, drawn by seed."""
+def _limited(splits: dict[str, str], values: dict[str, int], limit: Limit, seed: int) -> dict[str, str]:
+    """At most so many images of each split, drawn by seed; each label keeps its share."""
     chosen: set[str] = set()
     for number, split in enumerate(SPLITS):
-        members = [i for i, s in splits.items() if s == split]
-        most = getattr(limit, split)
-        if most is not None and most < len(members):
-            members = [members[k] for k in np.random.default_rng((seed, number)).choice(len(members), most, replace=False)]
-        chosen.update(members)
+        groups: dict[int, list[str]] = defaultdict(list)
+        for image_id, own in splits.items():
+            if own == split:
+                groups[values[image_id]].append(image_id)
+        total, most = sum(map(len, groups.values())), getattr(limit, split)
+        shares = {value: len(members) * min(most or total, total) / total for value, members in groups.items()}
+        counts = {value: int(share) for value, share in shares.items()}
+        for value in sorted(shares, key=lambda v: (counts[v] - shares[v], v))[: round(sum(shares.values())) - sum(counts.values())]:
+            counts[value] += 1  # what rounding down left goes to the largest remainders
+        rng = np.random.default_rng((seed, number))
+        for value in sorted(groups):
+            members = groups[value]
+            chosen.update(members[k] for k in rng.choice(len(members), counts[value], replace=False))
     return {i: s for i, s in splits.items() if i in chosen}
 
 

@@ -49,6 +49,8 @@ class Card(Strict):
         twice = [s for s, n in Counter(s for f in self.files for s in f.splits).items() if n > 1]
         if twice:
             raise ValueError(f"files: split {twice[0]!r} is named twice; give it one pattern")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: a column is named twice")
         if (self.mask is None) != (not self.classes):
             raise ValueError("mask and classes belong together: name both or neither")
         if any(not 0 <= i <= 255 for i in self.classes.values()) or len(set(self.classes.values())) != len(self.classes):

@@ -9,12 +9,11 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 from heml.datasets.assemble import Adapted, Areas, Candidate, RawImage, assemble
-from heml.datasets.store import SPLITS
+from heml.datasets.store import OWN, SPLITS
 from heml.errors import HemlError
 from heml.params import FolderDataset
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_OWN = {"image_id", "split", "label", "image", "mask"}
 
 
 def _read_labels(path: Path, label: str | None) -> tuple[list[dict[str, str]], list[str]]:
@@ -92,7 +91,7 @@ class _Folder:
             rows, columns = _read_labels(root / "labels.csv", None if params.rule else params.label)
         self.classes = _read_classes(root / "classes.json", root / "masks")
         self.label_names: list[str] = []
-        self.extra = [c for c in columns if c not in _OWN]
+        self.extra = [c for c in columns if c not in OWN]
         self.values = {row["image_id"]: {c: row[c] for c in self.extra} for row in rows}
         self.candidates = [
             Candidate(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +17,12 @@ import pyarrow.parquet as pq
 
 from heml.datasets.assemble import Adapted, Areas, Candidate, RawImage, assemble, rows_needed
 from heml.datasets.card import Card, load_card
+from heml.datasets.store import OWN
 from heml.errors import HemlError
 from heml.fetch import Repo, fetch, list_files
 from heml.params import HubDataset
+
+T = TypeVar("T")
 
 ROWS = 64
 """Rows of images in memory at a time."""
@@ -53,7 +57,8 @@ class _Hub:
     """The fetched files as a source of images."""
 
     def __init__(self, params: HubDataset, card: Card) -> None:
-        self.name, self.classes, self.extra, self.card = card.name, card.classes, card.labels, card
+        self.name, self.classes, self.card = card.name, card.classes, card
+        self.extra = [name for name in card.labels if name not in OWN]
         repo = Repo(params.repo, params.revision, "dataset")
         self.where = str(repo)
         if not params.rule and params.label not in card.labels:
@@ -62,18 +67,17 @@ class _Hub:
             )
             raise HemlError(f"dataset.label: {params.label!r} is no label of {params.path}, which {known}")
         self.shards, total = _fetch_shards(repo, card, params)
-        self.columns = [card.image, *([card.mask] if card.mask else []), *card.labels]
+        self.columns = [card.image, *([card.mask] if card.mask else []), *self.extra]
         self.width = len(str(total - 1))
         self.label_names: list[str] = []
         self.candidates: list[Candidate] = []
         for shard in self.shards:
-            _check_columns(shard, self.columns, params.path)
+            _check_columns(shard, list(dict.fromkeys([*self.columns, *card.labels])), params.path)
             with pq.ParquetFile(shard.file) as file:
                 rows, schema = file.metadata.num_rows, file.schema_arrow
                 words = None if params.rule else _Words(schema, params.label, shard.name)
-                labels = (
-                    [words(value, row) for row, value in enumerate(file.read([params.label])[0].to_pylist())] if words else [None] * rows
-                )
+                values = _read(shard, partial(file.read, [params.label]))[0].to_pylist() if words else []
+                labels = [words(value, row) for row, value in enumerate(values)] if words else [None] * rows
             self.candidates += [Candidate(self._id(shard, row), shard.splits, labels[row]) for row in range(rows)]
             if words and words.boolean:
                 self.label_names = [f"not {params.label}", params.label]
@@ -93,8 +97,9 @@ class _Hub:
                     start += count
 
     def _rows(self, file: pq.ParquetFile, shard: _Shard, group: int, row: int, wanted: set[int]) -> Iterator[RawImage]:
-        words = {name: _Words(file.schema_arrow, name, shard.name) for name in self.card.labels}
-        for batch in file.iter_batches(ROWS, row_groups=[group], columns=self.columns):
+        words = {name: _Words(file.schema_arrow, name, shard.name) for name in self.extra}
+        batches = file.iter_batches(ROWS, row_groups=[group], columns=self.columns)
+        while (batch := _read(shard, partial(next, batches, None))) is not None:
             columns = {name: batch.column(name) for name in self.columns}
             for k in range(batch.num_rows):
                 if row in wanted:
@@ -105,6 +110,14 @@ class _Hub:
                     fault = "" if image else f"{source}: has no embedded image"
                     yield RawImage(image_id, name or image_id, image or b"", mask, extra, fault, source, f"{source}, {self.card.mask}")
                 row += 1
+
+
+def _read(shard: _Shard, read: Callable[[], T]) -> T:
+    """What `read` returns; a file whose content is damaged is named."""
+    try:
+        return read()
+    except (pa.ArrowException, OSError) as error:
+        raise HemlError(f"{shard.name}: cannot be read ({str(error).splitlines()[0]}); pin another commit") from None
 
 
 def _content(cell: Any) -> tuple[bytes | None, str]:
@@ -118,12 +131,16 @@ def _fetch_shards(repo: Repo, card: Card, params: HubDataset) -> tuple[list[_Sha
     """The files that are needed, in order, and how many the card names in all."""
     names = sorted(list_files(repo))
     shards: list[_Shard] = []
+    taken: dict[str, str] = {}
     first = 0
     for number, files in enumerate(card.files):
         matching = [name for name in names if fnmatchcase(name, files.path)]
         if not matching:
             there = ", ".join([name for name in names if name.endswith(".parquet")][:6]) or "none"
             raise HemlError(f"{repo}: no file matches {files.path!r} of {params.path}; its Parquet files: {there}")
+        if twice := next((name for name in matching if name in taken), None):
+            raise HemlError(f"{params.path}: {twice} matches both {taken[twice]!r} and {files.path!r}; its images would be in two splits")
+        taken |= dict.fromkeys(matching, files.path)
         needed = rows_needed(files.splits, params)
         if needed is None:
             found = dict(zip(matching, fetch(repo, matching), strict=True))
@@ -170,8 +187,10 @@ class _Words:
     """A label column's values as words: class names where the file has them, `not X` and `X` for a yes-or-no attribute."""
 
     def __init__(self, schema: pa.Schema, name: str, file: str) -> None:
-        self.name, self.file, self.classes = name, file, _class_names(schema, name)
-        self.boolean = pa.types.is_boolean(schema.field(name).type)
+        kind = schema.field(name).type
+        self.name, self.file = name, file
+        self.classes = _class_names(schema, name) if pa.types.is_integer(kind) else None
+        self.boolean = pa.types.is_boolean(kind)
         self.yes, self.no = name, f"not {name}"
 
     def __call__(self, value: Any, row: int) -> str:

@@ -58,15 +58,21 @@ def _partly(card: Card, dataset: HubDataset) -> str:
 
 
 def _model(params: Params) -> list[str]:
-    settings = params.segmenter
+    settings, rule = params.segmenter, getattr(params.dataset, "rule", None)
     if settings.model is None:
-        return [f"segments: {'the masks of the data set' if settings.source == 'masks' else 'a SegFormer fitted to its masks'}"]
-    if settings.revision is None:
-        return [f"segments: {settings.model}"]
-    repo = Repo(settings.model, settings.revision, "model")
+        lines = [f"segments: {'the masks of the data set' if settings.source == 'masks' else 'a SegFormer fitted to its masks'}"]
+    else:
+        lines = _network("segments", settings.model, settings.revision)
+    return lines + (_network("label", rule.model, rule.revision) if rule and rule.model else [])
+
+
+def _network(what: str, model: str, revision: str | None) -> list[str]:
+    if revision is None:
+        return [f"{what}: {model}"]
+    repo = Repo(model, revision, "model")
     there = _there(repo, ["config.json", "preprocessor_config.json", "*.safetensors"])
     licence = stated_licence(on_disk(repo, "README.md")) or "told when it is fetched"
-    return [f"segments: {repo.id}, commit {repo.revision}", f"  licence: {licence}; on disk: {there}"]
+    return [f"{what}: {repo.id}, commit {repo.revision}", f"  licence: {licence}; on disk: {there}"]
 
 
 def _size(repo: Repo, card: Card) -> str:

@@ -21,6 +21,9 @@ ROWS_PER_GROUP = 128
 
 SPLITS = ("train", "val", "test")
 
+OWN = ("image_id", "split", "label", "image", "mask")
+"""Columns that are the store's; a data set's own of these names are not kept beside them."""
+
 
 @dataclass(frozen=True)
 class ImageRecord:

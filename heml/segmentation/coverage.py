@@ -28,25 +28,21 @@ class Coverage:
 
     name: str
     present: float
-    """Fraction of the images that show it, on at least `min_area` of the image."""
+    """Fraction of the images that show it, on at least the fraction of the image that is a segment's default `min_area`."""
     area: float
     """Mean fraction of the image in those, 0 where there are none."""
 
 
-def class_coverage(images: str | Path, labelmaps: str | Path, min_area: float | None = None) -> list[Coverage]:
-    """Every class of the label maps, the most frequent first.
-
-    Args:
-        min_area: fraction of the image's pixels below which a class counts as absent; None: a segment's default.
-    """
-    least = Segment.model_fields["min_area"].default if min_area is None else min_area
+def class_coverage(images: str | Path, labelmaps: str | Path) -> list[Coverage]:
+    """Every class of the label maps, the most frequent first."""
     classes = read_classes(labelmaps)
-    shares = [
-        np.bincount(m.labels.ravel(), minlength=256) / m.labels.size
-        for m in progress(read_labelmaps(labelmaps, confidence=False), "classes", count_images(images), "image")
-    ]
-    areas = np.stack(shares).astype(np.float32)
-    there = (areas >= least) & (areas > 0)
+    areas = np.stack(
+        [
+            (np.bincount(m.labels.ravel(), minlength=256) / m.labels.size).astype(np.float32)
+            for m in progress(read_labelmaps(labelmaps, confidence=False), "classes", count_images(images), "image")
+        ]
+    )
+    there = (areas >= Segment.model_fields["min_area"].default) & (areas > 0)
     found = [
         Coverage(name, float(there[:, i].mean()), float(areas[there[:, i], i].mean()) if there[:, i].any() else 0.0)
         for name, i in classes.items()
@@ -62,11 +58,11 @@ def proposed_segments(coverage: list[Coverage], least: float, without: Container
     """
     proposed: dict[str, Coverage] = {}
     for c in coverage:
-        name = re.sub(r"\W+", "_", c.name.strip().lower()).strip("_")
+        name = re.sub("[^a-z0-9]+", "_", c.name.lower()).strip("_")[:59]
         name += "" if yaml.safe_load(name or "_") == name else "_part"  # `no` and `on` are no words to YAML
         wanted = c.present >= least and c.name not in without and name not in NO_PART
         if wanted and re.match("[a-z]", name) and name not in proposed:
-            proposed[name[:64]] = c
+            proposed[name] = c
     return proposed
 
 

@@ -16,7 +16,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 from transformers.utils import logging as transformers_logging
 
 from heml.errors import HemlError
-from heml.fetch import Repo, fetch, list_files
+from heml.fetch import Repo, fetch, list_files, model_repo
 from heml.params import Size
 
 _B: dict[str, dict[str, Any]] = {  # Table 6 of the paper
@@ -93,24 +93,6 @@ def _name_classes(config: SegformerConfig, classes: dict[str, int]) -> None:
 PARTS = ("config.json", "preprocessor_config.json")
 
 
-def model_repo(model: str, revision: str | None, where: str = "segmenter") -> Repo | None:
-    """The pinned hub repository that `model` names; None for a local folder.
-
-    Raises:
-        HemlError: neither a folder nor a hub id with the full hash of a commit.
-    """
-    if Path(model).is_dir():
-        return None
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
-        raise HemlError(f"{where}.model: {model!r} is no folder here and no hub id (owner/name)")
-    if not revision or not re.fullmatch("[0-9a-f]{40}", revision):
-        raise HemlError(
-            f"{where}.model: {model!r} is no local folder; for a hub id set {where}.revision to the commit to use, all 40 digits "
-            f"of its hash{f', instead of {revision!r}, which may move' if revision else ''}: so the run can be repeated"
-        )
-    return Repo(model, revision, "model")
-
-
 def fetch_model(repo: Repo) -> Path:
     """The folder of a hub model's configuration and safetensors weights, on this machine; nothing else is fetched.
 
@@ -144,8 +126,7 @@ def load_segmenter(
     folder = Path(model) if repo is None else fetch_model(repo)
     try:
         config = SegformerConfig.from_pretrained(folder, local_files_only=True)
-        own = {str(name).strip(): int(i) for i, name in (config.id2label or {}).items()}  # some hub configurations have "bed "
-        _name_classes(config, own if classes is None else classes)
+        _name_classes(config, _own_classes(config) if classes is None else classes)
         network = SegformerForSemanticSegmentation.from_pretrained(
             folder, config=config, use_safetensors=True, ignore_mismatched_sizes=classes is not None, local_files_only=True
         )
@@ -153,6 +134,15 @@ def load_segmenter(
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise HemlError(f"{where}.model: cannot load {str(model)!r} (revision {revision}): {first}") from error
+
+
+def _own_classes(config: SegformerConfig) -> dict[str, int]:
+    """Class name → id; some hub configurations have blanks around names."""
+    names = config.id2label or {}
+    own = {str(name).strip(): int(i) for i, name in names.items()}
+    if len(own) != len(names) or not all(0 <= i < 255 for i in own.values()):
+        raise ValueError("its classes must have distinct names and ids from 0 to 254, since label maps are stored in bytes")
+    return own
 
 
 def _preprocessing(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from heml.atomic import new_file, new_folder
 from heml.datasets.store import read_description
 from heml.errors import HemlError
+from heml.fetch import model_repo
 from heml.params import Segmenter as Settings
 from heml.segmentation.segment import write_mask_segmenter
 from heml.terms import hub_terms
@@ -50,8 +51,6 @@ def segmenter_terms(settings: Settings) -> list[str]:
         return ["None: the segments are the data set's own masks."]
     if settings.model is None:
         return ["Fitted here, from scratch."]
-    from heml.segmentation.model import model_repo
-
     repo = model_repo(settings.model, settings.revision)
     return [f"{settings.model}, a folder on this machine"] if repo is None else hub_terms(repo)
 

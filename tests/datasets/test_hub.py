@@ -160,6 +160,73 @@ def test_class_names_numbers_and_words_can_be_labels(hub, tmp_path, features, ki
     assert [description.label_names[r.label] for r in records] == said == [r.extra["kind"] for r in records]
 
 
+def test_columns_named_as_the_stores_own_are_read_and_not_kept_twice(hub, tmp_path):
+    columns = squares() | {"label": [0, 1, 2] * 8, "split": ["x", "y"] * 12}
+    features = FEATURES | {"label": NAMED["kind"], "split": {"dtype": "string", "_type": "Value"}}
+    hub.add("dataset", "me/mine", COMMIT, {"all.parquet": parquet(columns, features)})
+    dataset = HubDataset(**(mine(tmp_path, labels=["label", "split", "kind"]).model_dump() | {"label": "label"}))
+    records, description, extra = open_hub(dataset)
+    assert write_images(tmp_path / "images", records, description, extra) == 24
+    rows = list(read_rows(tmp_path / "images", ["label", "split", "kind"]))
+    assert [row["label"] for row in rows] == [0, 1, 2] * 8
+    assert description.label_names == ["cat", "dog", "owl"]
+    assert {row["split"] for row in rows} == {"train", "val", "test"}
+    assert extra == ["kind"]
+
+
+def test_no_image_may_be_in_two_splits(hub, tmp_path):
+    shard = parquet(squares(), FEATURES)
+    hub.add("dataset", "me/mine", COMMIT, {"data/train-0.parquet": shard, "data/test-0.parquet": shard})
+    files = [{"path": "data/*.parquet", "splits": ["train", "val"]}, {"path": "data/test-*.parquet", "splits": ["test"]}]
+    with pytest.raises(HemlError, match=r"data/test-0\.parquet matches both 'data/\*\.parquet' and 'data/test-\*\.parquet'"):
+        load(mine(tmp_path, files=files))
+
+
+def test_a_subset_keeps_the_labels_shares_and_its_number(hub, tmp_path):
+    features = {name: FEATURES[name] for name in ("image", "kind")}
+    kind = [0] * 60 + [1] * 30 + [2] * 10
+    images = squares(4)["image"] * 25
+    hub.add("dataset", "me/mine", COMMIT, {"all.parquet": parquet({"image": images, "kind": kind}, features)})
+    files = [{"path": "*.parquet", "splits": ["train", "val", "test"]}]
+    dataset = HubDataset(**(mine(tmp_path, files=files).model_dump() | {"limit": {"train": 31, "val": 10, "test": 20}}))
+    records, _, _ = load(dataset)
+    counts = Counter((r.split, r.label) for r in records)
+    assert Counter(r.split for r in records) == {"train": 31, "val": 10, "test": 20}
+    for split, n in (("train", 31), ("val", 10), ("test", 20)):
+        for label, share in ((0, 0.6), (1, 0.3), (2, 0.1)):
+            assert abs(counts[split, label] - n * share) < 1.5
+
+
+def test_files_sorted_by_label_are_told_from_a_set_with_one_label(hub, tmp_path):
+    features = {name: FEATURES[name] for name in ("image", "kind")}
+    images = squares(4)["image"] * 10
+    hub.add("dataset", "me/mine", COMMIT, {f"{k}.parquet": parquet({"image": images, "kind": [k] * 40}, features) for k in range(3)})
+    dataset = HubDataset(**(mine(tmp_path).model_dump() | {"limit": {"train": 12, "val": 3, "test": 5}}))
+    with pytest.raises(HemlError, match=r"is constant .* This counts what dataset\.limit drew"):
+        load(dataset)
+
+
+def test_a_damaged_page_under_a_valid_hash_is_one_error(hub, tmp_path):
+    shard = parquet(squares(), FEATURES)
+    middle = len(shard) // 3
+    hub.add("dataset", "me/mine", COMMIT, {"all.parquet": shard[:middle] + b"\xff" * 400 + shard[middle + 400 :]})
+    with pytest.raises(HemlError, match=r"all\.parquet(: cannot be read|, row \d+: )"):
+        write_images(tmp_path / "images", *open_hub(mine(tmp_path)))
+    header = bytearray(shard)
+    header[4:40] = b"\xff" * 36  # of the first page
+    hub.add("dataset", "me/other", COMMIT, {"all.parquet": bytes(header)})
+    with pytest.raises(HemlError, match=r"all\.parquet: cannot be read"):
+        write_images(tmp_path / "images", *open_hub(HubDataset(**(mine(tmp_path).model_dump() | {"repo": "me/other"}))))
+    assert not (tmp_path / "images").exists()
+
+
+def test_names_beside_words_are_not_numbers(hub, tmp_path):
+    """A column that says it has class names and holds words all the same."""
+    shard = parquet(squares() | {"kind": ["a", "b"] * 12}, FEATURES | {"kind": {"dtype": "string", "names": ["x"], "_type": "ClassLabel"}})
+    hub.add("dataset", "me/mine", COMMIT, {"all.parquet": shard})
+    assert load(mine(tmp_path))[1].label_names == ["a", "b"]
+
+
 def test_bytes_without_a_struct_will_do(hub, tmp_path):
     columns = squares()
     table = pa.table({"image": pa.array([c["bytes"] for c in columns["image"]], pa.binary()), "kind": columns["kind"]})
@@ -251,6 +318,7 @@ def test_a_file_that_is_no_parquet_is_named(hub, tmp_path):
     [
         ({"colour": 1}, "colour: Extra inputs"),
         ({"mask": "mask"}, "mask and classes belong together"),
+        ({"labels": ["kind", "kind"]}, "labels: a column is named twice"),
         ({"mask": "mask", "classes": {"a": 0, "b": 0}}, "pixel values must differ"),
         ({"files": [{"path": "a", "splits": ["train", "val"]}, {"path": "b", "splits": ["val"]}]}, "split 'val' is named twice"),
         ({"files": [{"path": "a", "splits": ["dev"]}]}, "files.0.splits.0: Input should be 'train', 'val' or 'test'"),

@@ -1,6 +1,7 @@
 """The paper's three studies, preset by preset, from a hub on 127.0.0.1 to the report."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def test_a_preset_runs_from_the_hub_to_its_report(hub, tmp_path, name, nodes):
     serve(hub, study)
     project = new_project(tmp_path / "project")
     (project.root / "params.yaml").write_text(yaml.safe_dump(small(study.preset), sort_keys=False))
+    assert len(re.findall("Running stage 'train_level_", project.run("dvc", "repro", "--dry"))) == nodes
     if name == "scene_parse":
         assert project.repro("segmenter") == {"download", "segmenter"}
         assert project.repro("segmenter") == set()

@@ -77,6 +77,9 @@ def test_the_fetched_network_is_the_saved_one(hub, tmp_path):
         ("team/pickled", COMMIT, "has no safetensors weights"),
         ("team/empty", COMMIT, r"has no config\.json"),
         ("team/other", COMMIT, "cannot load 'team/other'"),
+        ("team/many", COMMIT, "cannot load 'team/many'.*ids from 0 to 254"),
+        ("team/twice", COMMIT, "cannot load 'team/twice'.*distinct names"),
+        ("a--b/c", COMMIT, "no name of a hub repository"),
         ("team/huge", COMMIT, "cannot load 'team/huge'"),
     ],
 )
@@ -84,6 +87,11 @@ def test_what_cannot_be_loaded_is_named(hub, files, name, revision, said):
     hub.add("model", "team/pickled", COMMIT, {k: v for k, v in files.items() if not k.endswith(".safetensors")})
     hub.add("model", "team/empty", COMMIT, {"model.safetensors": files["model.safetensors"]})
     hub.add("model", "team/other", COMMIT, files | {"config.json": b'{"model_type": "bert"}'})
+    config = json.loads(files["config.json"])
+    many = json.dumps(config | {"id2label": {"2000000000": "x"}}).encode()
+    twice = json.dumps(config | {"id2label": {"0": "bed", "1": "bed ", "2": "tree"}}).encode()
+    hub.add("model", "team/many", COMMIT, files | {"config.json": many})
+    hub.add("model", "team/twice", COMMIT, files | {"config.json": twice})
     huge = b'{"size": {"height": 100000, "width": 100000}}'
     hub.add("model", "team/huge", COMMIT, files | {"preprocessor_config.json": huge})
     with pytest.raises(HemlError, match=said) as raised:
