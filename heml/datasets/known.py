@@ -9,6 +9,7 @@ from pathlib import Path
 
 from heml.datasets.assemble import rows_needed
 from heml.datasets.card import Card, load_card
+from heml.errors import HemlError
 from heml.fetch import Repo, known_files, on_disk
 from heml.params import AvatarsDataset, HubDataset, Params, load_params
 from heml.terms import stated_licence
@@ -26,7 +27,10 @@ class Known:
 def known_sources(paths: Iterable[Path], project: Path = Path()) -> Iterator[Known]:
     """What each parameter file of the project names. Nothing is fetched."""
     for path in paths:
-        yield Known(path.stem, *_dataset(load_params(path), project))
+        try:
+            yield Known(path.stem, *_dataset(load_params(path), project))
+        except HemlError as error:  # one that is wrong must not hide the others
+            yield Known(path.stem, f"cannot be read: {error}", [])
 
 
 def _dataset(params: Params, project: Path) -> tuple[str, list[str]]:

@@ -47,6 +47,14 @@ def test_what_was_fetched_is_said_to_be_there(hub, capsys):
     assert "size:     330.4 kB" in out
 
 
+def test_a_parameter_file_that_is_wrong_does_not_hide_the_others(hub, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("dataset: {name: hub, repo: a--b/c}\n")
+    main(["datasets", "--params", str(tmp_path / "mine.yaml")])
+    out = capsys.readouterr().out
+    assert "mine: cannot be read: " in out
+    assert "scene_parse: SceneParse150" in out
+
+
 def test_without_presets_the_error_says_where_to_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="no presets here; run this in a project's folder"):
