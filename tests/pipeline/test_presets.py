@@ -47,7 +47,7 @@ def test_a_preset_runs_from_the_hub_to_its_report(hub, tmp_path, name, nodes):
     serve(hub, study)
     project = new_project(tmp_path / "project")
     (project.root / "params.yaml").write_text(yaml.safe_dump(small(study.preset), sort_keys=False))
-    assert len(re.findall("Running stage 'train_level_", project.run("dvc", "repro", "--dry"))) == nodes
+    assert len(re.findall("^train_level_", project.run("dvc", "stage", "list", "--name-only"), re.MULTILINE)) == nodes
     if name == "scene_parse":
         assert project.repro("segmenter") == {"download", "segmenter"}
         assert project.repro("segmenter") == set()
