@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from huggingface_hub import constants, get_cached_repo_tree, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -30,8 +30,6 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from tqdm import tqdm
 
 from heml.errors import HemlError
-
-T = TypeVar("T")
 
 WORKERS = 8
 """Files fetched at a time."""
@@ -178,29 +176,23 @@ class _Bar(tqdm):  # type: ignore[type-arg]
 
 
 def _download(repo: Repo, paths: Sequence[str]) -> None:
-    def once() -> None:
-        snapshot_download(
-            repo.id,
-            repo_type=repo.kind,
-            revision=repo.revision,
-            allow_patterns=[escape(path) for path in paths],
-            max_workers=WORKERS,
-            tqdm_class=_Bar,  # type: ignore[arg-type]  # any tqdm will do
-        )
-
-    _patiently(once, repo)
-
-
-def _patiently(action: Callable[[], T], repo: Repo) -> T:
-    """Try again while the fault may pass; what was fetched whole is not fetched twice."""
+    """Have the client fetch, again while the fault may pass; what was fetched whole is not fetched twice."""
     for wait in (*WAITS, None):
         try:
-            return action()
+            snapshot_download(
+                repo.id,
+                repo_type=repo.kind,
+                revision=repo.revision,
+                allow_patterns=[escape(path) for path in paths],
+                max_workers=WORKERS,
+                tqdm_class=_Bar,  # type: ignore[arg-type]  # any tqdm will do
+            )
         except Exception as error:
             if wait is None or not _may_pass(error):
                 raise _explain(error, repo) from error
             time.sleep(wait)
-    raise AssertionError
+        else:
+            return
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

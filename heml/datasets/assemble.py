@@ -87,7 +87,8 @@ def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | 
         values = _by_rule(source, params.rule, usable, areas, _worth_asking(source.candidates, params))
     else:
         found = {c.image_id: c.label or "" for c in source.candidates}
-        names = [n for n in source.label_names if n in set(found.values())] or _in_order(set(found.values()))
+        there = set(found.values())
+        names = [n for n in source.label_names if n in there] or _in_order(there)
         number = {name: i for i, name in enumerate(names)}
         values = {image_id: number[label] for image_id, label in found.items()}
     alone = [names[v] for v, n in Counter(values.values()).items() if n == 1]

@@ -17,16 +17,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import resvg_py
-import yaml
 from dicebear import Avatar, Style
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heml.datasets.images import encode_png
 from heml.datasets.splits import stratified_split
 from heml.datasets.store import Description, ImageRecord
-from heml.errors import HemlError
+from heml.datasets.yaml_file import read_yaml
 from heml.params import AvatarsDataset
 from heml.progress import progress
 
@@ -118,15 +117,7 @@ def load_tables(path: str | Path) -> Tables:
     Raises:
         HemlError: missing, not YAML, an unknown part or drawing, probabilities that do not sum to 1.
     """
-    try:
-        return Tables.model_validate(yaml.safe_load(Path(path).read_text("utf-8")))
-    except FileNotFoundError:
-        raise HemlError(f"{path}: no such file; dataset.path must name the avatars' probability tables") from None
-    except yaml.YAMLError as error:
-        raise HemlError(f"{path}: not valid YAML: {error}") from None
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise HemlError(f"{path}: {faults}") from None
+    return read_yaml(Tables, path, "the avatars' probability tables")
 
 
 @dataclass(frozen=True)

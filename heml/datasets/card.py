@@ -6,10 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from heml.errors import HemlError
+from heml.datasets.yaml_file import read_yaml
 from heml.params import Strict
 
 
@@ -64,12 +63,4 @@ def load_card(path: str | Path) -> Card:
     Raises:
         HemlError: missing, not YAML, a key that is unknown or wrong.
     """
-    try:
-        return Card.model_validate(yaml.safe_load(Path(path).read_text("utf-8")))
-    except FileNotFoundError:
-        raise HemlError(f"{path}: no such file; dataset.path must name the card of the hub data set, such as data/celeba.yaml") from None
-    except yaml.YAMLError as error:
-        raise HemlError(f"{path}: not valid YAML: {error}") from None
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
-        raise HemlError(f"{path}: {faults}") from None
+    return read_yaml(Card, path, "the card of the hub data set, such as data/celeba.yaml")

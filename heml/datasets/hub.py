@@ -173,8 +173,7 @@ def _metadata(name: str, file: Path) -> pq.FileMetaData:
 
 
 def _check_columns(shard: _Shard, needed: Sequence[str], card: Path) -> None:
-    _metadata(shard.name, shard.file)
-    there = pq.read_schema(shard.file).names
+    there = _metadata(shard.name, shard.file).schema.to_arrow_schema().names
     missing = [name for name in needed if name not in there]
     if missing:
         raise HemlError(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from heml.datasets.assemble import Areas
 from heml.errors import HemlError
 from heml.params import Rule
-from heml.segmentation.dataset import resize_image
+from heml.segmentation.dataset import batches, resize_image
 from heml.segmentation.model import load_segmenter
 from heml.segmentation.predict import best_device, predict
 
@@ -32,19 +31,9 @@ def covered(rule: Rule) -> Areas:
     network.network.to(device).eval()
 
     def areas(images: Iterable[tuple[str, Image.Image]]) -> Iterator[tuple[str, float]]:
-        waiting: list[tuple[str, NDArray[np.uint8]]] = []
-
-        def flush() -> Iterator[tuple[str, float]]:
-            labels, _ = predict(network, np.stack([pixels for _, pixels in waiting]), device)
-            for (image_id, _), found in zip(waiting, labels, strict=True):
+        for batch in batches(((image_id, resize_image(image, rule.size)) for image_id, image in images), rule.batch_size):
+            labels, _ = predict(network, np.stack([pixels for _, pixels in batch]), device)
+            for (image_id, _), found in zip(batch, labels, strict=True):
                 yield image_id, float(np.isin(found, ids).mean())
-            waiting.clear()
-
-        for image_id, image in images:
-            waiting.append((image_id, resize_image(image, rule.size)))
-            if len(waiting) == rule.batch_size:
-                yield from flush()
-        if waiting:
-            yield from flush()
 
     return areas

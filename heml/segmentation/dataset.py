@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ from heml.datasets.images import decode_image, decode_mask
 from heml.datasets.store import count_images, read_rows
 from heml.params import Size
 from heml.progress import progress
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,13 @@ def resize_image(image: Image.Image, size: Size) -> NDArray[np.uint8]:
 def resize_labels(labels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """(H, W) uint8 class ids, by nearest neighbour."""
     return np.asarray(Image.fromarray(labels).resize((size.width, size.height), Image.Resampling.NEAREST))
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Items in lists of `size`, the last one shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def read_labelled(images: str | Path, size: Size, splits: Container[str]) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +21,8 @@ if TYPE_CHECKING:  # half of the sources need no network
 
     from heml.segmentation.model import Segmenter
 
-T = TypeVar("T")
+UNJUDGED = 255
+"""Stands for the pixels of mask classes that the network does not know."""
 
 
 def prepare_segmenter(settings: Settings, images: Path, folder: Path, report_path: Path, checkpoints: Path) -> dict[str, Any]:
@@ -95,7 +94,7 @@ def held_out_iou(segmenter: Segmenter, images: Path, classes: dict[str, int], ba
     Returns:
         Nothing where there are no masks, or no class in common.
     """
-    from heml.segmentation.dataset import read_labelled
+    from heml.segmentation.dataset import batches, read_labelled
     from heml.segmentation.iou import confusion, iou
     from heml.segmentation.predict import predict
 
@@ -107,7 +106,7 @@ def held_out_iou(segmenter: Segmenter, images: Path, classes: dict[str, int], ba
     segmenter.network.eval()
     for split in ("test", "val") if shared else ():
         counts = np.zeros((number, number), np.int64)
-        for batch in _batches(read_labelled(images, segmenter.size, (split,)), batch_size):
+        for batch in batches(read_labelled(images, segmenter.size, (split,)), batch_size):
             labels, _ = predict(segmenter, np.stack([picture for _, picture, _ in batch]), device)
             truth = table[np.stack([mask for _, _, mask in batch])]
             judged = truth != UNJUDGED
@@ -121,12 +120,3 @@ def held_out_iou(segmenter: Segmenter, images: Path, classes: dict[str, int], ba
                 "miou": float(np.mean(found)),
             }
     return {}
-
-
-UNJUDGED = 255
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

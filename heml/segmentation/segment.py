@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from heml.atomic import new_folder
@@ -72,7 +72,7 @@ def _from_masks(images: str | Path, classes: dict[str, int], size: Size) -> Iter
 
 
 def _from_network(images: str | Path, segmenter: str | Path, size: Size, batch_size: int) -> Iterator[LabelMap]:
-    from heml.segmentation.dataset import resize_image  # torch and transformers only where a network runs
+    from heml.segmentation.dataset import batches, resize_image  # torch and transformers only where a network runs
     from heml.segmentation.model import load_segmenter
     from heml.segmentation.predict import best_device, predict
 
@@ -80,17 +80,12 @@ def _from_network(images: str | Path, segmenter: str | Path, size: Size, batch_s
     network = load_segmenter(segmenter)
     network.network.to(device).eval()
 
-    def flush(waiting: list[tuple[str, int, int, Any]]) -> Iterator[LabelMap]:
-        labels, confidence = predict(network, np.stack([w[3] for w in waiting]), device)
-        for (image_id, width, height, _), found, sure in zip(waiting, labels, confidence, strict=True):
-            yield LabelMap(image_id, width, height, found, sure)
+    def resized() -> Iterator[tuple[str, int, int, NDArray[np.uint8]]]:
+        for row in read_rows(images, ["image_id", "image"]):
+            image = decode_image(row["image"]["bytes"], row["image_id"], float("inf"))
+            yield row["image_id"], image.width, image.height, resize_image(image, size)
 
-    waiting: list[tuple[str, int, int, Any]] = []
-    for row in read_rows(images, ["image_id", "image"]):
-        image = decode_image(row["image"]["bytes"], row["image_id"], float("inf"))
-        waiting.append((row["image_id"], image.width, image.height, resize_image(image, size)))
-        if len(waiting) == batch_size:
-            yield from flush(waiting)
-            waiting.clear()
-    if waiting:
-        yield from flush(waiting)
+    for batch in batches(resized(), batch_size):
+        labels, confidence = predict(network, np.stack([pixels for *_, pixels in batch]), device)
+        for (image_id, width, height, _), found, sure in zip(batch, labels, confidence, strict=True):
+            yield LabelMap(image_id, width, height, found, sure)
