@@ -58,6 +58,9 @@ SHORTER = "(half the epochs above the leaves)"
 """Variants that no parameter offers, as keys of a variant: every leaf from an initialisation of its own; BatchNorm statistics as
 averaged, not measured anew; inner nodes with half of their epochs, at least one."""
 
+ROOT = "(root)"
+"""Key of a variant: what the root has of its own."""
+
 STUDIES: dict[str, dict[str, dict[str, Any]]] = {
     "losses": {
         "triplet margin": {"loss": "triplet_margin"},
@@ -109,15 +112,15 @@ def settings_of(params: Params, node: str, variant: Mapping[str, Any], seed: int
 def jobs_of(params: Params, variant: Mapping[str, Any], seed: int, root_alone: bool) -> dict[str, Job]:
     """Node → job, for a whole tree or its root."""
     tree = Tree.from_params(params)
-    special = tuple(key for key in variant if key.startswith("("))
+    special = tuple(key for key in variant if key.startswith("(") and key != ROOT)
     inputs = {name: segment.model_dump() for name, segment in params.segments.items()} | {"canvas": params.canvas.model_dump()}
     if root_alone:
-        settings = settings_of(params, tree.root, variant | {"init": "scratch"}, seed)
+        settings = settings_of(params, tree.root, {**variant, **variant.get(ROOT, {}), "init": "scratch"}, seed)
         return {tree.root: Job(_key("alone", settings.model_dump(), inputs), tree[tree.root], settings, (), (), tuple(tree.leaves()))}
     jobs: dict[str, Job] = {}
     for node in tree:
         below = tuple(jobs[child].key for child in node.children)
-        settings = settings_of(params, node.name, variant, seed)
+        settings = settings_of(params, node.name, {**variant, **(variant.get(ROOT, {}) if node.name == tree.root else {})}, seed)
         if SHORTER in special and node.children:
             settings = settings.model_copy(update={"epochs": max(settings.epochs // 2, 1)})
         relevant = settings if node.children else settings.model_copy(update={"init": "average", "weighting": "uniform"})
@@ -162,13 +165,20 @@ def grow(job: Job, data: Path, work: Path) -> None:
 
 def _grow_alone(job: Job, data: Path, folder: Path) -> None:
     """Train and score a root as if there were no tree: deep metric learning as usual, on the union of the segments."""
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     images = compose(data / "canvases", data / "segments", job.alone)
     random = new_network(job.settings.model_copy(update={"weights": None}), images.classes, images.size)
     network = new_network(job.settings, images.classes, images.size)
     result = train_node(job.node.name, network, images, job.settings, CPU)
     report = {"val_p1": result.val_p1, "history": result.history, "best_epoch": result.best_epoch, "note": result.note}
-    _write(folder, network, random, images, result.distance, report | {"seconds": time.perf_counter() - began})
+    _write(
+        folder,
+        network,
+        random,
+        images,
+        result.distance,
+        report | {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu},
+    )
 
 
 def _write(folder: Path, network: MetricNetwork, random: MetricNetwork, images: NodeImages, distance: str, report: dict[str, Any]) -> None:
@@ -184,6 +194,7 @@ def _write(folder: Path, network: MetricNetwork, random: MetricNetwork, images: 
         "best_epoch": report["best_epoch"],
         "note": report["note"],
         "seconds": report["seconds"],
+        "cpu_seconds": report["cpu_seconds"],
     }
     with new_file(folder / "result.json") as partial:
         partial.write_text(json.dumps(found), "utf-8")
@@ -257,10 +268,16 @@ def table(rows: list[Row], tree: Tree, nodes: list[str]) -> str:
             found = np.mean([t[tree.root]["whole tree"] for t in trees], axis=0)
             below, above = interval(found, 2000)
             row["whole tree P@1"] = f"**{100 * found.mean():.1f}** ({100 * below:.1f}–{100 * above:.1f})"
+            if len(rows) > 1:
+                gain = found - np.mean([t[tree.root]["whole tree"] for t in rows[0][1]], axis=0)
+                below, above = interval(gain, 2000)
+                row["whole tree, against it"] = (
+                    "" if trees is rows[0][1] else f"{100 * gain.mean():+.1f} ({100 * below:+.1f} to {100 * above:+.1f})"
+                )
         if len(nodes) > 1:
             row |= {"inner nodes P@1": f"{_mean(trees, inner, 'p@1'):.1f}", "all nodes P@1": f"{_mean(trees, nodes, 'p@1'):.1f}"}
         row["val at the start"] = f"{_mean(trees, inner, 'start'):.1f}"
-        row["min"] = f"{sum(result['seconds'] for t in trees for result in t.values()) / 60 / len(trees):.1f}"
+        row["CPU s"] = f"{sum(result['cpu_seconds'] for t in trees for result in t.values()) / len(trees):.0f}"
         cells.append(row)
     lines = ["| " + " | ".join(row) + " |" for row in (list(cells[0]), *(list(row.values()) for row in cells))]
     lines.insert(1, "|---" * len(cells[0]) + "|")
@@ -300,7 +317,7 @@ def main() -> None:
     if (arguments.study is None) == (arguments.variants is None):
         parser.error("name a study, or --variants FILE")
     variants = STUDIES[arguments.study] if arguments.study else yaml.safe_load(arguments.variants.read_text("utf-8"))
-    special = {key for variant in variants.values() for key in variant if key.startswith("(")}
+    special = {key for variant in variants.values() for key in variant if key.startswith("(") and key != ROOT}
     if arguments.root_alone and special:
         parser.error(f"--root-alone: {', '.join(sorted(special))} is about a tree; name other variants")
     params = load_params(arguments.params)

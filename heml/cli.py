@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import re
 import textwrap
 from pathlib import Path
@@ -165,6 +166,13 @@ def _classes(arguments: argparse.Namespace) -> None:
     print(f"\n{to_yaml(propose(list(segments)))}")
 
 
+def _repro(arguments: argparse.Namespace) -> None:
+    load_params()  # a mistake is told before anything starts
+    from heml.running.side_by_side import repro
+
+    repro(arguments.targets, arguments.jobs)
+
+
 def _distance(name: str) -> str:
     try:
         found: str = TypeAdapter(Distance).validate_python(name)
@@ -187,6 +195,10 @@ def _count(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 100:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 to 100")
     return int(text)
+
+
+def _cores() -> int:
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 100)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -214,6 +226,11 @@ def main(argv: list[str] | None = None) -> None:
     tree.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameter file (default: params.yaml)")
     tree.add_argument("--pair", metavar="A,B,…", help="propose levels for these segments instead")
     tree.set_defaults(run=_tree)
+
+    repro = commands.add_parser("repro", help="`dvc repro`, several stages at a time: the same results in less time")
+    repro.add_argument("targets", nargs="*", metavar="STAGE", help="bring these up to date, with all they depend on (default: everything)")
+    repro.add_argument("-j", "--jobs", type=_count, default=_cores(), help="how many at a time (default: the cores of this machine)")
+    repro.set_defaults(run=_repro)
 
     explain = commands.add_parser("explain", help="why two images are similar: the distance, decision and contribution of every part")
     explain.add_argument("first", help="an image file, or an image_id of the data set")

@@ -23,6 +23,9 @@ def exit_on_error() -> Iterator[None]:
         yield
     except HemlError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("\ninterrupted; whatever had ended is kept", file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -153,6 +153,8 @@ class Segmenter(Strict):
     """`finetune`: peak learning rate of AdamW under a one-cycle schedule."""
     class_weight_power: float = Field(0.5, ge=0, le=1)
     """`finetune`: a class's weight is (1 / its share of the pixels) to this power; 0 weighs all alike."""
+    threads: int = Field(2, ge=1, le=256)
+    """`finetune`: CPU threads; the last bits of the weights depend on it."""
     augment: bool = True
     """`finetune`: random scale, shift, brightness, contrast and colour. Never mirrored: left and right are classes."""
     seed: int = Field(0, ge=0)
@@ -218,21 +220,44 @@ TRUNKS = (
     *("inception_v3", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "convnext_tiny", "convnext_small"),
 )
 
+DEPTHS = (1, 2, 3)
+"""Where a trunk can end early, as in `resnet18:3`: at a quarter, an eighth or a sixteenth of the image's size."""
+
+
+def split_trunk(name: str) -> tuple[str, int | None]:
+    """A trunk's whole name and where it ends; None: it is whole.
+
+    >>> split_trunk("resnet18:3"), split_trunk("resnet18")
+    (('resnet18', 3), ('resnet18', None))
+    """
+    whole, _, depth = name.partition(":")
+    return whole, int(depth) if depth else None
+
+
 EMBEDDERS = ("plain", "batch_drop_block", "horde", "global_descriptors", "divide_conquer")
 
 Distance = Annotated[str, Field(pattern=r"^(snr|euclidean|cosine|l[1-9][0-9]*(\.[0-9]+)?)$")]
 """`snr`, `euclidean`, `cosine`, or an Lp distance as `l1`, `l3`, `l1.5` …"""
 
 
-def _one_of(names: Iterable[str]) -> AfterValidator:
+def _one_of(names: Iterable[str], shown: str = "") -> AfterValidator:
     known = list(names)
 
     def check(value: str) -> str:
         if value not in known:
-            raise ValueError(f"choose from {', '.join(known)}")
+            raise ValueError(f"choose from {shown or ', '.join(known)}")
         return value
 
     return AfterValidator(check)
+
+
+Trunk = Annotated[
+    str,
+    _one_of(
+        [*TRUNKS, *(f"{name}:{depth}" for name in TRUNKS for depth in DEPTHS)],
+        f"{', '.join(TRUNKS)}; each may end early, as in resnet18:3 (1 to 3)",
+    ),
+]
 
 
 class Train(Strict):
@@ -241,6 +266,9 @@ class Train(Strict):
     epochs: int = Field(5, ge=0, le=1000)
     epochs_decay: float = Field(1.0, gt=0, le=1)
     """A node of level k trains for `epochs` · `epochs_decay`^k, rounded, at least 1, unless the tree gives it its own."""
+    validate_every: int = Field(1, ge=1)
+    """P@1 on `val` is measured after the last epoch and every so many before it; it costs as many forward passes as an epoch's
+    training. The start is measured too where this is 1."""
     patience: int | None = Field(None, ge=1)
     """End after so many epochs without a better P@1 on `val`; null: never."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
@@ -293,7 +321,12 @@ class Train(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the forward and backward pass on a GPU; weights and validation stay float32. A CPU always trains in float32: oneDNN's
     bfloat16 convolutions give wrong numbers on maps one pixel wide."""
-    trunk: Annotated[str, _one_of(TRUNKS)] = "resnet18"
+    threads: int = Field(1, ge=1, le=256)
+    """CPU threads of a node's training. The last bits of the weights depend on it, so it is a parameter and not the machine's number
+    of cores; nodes side by side (`heml repro`) fill the cores, and two of one thread do more than one of two."""
+    stored: Literal["float32", "float16", "bfloat16"] = "float16"
+    """Of the matrices and convolutions in the files of weights; parents start from them, and everything computes in float32."""
+    trunk: Trunk = "resnet18"
     weights: str | None = None
     """The trunk's weights to start from: `imagenet`, a local .safetensors, .pth or .pt file, or null: none."""
     embedder: Annotated[str, _one_of(EMBEDDERS)] = "plain"
@@ -362,7 +395,7 @@ class Student(Strict):
 
     teacher: Name
     """The node, most often the root."""
-    trunk: Annotated[str, _one_of(TRUNKS)] = "mobilenet_v3_small"
+    trunk: Trunk = "mobilenet_v3_small"
     hidden_dim: int = Field(128, ge=1)
     epochs: int = Field(20, ge=1, le=1000)
     lr: float = Field(1e-3, gt=0)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
-from huggingface_hub.repocard import metadata_load
 
 from heml.atomic import new_file
 from heml.errors import HemlError
-from heml.fetch import Repo, fetch, list_files
+
+if TYPE_CHECKING:  # the hub's client is for those who use the hub
+    from heml.fetch import Repo
 
 MOST = 20_000
 """Characters of a licence file that are kept."""
@@ -21,6 +23,8 @@ LARGEST = 1_000_000
 
 def hub_terms(repo: Repo) -> list[str]:
     """Lines on a hub repository: what its card says of the licence, and its licence file."""
+    from heml.fetch import fetch, list_files
+
     lines = [f"{repo.id} on the Hugging Face hub, commit {repo.revision}"]
     wanted = ("LICENSE", "LICENCE", "COPYING")
     paths = [p for p, size in list_files(repo).items() if size <= LARGEST and (p == "README.md" or p.upper().split(".")[0] in wanted)]
@@ -39,6 +43,8 @@ def hub_terms(repo: Repo) -> list[str]:
 
 def stated_licence(readme: Path | None) -> str:
     """The licence that a repository's card (README.md) names in its head; empty where it names none, or its head cannot be read."""
+    from huggingface_hub.repocard import metadata_load
+
     try:
         card = (metadata_load(readme) if readme else None) or {}
     except (yaml.YAMLError, ValueError):  # of undecodable text too

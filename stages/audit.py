@@ -1,8 +1,6 @@
 """What to look at: siblings, mistakes and the nodes to blame, odd images → reports/audit."""
 
 from heml.errors import exit_on_error
-from heml.evaluation.audit import write_audit
-from heml.evaluation.embeddings import read_all
 from heml.params import load_params
 from heml.tree import Tree
 
@@ -10,6 +8,9 @@ from heml.tree import Tree
 def main() -> None:
     params = load_params()
     tree = Tree.from_params(params)
+    from heml.evaluation.audit import write_audit  # brings torch, which what is checked above need not wait for
+    from heml.evaluation.embeddings import read_all
+
     write_audit(read_all("data/embeddings", tree), tree, params.evaluate, "reports/audit")
 
 

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from heml.baselines.build import build_baseline
 from heml.errors import exit_on_error
 from heml.params import load_params
 
@@ -14,6 +13,8 @@ def main() -> None:
     name = parser.parse_args().baseline
     params = load_params()
     train = params.baseline(name)
+    from heml.baselines.build import build_baseline  # brings torch, which what is checked above need not wait for
+
     report = build_baseline(
         name,
         params.baselines[name],

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from heml.errors import exit_on_error
-from heml.evaluation.embeddings import write_embeddings
 from heml.params import load_params
 from heml.tree import Tree
 
 
 def main() -> None:
     tree = Tree.from_params(load_params())
+    from heml.evaluation.embeddings import write_embeddings  # brings torch, which what is checked above need not wait for
+
     write_embeddings(tree, Path("data/canvases"), Path("data/segments"), Path("models/nodes"), Path("data/embeddings"))
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from heml.errors import exit_on_error
+from heml.errors import HemlError, exit_on_error
 from heml.params import load_params
 from heml.segmentation.manifest import write_manifest
 
@@ -12,6 +12,8 @@ def main() -> None:
     parser.add_argument("name", help="a segment of params.yaml")
     name = parser.parse_args().name
     params = load_params()
+    if name not in params.segments:
+        raise HemlError(f"params.yaml: segments has no {name!r}; it has {', '.join(params.segments)}")
     folder = f"data/segments/segment={name}"
     share = write_manifest("data/images", "data/labelmaps", folder, name, params.segments[name], params.canvas)
     print(f"{name}: present in {share:.1%} of the images")

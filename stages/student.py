@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from heml.errors import HemlError, exit_on_error
-from heml.learning.distillation import build_student
 from heml.params import load_params
 
 
@@ -15,6 +14,8 @@ def main() -> None:
     params = load_params()
     if name not in params.students:
         raise HemlError(f"params.yaml: students has no {name!r}; it has {', '.join(params.students) or 'none'}")
+    from heml.learning.distillation import build_student  # brings torch, which what is checked above need not wait for
+
     report = build_student(
         name,
         params.students[name],

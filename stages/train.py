@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from heml.errors import exit_on_error
-from heml.learning.node import build_node
 from heml.params import load_params
 from heml.tree import Tree
 
@@ -14,9 +13,12 @@ def main() -> None:
     parser.add_argument("node", help="a node of the tree in params.yaml")
     name = parser.parse_args().node
     params = load_params()
+    node, settings = Tree.from_params(params)[name], params.node(name)
+    from heml.learning.node import build_node  # brings torch, which what is checked above need not wait for
+
     report = build_node(
-        Tree.from_params(params)[name],
-        params.node(name),
+        node,
+        settings,
         Path("data/canvases"),
         Path("data/segments"),
         Path("models/nodes"),

@@ -62,8 +62,9 @@ def build_baseline(
     Raises:
         HemlError: a loss or trunk that the method cannot work with, images too small for it, a loss that is not finite.
     """
-    began = time.perf_counter()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    began, cpu = time.perf_counter(), time.process_time()
+    torch.set_num_threads(train.threads)
+    torch.set_deterministic_debug_mode("warn")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = baseline_images(settings, canvases, segments, leaves)
     architecture = Architecture.of(train, images.classes)
@@ -91,7 +92,7 @@ def build_baseline(
         area=images.area,
         lineage={f"segment={leaf}": fingerprint(segments / f"segment={leaf}" / "part-0.parquet") for leaf in leaves},
     )
-    save_node(models, header, [result.state])
+    save_node(models, header, [result.state], train.stored)
     report = {
         "baseline": name,
         "method": settings.method,
@@ -104,6 +105,7 @@ def build_baseline(
         "peak_bytes": peak_bytes(device),
         "images_per_second": result.images_per_second,
         "seconds": time.perf_counter() - began,
+        "cpu_seconds": time.process_time() - cpu,
     }
     with new_file(report_path) as partial:
         partial.write_text(json.dumps(report, indent=2) + "\n", "utf-8")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from heml.datasets.assemble import Adapted, Areas
 from heml.datasets.card import load_card
-from heml.fetch import Repo, model_repo
 from heml.params import AvatarsDataset, Dataset, HubDataset
 from heml.terms import hub_terms
 
@@ -40,12 +39,17 @@ def dataset_terms(params: Dataset) -> list[str]:
 
         return terms()
     if isinstance(params, HubDataset):
+        from heml.fetch import Repo  # the hub's client, for those who use the hub
+
         card = load_card(params.path)
         lines = [card.title, card.licence, card.cite, "", *hub_terms(Repo(params.repo, params.revision, "dataset"))]
     else:
         lines = _folder_terms(params.path)
-    if params.rule and params.rule.model and (repo := model_repo(params.rule.model, params.rule.revision, "dataset.rule")):
-        lines += ["", "The label is read off the images by", *hub_terms(repo)]
+    if params.rule and params.rule.model:
+        from heml.fetch import model_repo
+
+        if repo := model_repo(params.rule.model, params.rule.revision, "dataset.rule"):
+            lines += ["", "The label is read off the images by", *hub_terms(repo)]
     return lines
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from heml.atomic import new_folder
 from heml.distances import nearest
@@ -67,7 +66,7 @@ def sibling_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings
         known = ~(np.isnan(x) | np.isnan(y))
         row: dict[str, Any] = {"node": node.name, "left": left, "right": right}
         tells = known.sum() > 2 and np.ptp(x[known]) > 0 and np.ptp(y[known]) > 0
-        row["correlation"] = float(spearmanr(x[known], y[known]).statistic) if tells else np.nan
+        row["correlation"] = _spearman(x[known], y[known]) if tells else np.nan
         all_three = ~np.isnan(hits[left] + hits[right] + hits[node.name])
         own, l, r = (hits[name][all_three] for name in (node.name, left, right))  # noqa: E741
         row["images"] = len(own)
@@ -174,6 +173,11 @@ def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: 
         }
     )
     return table[IMAGES]
+
+
+def _spearman(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+    """Rank correlation of two rows of numbers; pandas has it without all of scipy.stats."""
+    return float(pd.DataFrame({"x": x, "y": y}).corr(method="spearman").to_numpy()[0, 1])
 
 
 def _nearest_but_itself(vectors: torch.Tensor, rows: NDArray[np.int64], held: NDArray[np.int64], k: int, metric: Any) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,10 +28,12 @@ from heml.segmentation.dataset import resize_image
 from heml.segmentation.labelmaps import LabelMap
 from heml.segmentation.manifest import cut_segment
 from heml.segmentation.masks import unpack_mask
-from heml.segmentation.model import Segmenter, load_segmenter
 from heml.segmentation.predict import best_device, predict
 from heml.segmentation.segment import segmenter_classes
 from heml.tree import Tree
+
+if TYPE_CHECKING:
+    from heml.segmentation.model import Segmenter
 
 Picture = str | Path | Image.Image
 """A file, an image_id of the data set, or a Pillow image."""
@@ -101,6 +104,8 @@ class MetricTree:
                 f"{folder}: stands for the data set's own masks, which no new image has; name images of the data set by their "
                 "image_id, or run with segmenter.source finetune or pretrained"
             )
+        from heml.segmentation.model import load_segmenter  # brings transformers, which stored images do not need
+
         segmenter = load_segmenter(folder)
         segmenter.network.to(self.device).eval()
         return segmenter

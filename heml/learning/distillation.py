@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from heml.atomic import new_file
 from heml.distances import Distance, nearest
 from heml.errors import HemlError
+from heml.imports import no_compiler
 from heml.learning.augment import augment, may_flip
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, compose
@@ -50,14 +51,16 @@ def build_student(
         HemlError: the teacher is missing, or the loss is not finite.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_num_threads(train.threads)
+    torch.set_deterministic_debug_mode("warn")
     header, teacher = load_network(node_path(models, settings.teacher), device)
-    images = compose(canvases, segments, header.leaves, header.box)
+    images = compose(canvases, segments, header.leaves, header.box).on(device)
     torch.manual_seed(train.seed)
     shape = Architecture(settings.trunk, "plain", settings.hidden_dim, header.architecture.embedding_dim, images.classes)
     student = MetricNetwork(shape, images.size).to(device)
     began = time.perf_counter()
-    history = _distil(name, student, teacher, images, settings, train, header.distance, device)
+    with no_compiler():
+        history = _distil(name, student, teacher, images, settings, train, header.distance, device)
     seconds = time.perf_counter() - began
 
     best = max(history, key=lambda row: (row["val_p1"], row["epoch"]))
@@ -65,7 +68,7 @@ def build_student(
     kept = replace(
         header, node=name, children=[], architecture=shape, weights=None, seed=train.seed, val_p1=[best["val_p1"]], lineage=lineage
     )
-    save_node(students, kept, [student.state_dict()])
+    save_node(students, kept, [student.state_dict()], train.stored)
     report = {
         "student": name,
         "teacher": header.node,
@@ -117,15 +120,16 @@ def _distil(
             with torch.inference_mode():
                 target = teacher(x)
             loss = distillation_loss(student(x), target.clone(), settings.absolute, settings.relative)
-            if not torch.isfinite(loss):
-                raise HemlError(f"student {name!r}: the loss is {loss.item()} in epoch {epoch}; lower its lr ({settings.lr:g})")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
-            losses.append(loss.item())
+            losses.append(loss.detach())
+        found = torch.stack(losses).double().cpu()
+        if not found.isfinite().all():
+            raise HemlError(f"student {name!r}: the loss is not finite in epoch {epoch}; lower its lr ({settings.lr:g})")
         score = precision_at_1(student, images, distance, device)
-        history.append({"epoch": epoch, "loss": float(np.mean(losses)), "val_p1": score})
+        history.append({"epoch": epoch, "loss": float(found.mean()), "val_p1": score})
         if score >= best_score:
             best, best_score = copy.deepcopy(student.state_dict()), score
     student.load_state_dict(best)

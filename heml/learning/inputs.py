@@ -53,14 +53,34 @@ class NodeImages:
     area: float
     """Mean share of the canvas that the segments cover in `train`, absent images counting 0."""
 
+    resident: tuple[torch.Tensor, torch.Tensor] | None = field(default=None, repr=False)
+    """All batches in one, on a GPU (`on`)."""
+
     def batch(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         """Pixels (B, 3, h, w) uint8 and masks (B, 1, h, w) uint8 (0 or 1) of the given rows, cropped to the box."""
+        if self.resident is not None:
+            at = torch.from_numpy(rows).to(self.resident[0].device)
+            return self.resident[0][at], self.resident[1][at]
         x0, y0, x1, y1 = self.box
         height, width = self.pixels.shape[1:3]
         pixels = self.pixels[rows, y0:y1, x0:x1]  # (B, h, w, 3)
         masks = np.unpackbits(self.packed[rows], axis=1, count=height * width).reshape(-1, height, width)
         crop = np.ascontiguousarray(masks[:, None, y0:y1, x0:x1])
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))), torch.from_numpy(crop)
+
+    def on(self, device: torch.device, share: float = 0.5) -> NodeImages:
+        """The same images for training on a device: on a GPU all of them lie there from the start, if they take no more than this
+        share of what is free; else, and on a CPU, batches come from disk.
+        """
+        if device.type == "cpu" or self.resident is not None:
+            return self
+        height, width = self.size
+        if len(self.present) * height * width * 4 > share * torch.cuda.mem_get_info(device)[0]:
+            return self
+        every = np.arange(len(self.present))
+        parts = [self.batch(every[start : start + 1024]) for start in range(0, len(every), 1024)]
+        pixels, masks = (torch.cat([part.to(device) for part in column]) for column in zip(*parts, strict=True))
+        return replace(self, resident=(pixels, masks))
 
     @property
     def size(self) -> tuple[int, int]:

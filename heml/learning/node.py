@@ -31,8 +31,9 @@ def build_node(node: Node, settings: Train, canvases: Path, segments: Path, mode
     Raises:
         HemlError: a child is missing or of another shape, the segments are in no training image, NaN in the loss.
     """
-    began = time.perf_counter()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    began, cpu = time.perf_counter(), time.process_time()
+    torch.set_num_threads(settings.threads)
+    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports the compiler
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     children = [load_header(node_path(models, child)) for child in node.children]
     leaves = [leaf for child in children for leaf in child.leaves] or [node.name]
@@ -62,8 +63,11 @@ def build_node(node: Node, settings: Train, canvases: Path, segments: Path, mode
         area=images.area,
         lineage=lineage,
     )
-    save_node(models, header, [result.state for result in results])
-    report = _report(header, images, results, starts[0], device) | {"seconds": time.perf_counter() - began}
+    save_node(models, header, [result.state for result in results], settings.stored)
+    report = _report(header, images, results, starts[0], device) | {
+        "seconds": time.perf_counter() - began,
+        "cpu_seconds": time.process_time() - cpu,
+    }
     with new_file(report_path) as partial:
         partial.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     return report

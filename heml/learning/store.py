@@ -63,18 +63,28 @@ def node_path(folder: str | Path, node: str) -> Path:
     return Path(folder) / f"{node}.safetensors"
 
 
-def save_node(folder: str | Path, header: Header, states: Sequence[State]) -> None:
+def save_node(folder: str | Path, header: Header, states: Sequence[State], stored: str = "float32") -> None:
     """Write a node: the weights of every repeat, the first under their own names, repeat k's as `repeat<k>.<name>`.
 
     The header is one string: safetensors does not keep several in order, and equal nodes are equal bytes.
+
+    Args:
+        stored: the precision of the matrices and convolutions, `float32`, `float16` or `bfloat16`; what has one dimension, such as
+            BatchNorm's statistics, whose range is the data's, keeps its own.
     """
-    tensors = {_prefix(k) + key: value.detach().cpu().contiguous() for k, state in enumerate(states) for key, value in state.items()}
+    kind: torch.dtype = getattr(torch, stored)
+    tensors = {_prefix(k) + key: _stored(value, kind) for k, state in enumerate(states) for key, value in state.items()}
     fields = asdict(header) | {
         "canvas": header.canvas.model_dump(),
         "segments": {name: segment.model_dump() for name, segment in header.segments.items()},
     }
     with new_file(node_path(folder, header.node)) as partial:
         save_file(tensors, partial, metadata={"heml": json.dumps(fields, sort_keys=True)})
+
+
+def _stored(value: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+    value = value.detach().cpu().contiguous()
+    return value.to(kind) if value.is_floating_point() and value.ndim > 1 else value
 
 
 def load_header(path: str | Path) -> Header:
@@ -102,11 +112,12 @@ def _prefix(repeat: int) -> str:
 
 
 def load_state(path: str | Path, repeat: int = 0) -> State:
-    """Read the weights of one of a node's repeats."""
+    """Read the weights of one of a node's repeats, float32 whatever they are stored as."""
     prefix = _prefix(repeat)
     with safe_open(path, "pt") as file:
         own = (f"{prefix}trunk.", f"{prefix}embedder.")
-        return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(own)}  # noqa: SIM118 (not a dict)
+        found = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(own)}  # noqa: SIM118 (not a dict)
+    return {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
 
 
 def load_network(path: str | Path, device: torch.device, repeat: int = 0) -> tuple[Header, MetricNetwork]:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pytorch_metric_learning.samplers import MPerClassSampler
-from sklearn.cluster import KMeans
+from pytorch_metric_learning.samplers.m_per_class_sampler import MPerClassSampler
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from heml.distances import Metric, nearest
 from heml.errors import HemlError
+from heml.imports import no_compiler
 from heml.learning.augment import augment, may_flip
 from heml.learning.averaging import State, reestimate_batchnorm
 from heml.learning.embedders import DivideAndConquer
@@ -41,7 +43,7 @@ class Training:
     best_epoch: int = 0
     """Of the chosen weights; one more than the last where stochastic weight averaging was chosen."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    """Per epoch, 0 being the start: loss, val_p1, triplets mined per batch, seconds."""
+    """Per epoch, 0 being the start: loss, triplets mined per batch, seconds, cpu_seconds, and val_p1, NaN where it was not measured."""
     note: str = ""
     """Why the node was not trained, or what went wrong in training."""
     images_per_second: float = 0.0
@@ -101,63 +103,42 @@ def train_node(
     aim = aim or objective(settings, images.classes)
     aim.loss.to(device)
     network.to(device)
-    start = precision_at_1(network, images, aim.distance, device)
-    result = Training(copy.deepcopy(network.state_dict()), start, aim.distance, 0, [{"epoch": 0, "val_p1": start}])
-    result.note = untrainable(images)
-    if result.note or not settings.epochs:
-        return result
+    images = images.on(device)
+    note = untrainable(images)
+    trains = not note and settings.epochs > 0
+    start = precision_at_1(network, images, aim.distance, device) if settings.validate_every == 1 or not trains else float("nan")
+    result = Training(copy.deepcopy(network.state_dict()), start, aim.distance, 0, [{"epoch": 0, "val_p1": start}], note)
+    if trains:
+        with no_compiler():
+            _train(name, network, images, settings, device, aim, result)
+    return result
 
+
+def _train(
+    name: str, network: MetricNetwork, images: NodeImages, settings: Train, device: torch.device, aim: Objective, result: Training
+) -> None:
+    """All epochs; what came of them goes into `result`, and the best weights into `network`."""
     rows = images.rows("train")
     steps = max(len(rows) // settings.batch_size, 1)
-    half = settings.precision == "bfloat16" and device.type == "cuda"
     optimizer = new_optimizer(network, aim.parameters(), settings)
     schedule = new_schedule(optimizer, settings, steps, settings.epochs)
-    flip = settings.flip and may_flip(images.segments)
     averaged = AveragedModel(network) if settings.swa else None
     result.val_p1 = -1.0
     seen, spent = 0, 0.0
     for epoch in progress(range(1, settings.epochs + 1), f"train {name}", unit="epoch"):
-        began = time.perf_counter()
-        seed = settings.seed * 100_003 + epoch
-        torch.manual_seed(seed)
-        generator = torch.Generator().manual_seed(seed)
-        clusters = _clusters(network, images, rows, epoch, settings, device)
-        network.train()
-        losses, mined = [], []
-        for chosen in _batches(images.labels[rows], clusters, settings, seed):
-            if isinstance(network.embedder, DivideAndConquer):
-                network.embedder.learner = None if clusters is None else int(clusters[chosen[0]])
-            pixels, masks = images.batch(rows[chosen])
-            x = augment(pixels.to(device), masks.to(device), settings, flip, generator)
-            y = torch.from_numpy(images.labels[rows[chosen]]).to(device)
-            loss, triplets = network.loss(x, y, aim, half)
-            if not torch.isfinite(loss):
-                raise HemlError(f"node {name!r}: the loss is {loss.item()} in epoch {epoch}; lower lr ({settings.lr:g})")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if settings.clip:
-                torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            mined.append(triplets)
-            seen += len(chosen)
+        began, cpu = time.perf_counter(), time.process_time()
+        row = {"epoch": epoch} | _epoch(name, network, images, rows, epoch, settings, device, aim, optimizer, schedule)
+        seen += row.pop("seen")
         spent += time.perf_counter() - began
         if averaged and epoch > settings.epochs * (1 - settings.swa):
             averaged.update_parameters(network)
-        score = precision_at_1(network, images, aim.distance, device)
-        result.history.append(
-            {
-                "epoch": epoch,
-                "loss": float(np.mean(losses)),
-                "val_p1": score,
-                "triplets": float(np.mean(mined)),
-                "seconds": time.perf_counter() - began,
-            }
-        )
-        if not any(mined):
+        measured = (settings.epochs - epoch) % settings.validate_every == 0
+        row["val_p1"] = precision_at_1(network, images, aim.distance, device) if measured else float("nan")
+        if measured:
+            result.consider(network, row["val_p1"], epoch)
+        result.history.append(row | {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu})
+        if not row["triplets"]:
             result.note = f"epoch {epoch}: no triplet was mined, since {_why_none(network, images, rows, device)}"
-        result.consider(network, score, epoch)
         if settings.patience and epoch - result.best_epoch >= settings.patience:
             break
     if averaged and averaged.n_averaged > 0:
@@ -166,7 +147,52 @@ def train_node(
         result.consider(network, precision_at_1(network, images, aim.distance, device), epoch + 1)
     result.images_per_second = seen / spent
     network.load_state_dict(result.state)
-    return result
+
+
+def _epoch(
+    name: str,
+    network: MetricNetwork,
+    images: NodeImages,
+    rows: NDArray[np.int64],
+    epoch: int,
+    settings: Train,
+    device: torch.device,
+    aim: Objective,
+    optimizer: Optimizer,
+    schedule: LRScheduler,
+) -> dict[str, Any]:
+    """Train one epoch; its mean loss, the triplets mined per batch and the images seen.
+
+    The loss is read once, at the end: to read it in every step would make a GPU wait for the CPU each time.
+    """
+    seed = settings.seed * 100_003 + epoch
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    half = settings.precision == "bfloat16" and device.type == "cuda"
+    flip = settings.flip and may_flip(images.segments)
+    clusters = _clusters(network, images, rows, epoch, settings, device)
+    network.train()
+    losses, mined, seen = [], [], 0
+    for chosen in _batches(images.labels[rows], clusters, settings, seed):
+        if isinstance(network.embedder, DivideAndConquer):
+            network.embedder.learner = None if clusters is None else int(clusters[chosen[0]])
+        pixels, masks = images.batch(rows[chosen])  # (B, 3, h, w), (B, 1, h, w)
+        x = augment(pixels.to(device), masks.to(device), settings, flip, generator)
+        y = torch.from_numpy(images.labels[rows[chosen]]).to(device)  # (B,)
+        loss, triplets = network.loss(x, y, aim, half)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if settings.clip:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+        mined.append(triplets)
+        seen += len(chosen)
+    found = torch.stack(losses).double().cpu()
+    if not found.isfinite().all():
+        raise HemlError(f"node {name!r}: the loss is {found[~found.isfinite()][0].item()} in epoch {epoch}; lower lr ({settings.lr:g})")
+    return {"loss": float(found.mean()), "triplets": float(np.mean(mined)), "seen": seen}
 
 
 def _batches(labels: NDArray[np.int64], clusters: NDArray[np.int64] | None, settings: Train, seed: int) -> Iterator[NDArray[np.int64]]:
@@ -192,6 +218,8 @@ def _clusters(
     embedder = network.embedder
     if not isinstance(embedder, DivideAndConquer) or epoch > settings.epochs * 0.75 or len(rows) < settings.batch_size * embedder.learners:
         return None
+    from sklearn.cluster import KMeans  # for this embedder alone
+
     embedded = embed(network, images, rows, device).numpy()
     found: NDArray[np.int64] = KMeans(embedder.learners, n_init=1, random_state=settings.seed).fit_predict(embedded).astype(np.int64)
     return found

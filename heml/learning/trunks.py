@@ -1,22 +1,26 @@
-"""Trunks: images (B, 3, h, w) to a feature map (B, C, h', w'), by torchvision's names, from scratch or pretrained."""
+"""Trunks: images (B, 3, h, w) to a feature map (B, C, h', w'), by torchvision's names, whole or cut short, from scratch or pretrained.
+
+`resnet18:3` is ResNet-18 without what works at a 32nd of the image's size. A number n ends any trunk with the last layer
+whose map is 1/2^(n+1) of the image on each side; all of them halve it five times, so 1 to 3 cut and a name alone is whole.
+"""
 
 from __future__ import annotations
 
 import importlib
+import math
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from heml.errors import HemlError
 from heml.learning.efficientnet_lite import EfficientNetLite0, from_published
-from heml.params import TRUNKS
+from heml.params import TRUNKS, split_trunk
 
 
 class Trunk(nn.Module):
@@ -39,7 +43,7 @@ class Trunk(nn.Module):
 
 
 def new_trunk(name: str) -> nn.Module:
-    """An untrained trunk.
+    """An untrained trunk, whole or cut short (`resnet18:3`, see the module).
 
     BatchNorm's momentum is 0.1 everywhere: a node trains for some hundred steps, after which the 0.01 of MobileNet v3 and
     EfficientNet-Lite would still remember the start.
@@ -47,27 +51,75 @@ def new_trunk(name: str) -> nn.Module:
     Raises:
         HemlError: an unknown name; the message lists the known.
     """
-    if name not in TRUNKS:
-        raise HemlError(f"unknown trunk {name!r}; choose from {', '.join(TRUNKS)}")
-    if name == "efficientnet_lite0":
-        trunk: nn.Module = EfficientNetLite0()
-    else:
-        options = {"aux_logits": False, "init_weights": True} if name == "inception_v3" else {}
-        trunk = Trunk(name, _layers(torchvision.models.get_model(name, weights=None, **options)))
+    whole, depth = split_trunk(name)
+    if whole not in TRUNKS:
+        raise HemlError(f"unknown trunk {name!r}; choose from {', '.join(TRUNKS)}, or a part of one, such as resnet18:3")
+    trunk = _whole(whole) if depth is None else _cut(_whole(whole), depth)
+    trunk.name = name
     for module in trunk.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.1
     return lay_out(trunk)
 
 
-def lay_out(trunk: nn.Module) -> nn.Module:
-    """The trunk with its weights as a CPU likes them in memory.
+def _whole(name: str) -> Trunk | EfficientNetLite0:
+    if name == "efficientnet_lite0":
+        return EfficientNetLite0()
+    module = importlib.import_module(f"torchvision.models.{_module(name)}")
+    options = {"aux_logits": False, "init_weights": True} if name == "inception_v3" else {}
+    return Trunk(name, _layers(getattr(module, name)(weights=None, **options)))
 
-    With depthwise convolutions that is channels last, in which EfficientNet-Lite trains 1.6 times and MobileNet v3 1.3 times as
-    fast; ResNet gains nothing.
+
+def _module(name: str) -> str:
+    """The module of torchvision that holds a network: it alone is imported."""
+    family = name.partition("_")[0].rstrip("0123456789")
+    return {"mobilenet": f"mobilenet{name.split('_')[1]}"}.get(family, family) if "_" in name else family
+
+
+_PROBE = 299
+"""Side of an image, pixels, at which every trunk's maps are to be told apart in size; what Inception is made for."""
+
+
+def _cut(trunk: Trunk | EfficientNetLite0, depth: int) -> Trunk | EfficientNetLite0:
+    """The trunk up to the last layer whose map is 1/2^(depth+1) of the image's size."""
+    if isinstance(trunk, EfficientNetLite0):
+        trunk.blocks, trunk.head = _shallow(trunk.blocks, depth, before=trunk.stem), nn.Sequential()
+        return trunk
+    names = [name for name, _ in trunk.named_children()]
+    if "features" in names:
+        trunk.features = _shallow(trunk.get_submodule("features"), depth)
+        return trunk
+    # ResNet's layers say it themselves, and need no image to pass through them
+    count = names.index(f"layer{depth}") + 1 if "layer1" in names else len(_shallow(trunk, depth))
+    return Trunk(trunk.name, OrderedDict((name, getattr(trunk, name)) for name in names[:count]))
+
+
+@torch.no_grad()
+def _shallow(layers: nn.Module, depth: int, before: nn.Module | None = None) -> nn.Sequential:
+    """The first layers of a module whose children work one after another, under their own names.
+
+    Args:
+        before: what the image passes through first.
     """
-    depthwise = any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in trunk.modules())
-    return trunk.to(memory_format=torch.channels_last) if depthwise else trunk
+    x = torch.zeros(1, 3, _PROBE, _PROBE)
+    if before:
+        x = before.eval()(x)
+        before.train()
+    kept = OrderedDict()
+    for name, layer in layers.named_children():
+        x = layer.eval()(x)
+        layer.train()
+        if round(math.log2(_PROBE / x.shape[-1])) > depth + 1:
+            break
+        kept[name] = layer
+    return nn.Sequential(kept)
+
+
+def lay_out(trunk: nn.Module) -> nn.Module:
+    """The trunk with its weights channels last in memory, as a CPU likes them: ResNet trains 1.1 to 1.2 times, networks of depthwise
+    convolutions 1.4 to 2.2 times as fast (`python -m benchmarks.trunks`).
+    """
+    return trunk.to(memory_format=torch.channels_last)
 
 
 def _layers(network: nn.Module) -> OrderedDict[str, nn.Module]:
@@ -75,7 +127,7 @@ def _layers(network: nn.Module) -> OrderedDict[str, nn.Module]:
     children = OrderedDict(network.named_children())
     if "features" in children:  # DenseNet, EfficientNet, MobileNet, ConvNeXt
         layers = OrderedDict(features=children["features"])
-        if isinstance(network, torchvision.models.DenseNet):
+        if type(network).__name__ == "DenseNet":
             layers["relu"] = nn.ReLU()  # DenseNet has its last ReLU in `forward`
         return layers
     last = "avgpool"  # ResNet, Inception: children stand in the order of use
@@ -125,13 +177,16 @@ def load_pretrained(trunk: nn.Module, name: str, weights: str) -> None:
     Raises:
         HemlError: not to be had, not a file of weights, or of another network.
     """
+    name, _ = split_trunk(name)
     if weights != "imagenet":
         state: Mapping[str, torch.Tensor] = read_weights(Path(weights))
     elif name == "efficientnet_lite0":
         state = read_weights(_packaged())
     else:
+        from torchvision.models import get_model_weights
+
         try:
-            state = torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(check_hash=True, weights_only=True)
+            state = get_model_weights(name).DEFAULT.get_state_dict(check_hash=True, weights_only=True)
         except (OSError, RuntimeError) as error:
             raise HemlError(
                 f"train.weights imagenet: torchvision's weights of {name!r} could not be fetched ({error}); without a network use a "

@@ -32,7 +32,8 @@ def curve_figure(table: pd.DataFrame) -> Figure:
         for name, colour in zip(names, palette(len(names)) / 255, strict=True):
             one = nodes[nodes["node"] == name]
             axes[0, column].plot(one["epoch"], one["loss"], marker=".", color=colour, label=name)
-            axes[1, column].plot(one["epoch"], one["val_p1"], marker=".", color=colour, label=name)
+            measured = one.dropna(subset="val_p1")
+            axes[1, column].plot(measured["epoch"], measured["val_p1"], marker=".", color=colour, label=name)
         axes[0, column].set_title(f"level {level}", fontsize=10)
         axes[1, column].set_xlabel("epoch (0: start)")
         axes[1, column].legend(fontsize=6, frameon=False, loc="lower right", ncols=2 if len(names) > 6 else 1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from heml.segmentation.iou import confusion
-from heml.segmentation.model import Segmenter
+
+if TYPE_CHECKING:  # it brings transformers
+    from heml.segmentation.model import Segmenter
 
 
 def best_device() -> torch.device:

@@ -11,7 +11,6 @@ import numpy as np
 from heml.atomic import new_file, new_folder
 from heml.datasets.store import read_description
 from heml.errors import HemlError
-from heml.fetch import model_repo
 from heml.params import Segmenter as Settings
 from heml.segmentation.segment import write_mask_segmenter
 from heml.terms import hub_terms
@@ -50,6 +49,8 @@ def segmenter_terms(settings: Settings) -> list[str]:
         return ["None: the segments are the data set's own masks."]
     if settings.model is None:
         return ["Fitted here, from scratch."]
+    from heml.fetch import model_repo  # the hub's client, for those who use the hub
+
     repo = model_repo(settings.model, settings.revision)
     return [f"{settings.model}, a folder on this machine"] if repo is None else hub_terms(repo)
 
@@ -68,6 +69,7 @@ def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) 
     if settings.source == "finetune":
         if not classes:
             raise HemlError("segmenter.source finetune: the data set has no masks to fit to; use `pretrained`")
+        torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         if settings.model:
             segmenter = load_segmenter(settings.model, settings.revision, classes)

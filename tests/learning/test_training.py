@@ -21,7 +21,7 @@ from heml.params import EMBEDDERS, Train
 from heml.tree import Node
 
 CPU = torch.device("cpu")
-SETTINGS = Train(epochs=3, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8, lr=2e-3)
+SETTINGS = Train(epochs=3, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8, lr=2e-3, stored="float32")
 LEFT, RIGHT, BOTH = Node("left", 0), Node("right", 0), Node("both", 1, "left", "right")
 
 
