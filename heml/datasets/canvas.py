@@ -85,16 +85,16 @@ def write_canvases(images: str | Path, folder: str | Path, canvas: Canvas) -> in
     return total
 
 
-def load_canvases(folder: str | Path) -> Canvases:
-    """Open `data/canvases` without reading the pixels."""
+def load_canvases(folder: str | Path, start: int = 0, stop: int | None = None) -> Canvases:
+    """Open rows `start` to `stop` (all) of `data/canvases` without reading the pixels."""
     folder = Path(folder)
     try:
         pixels = np.load(folder / "canvases.npy", mmap_mode="r", allow_pickle=False)
-        index = pq.read_table(folder / "index.parquet")
+        index = pq.read_table(folder / "index.parquet").slice(start, None if stop is None else stop - start)
     except FileNotFoundError:
         raise HemlError(f"{folder}: no canvases; run `dvc repro canvases` first") from None
     return Canvases(
-        pixels,
+        pixels[start:stop],
         index["image_id"].to_pylist(),
         np.array(index["split"].to_pylist()),
         np.array(index["label"].to_pylist(), dtype=np.int64),

@@ -174,9 +174,33 @@ def count_labels(folder: str | Path) -> Counter[tuple[str, int]]:
     return Counter((row["split"], row["label"]) for row in read_rows(folder, ["split", "label"]))
 
 
-def read_rows(folder: str | Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Rows in stored order (sorted by image_id), a row group in memory at a time."""
-    for path in _shards(folder):
+def read_rows(folder: str | Path, columns: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
+    """Rows `start` to `stop` (all) in stored order (sorted by image_id), a row group in memory at a time."""
+    return read_range(_shards(folder), columns, start, stop)
+
+
+def read_range(paths: Iterable[Path], columns: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
+    """Rows `start` to `stop` of Parquet files that lie one after another, a row group in memory at a time."""
+    for table in _range(paths, columns, start, stop):
+        yield from table.to_pylist()
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> pa.Table:
+    """Rows `start` to `stop` of one Parquet file, with its metadata."""
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns], schema.metadata)
+    parts = list(_range([path], columns, start, stop))
+    return pa.concat_tables(parts) if parts else wanted.empty_table()
+
+
+def _range(paths: Iterable[Path], columns: Sequence[str] | None, start: int, stop: int | None) -> Iterator[pa.Table]:
+    first = 0
+    for path in paths:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(ROWS_PER_GROUP, columns=list(columns)):
-                yield from batch.to_pylist()
+            for group in range(file.num_row_groups):
+                count = file.metadata.row_group(group).num_rows
+                low, high = max(start - first, 0), count if stop is None else min(stop - first, count)
+                if low < high:
+                    yield file.read_row_group(group, columns=None if columns is None else list(columns)).slice(low, high - low)
+                first += count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from heml.atomic import new_folder
+from heml.datasets.canvas import load_canvases
 from heml.errors import HemlError
+from heml.groups import Each
 from heml.learning.embedding import embed
 from heml.learning.inputs import compose
 from heml.learning.store import load_header, load_network, node_path, untrained
 from heml.progress import progress
 from heml.tree import Node, Tree
+
+ROWS_PER_GROUP = 4096
 
 
 @dataclass(frozen=True)
@@ -48,31 +53,46 @@ class NodeEmbeddings:
         return np.flatnonzero((self.splits == split) & self.present)
 
 
-def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, folder: Path) -> None:
-    """Embed every image at every node of the tree."""
+def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, folder: Path, each: Each = map) -> None:
+    """Embed every image at every node of the tree.
+
+    Args:
+        each: how row groups are handed out.
+    """
+    total = len(load_canvases(canvases).image_ids)
+    groups = [(node.name, start) for node in tree for start in range(0, total, ROWS_PER_GROUP)]
+    tables = iter(progress(each(partial(_embed_group, canvases, segments, models), groups), "embed", len(groups), "group"))
+    with new_folder(folder) as target:
+        for node in tree:
+            (target / f"node={node.name}").mkdir()
+            first = next(tables)
+            with pq.ParquetWriter(target / f"node={node.name}" / "part-0.parquet", first.schema, compression="zstd") as writer:
+                writer.write_table(first)
+                for _ in range(ROWS_PER_GROUP, total, ROWS_PER_GROUP):
+                    writer.write_table(next(tables))
+
+
+def _embed_group(canvases: Path, segments: Path, models: Path, group: tuple[str, int]) -> pa.Table:
+    """The rows of one row group of a node, the one that begins at row `start`."""
+    node, start = group
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with new_folder(folder) as partial:
-        for node in progress(list(tree), "embed", unit="node"):
-            path = node_path(models, node.name)
-            header = load_header(path)
-            images = compose(canvases, segments, header.leaves, header.box)
-            rows = np.flatnonzero(images.present)
-            vectors = {
-                _repeat(k): _column(embed(load_network(path, device, k)[1], images, rows, device), images.present)
-                for k in range(len(header.val_p1))
-            }
-            vectors["untrained"] = _column(embed(untrained(header).to(device), images, rows, device), images.present)
-            table = pa.table(
-                {
-                    "image_id": images.image_ids,
-                    "split": pa.array(images.splits.tolist(), pa.string()),
-                    "label": images.labels,
-                    "present": images.present,
-                    **vectors,
-                }
-            ).replace_schema_metadata({"heml": json.dumps({"node": node.name, "distance": header.distance})})
-            (partial / f"node={node.name}").mkdir()
-            pq.write_table(table, partial / f"node={node.name}" / "part-0.parquet", compression="zstd")
+    path = node_path(models, node)
+    header = load_header(path)
+    images = compose(canvases, segments, header.leaves, header.box, start, start + ROWS_PER_GROUP)
+    rows = np.flatnonzero(images.present)
+    vectors = {
+        _repeat(k): _column(embed(load_network(path, device, k)[1], images, rows, device), images.present)
+        for k in range(len(header.val_p1))
+    }
+    vectors["untrained"] = _column(embed(untrained(header).to(device), images, rows, device), images.present)
+    columns = {
+        "image_id": images.image_ids,
+        "split": pa.array(images.splits.tolist(), pa.string()),
+        "label": images.labels,
+        "present": images.present,
+        **vectors,
+    }
+    return pa.table(columns).replace_schema_metadata({"heml": json.dumps({"node": node, "distance": header.distance})})
 
 
 def _repeat(k: int) -> str:

@@ -92,21 +92,24 @@ class NodeImages:
         return np.flatnonzero((self.splits == split) & self.present)
 
 
-def compose(canvases: str | Path, segments: str | Path, leaves: Sequence[str], box: Box | None = None) -> NodeImages:
+def compose(
+    canvases: str | Path, segments: str | Path, leaves: Sequence[str], box: Box | None = None, start: int = 0, stop: int | None = None
+) -> NodeImages:
     """The images of a node that stands on `leaves`.
 
     Args:
         box: the box of a trained node; by default it is found from the training images.
+        start, stop: only these rows; of a trained node.
 
     Raises:
         HemlError: canvases and manifest do not belong together, or no segment is present in any training image.
     """
-    stored = load_canvases(canvases)
+    stored = load_canvases(canvases, start, stop)
     height, width = stored.pixels.shape[1:3]
     packed = np.zeros((len(stored.image_ids), -(-height * width // 8)), np.uint8)
     boxes = np.full((len(packed), 4), (width, height, 0, 0), np.int64)  # empty: min and max leave it neutral
     there = np.zeros(len(packed), bool)
-    parts = {leaf: read_manifest(segments, leaf) for leaf in leaves}
+    parts = {leaf: read_manifest(segments, leaf, start, stop) for leaf in leaves}
     for leaf, part in parts.items():
         _check_belongs(part, leaf, stored.image_ids, (height, width))
         packed |= part.packed
@@ -114,7 +117,7 @@ def compose(canvases: str | Path, segments: str | Path, leaves: Sequence[str], b
         boxes[part.present, :2] = np.minimum(boxes[part.present, :2], part.boxes[part.present, :2])
         boxes[part.present, 2:] = np.maximum(boxes[part.present, 2:], part.boxes[part.present, 2:])
     train = stored.splits == "train"
-    if not (there & train).any():
+    if box is None and not (there & train).any():
         raise HemlError(f"segments {', '.join(leaves)}: present in no training image")
     box = box or find_box(boxes[there & train], (height, width))
     area, inside = _measure(packed, box, (height, width))
@@ -127,9 +130,9 @@ def compose(canvases: str | Path, segments: str | Path, leaves: Sequence[str], b
         splits=stored.splits,
         labels=stored.labels,
         canvas=parts[leaves[0]].canvas,
-        classes=int(stored.labels.max()) + 1,
+        classes=int(stored.labels.max(initial=0)) + 1,
         segments={leaf: part.definition for leaf, part in parts.items()},
-        area=float(area[train].mean()),
+        area=float(area[train].mean()) if train.any() else 0.0,
     )
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from heml.atomic import new_folder
 from heml.datasets.images import encode_png
+from heml.datasets.store import read_range
 from heml.errors import HemlError
 
 ROWS_PER_GROUP = 256
@@ -75,13 +76,9 @@ def _decode(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(data), formats=["PNG"]))
 
 
-def read_labelmaps(folder: str | Path, confidence: bool = True) -> Iterator[LabelMap]:
-    """Label maps in stored order, a row group in memory at a time."""
+def read_labelmaps(folder: str | Path, confidence: bool = True, start: int = 0, stop: int | None = None) -> Iterator[LabelMap]:
+    """Label maps `start` to `stop` (all) in stored order, a row group in memory at a time."""
     columns = ["image_id", "width", "height", "labels", *(["confidence"] if confidence else [])]
-    with pq.ParquetFile(_file(folder)) as file:
-        for batch in file.iter_batches(ROWS_PER_GROUP, columns=columns):
-            for row in batch.to_pylist():
-                sure = row.get("confidence")
-                yield LabelMap(
-                    row["image_id"], row["width"], row["height"], _decode(row["labels"]), None if sure is None else _decode(sure)
-                )
+    for row in read_range([_file(folder)], columns, start, stop):
+        sure = row.get("confidence")
+        yield LabelMap(row["image_id"], row["width"], row["height"], _decode(row["labels"]), None if sure is None else _decode(sure))

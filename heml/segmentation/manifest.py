@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from PIL import Image, ImageFilter
 
 from heml.atomic import new_folder
 from heml.datasets.canvas import lay_mask, placement
-from heml.datasets.store import count_images, read_rows
+from heml.datasets.store import count_images, read_rows, read_table
 from heml.errors import HemlError
+from heml.groups import Each
 from heml.params import Canvas, Segment
 from heml.progress import progress
 from heml.segmentation.labelmaps import LabelMap, read_classes, read_labelmaps
@@ -69,8 +71,13 @@ def cut_segment(labelmap: LabelMap, ids: list[int], segment: Segment, canvas: Ca
     }
 
 
-def write_manifest(images: str | Path, labelmaps: str | Path, folder: str | Path, name: str, segment: Segment, canvas: Canvas) -> float:
+def write_manifest(
+    images: str | Path, labelmaps: str | Path, folder: str | Path, name: str, segment: Segment, canvas: Canvas, each: Each = map
+) -> float:
     """Write the partition of one segment; returns the share of images in which it is present.
+
+    Args:
+        each: how row groups are handed out.
 
     Raises:
         HemlError: a class the segmenter does not know, a segment present in no training image.
@@ -96,27 +103,34 @@ def write_manifest(images: str | Path, labelmaps: str | Path, folder: str | Path
         },
     )
     total, present, in_train = count_images(images), 0, 0
-    people = read_rows(images, ["image_id", "split", "label"])
-    pairs = zip(people, read_labelmaps(labelmaps), strict=True)
-    rows: list[dict[str, Any]] = []
-    with new_folder(folder) as partial, pq.ParquetWriter(partial / "part-0.parquet", schema, compression="zstd") as writer:
-        for person, labelmap in progress(pairs, f"manifest {name}", total, "image"):
-            if person["image_id"] != labelmap.image_id:
-                raise HemlError(f"{labelmaps}: holds {labelmap.image_id!r} where {person['image_id']!r} is due; run `dvc repro segment`")
-            row = person | cut_segment(labelmap, ids, segment, canvas)
-            present += row["present"]
-            in_train += row["present"] and row["split"] == "train"
-            rows.append(row)
-            if len(rows) == ROWS_PER_GROUP:
-                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-                rows.clear()
-        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    cut = partial(_cut_group, images, labelmaps, ids, segment, canvas)
+    bar = progress(range(total), f"manifest {name}", total, "image")
+    with bar, new_folder(folder) as target, pq.ParquetWriter(target / "part-0.parquet", schema, compression="zstd") as writer:
+        for rows in each(cut, range(0, total, ROWS_PER_GROUP)):
+            present += sum(row["present"] for row in rows)
+            in_train += sum(row["present"] and row["split"] == "train" for row in rows)
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            bar.update(len(rows))
         if not in_train:
             raise HemlError(
                 f"segments.{name}: present in no training image (classes {', '.join(segment.classes)}, min_area "
                 f"{segment.min_area:g}); lower min_area or coverage, or remove the segment"
             )
     return present / total
+
+
+def _cut_group(
+    images: str | Path, labelmaps: str | Path, ids: list[int], segment: Segment, canvas: Canvas, start: int
+) -> list[dict[str, Any]]:
+    """The rows of one row group, the one that begins at row `start`."""
+    stop = start + ROWS_PER_GROUP
+    people = read_rows(images, ["image_id", "split", "label"], start, stop)
+    rows = []
+    for person, labelmap in zip(people, read_labelmaps(labelmaps, start=start, stop=stop), strict=True):
+        if person["image_id"] != labelmap.image_id:
+            raise HemlError(f"{labelmaps}: holds {labelmap.image_id!r} where {person['image_id']!r} is due; run `dvc repro segment`")
+        rows.append(person | cut_segment(labelmap, ids, segment, canvas))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -145,8 +159,8 @@ class Partition:
         return unpack_mask(self.packed[row].tobytes(), self.shape)
 
 
-def read_manifest(segments: str | Path, name: str) -> Partition:
-    """Read `data/segments/segment=<name>`.
+def read_manifest(segments: str | Path, name: str, start: int = 0, stop: int | None = None) -> Partition:
+    """Read rows `start` to `stop` (all) of `data/segments/segment=<name>`.
 
     Raises:
         HemlError: no such partition.
@@ -154,7 +168,7 @@ def read_manifest(segments: str | Path, name: str) -> Partition:
     path = Path(segments) / f"segment={name}" / "part-0.parquet"
     if not path.is_file():
         raise HemlError(f"{path}: no such partition; run `dvc repro manifest@{name}` first")
-    table = pq.ParquetFile(path).read()
+    table = read_table(path, start=start, stop=stop)
     metadata = json.loads(table.schema.metadata[b"heml"])
     definition, canvas = Segment(**metadata["definition"]), Canvas(**metadata["canvas"])
     height, width = canvas.height, canvas.width

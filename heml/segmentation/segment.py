@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +17,15 @@ from heml.atomic import new_folder
 from heml.datasets.images import check_mask, decode_image, decode_mask
 from heml.datasets.store import count_images, read_rows
 from heml.errors import HemlError
+from heml.groups import Each
 from heml.params import Size
 from heml.progress import progress
-from heml.segmentation.labelmaps import LabelMap, write_labelmaps
+from heml.segmentation.labelmaps import ROWS_PER_GROUP, LabelMap, write_labelmaps
+
+if TYPE_CHECKING:
+    import torch
+
+    from heml.segmentation.model import Segmenter
 
 MASKS = "heml_masks"
 """`model_type` of the segmenter folder that stands for the data set's own masks."""
@@ -44,20 +53,26 @@ def segmenter_classes(folder: str | Path) -> tuple[bool, dict[str, int]]:
     return config.get("model_type") == MASKS, {name: int(i) for i, name in config["id2label"].items()}
 
 
-def segment_images(images: str | Path, segmenter: str | Path, folder: str | Path, size: Size, batch_size: int) -> None:
+def segment_images(images: str | Path, segmenter: str | Path, folder: str | Path, size: Size, batch_size: int, each: Each = map) -> None:
     """Write the label map of every image of `data/images`.
+
+    Args:
+        each: how row groups are handed out.
 
     Raises:
         HemlError: an image without a mask where masks are to be trusted.
     """
     masks, classes = segmenter_classes(segmenter)
     total = count_images(images)
-    maps = _from_masks(images, classes, size) if masks else _from_network(images, segmenter, size, batch_size)
+    label = partial(_from_masks, images, classes, size) if masks else partial(_from_network, images, segmenter, size, batch_size)
+    maps = chain.from_iterable(each(label, range(0, total, ROWS_PER_GROUP)))
     write_labelmaps(folder, progress(maps, "segment", total, "image"), classes)
 
 
-def _from_masks(images: str | Path, classes: dict[str, int], size: Size) -> Iterator[LabelMap]:
-    for row in read_rows(images, ["image_id", "image", "mask"]):
+def _from_masks(images: str | Path, classes: dict[str, int], size: Size, start: int) -> list[LabelMap]:
+    """The label maps of one row group, the one that begins at row `start`."""
+    found = []
+    for row in read_rows(images, ["image_id", "image", "mask"], start, start + ROWS_PER_GROUP):
         image_id = row["image_id"]
         if row["mask"] is None:
             raise HemlError(f"segmenter.source masks: image {image_id!r} has no mask; add it, or use `finetune` or `pretrained`")
@@ -68,24 +83,40 @@ def _from_masks(images: str | Path, classes: dict[str, int], size: Size) -> Iter
         if scale < 1:
             shrunk = (max(1, round(width * scale)), max(1, round(height * scale)))
             mask = np.asarray(Image.fromarray(mask).resize(shrunk, Image.Resampling.NEAREST))
-        yield LabelMap(image_id, width, height, mask, None)
+        found.append(LabelMap(image_id, width, height, mask, None))
+    return found
 
 
-def _from_network(images: str | Path, segmenter: str | Path, size: Size, batch_size: int) -> Iterator[LabelMap]:
+def _from_network(images: str | Path, segmenter: str | Path, size: Size, batch_size: int, start: int) -> list[LabelMap]:
+    """The same by a SegFormer; batches do not cross row groups, so that a group's bytes do not depend on who labels the others."""
     from heml.segmentation.dataset import batches, resize_image  # torch and transformers only where a network runs
-    from heml.segmentation.model import load_segmenter
-    from heml.segmentation.predict import best_device, predict
+    from heml.segmentation.predict import predict
 
-    device = best_device()
-    network = load_segmenter(segmenter)
-    network.network.to(device).eval()
+    network, device = _network(Path(segmenter).resolve())
 
     def resized() -> Iterator[tuple[str, int, int, NDArray[np.uint8]]]:
-        for row in read_rows(images, ["image_id", "image"]):
+        for row in read_rows(images, ["image_id", "image"], start, start + ROWS_PER_GROUP):
             image = decode_image(row["image"]["bytes"], row["image_id"], float("inf"))
             yield row["image_id"], image.width, image.height, resize_image(image, size)
 
+    found = []
     for batch in batches(resized(), batch_size):
         labels, confidence = predict(network, np.stack([pixels for *_, pixels in batch]), device)
-        for (image_id, width, height, _), found, sure in zip(batch, labels, confidence, strict=True):
-            yield LabelMap(image_id, width, height, found, sure)
+        for (image_id, width, height, _), label, sure in zip(batch, labels, confidence, strict=True):
+            found.append(LabelMap(image_id, width, height, label, sure))
+    return found
+
+
+def _network(folder: Path) -> tuple[Segmenter, torch.device]:
+    """The SegFormer of a folder, loaded once for all of its row groups."""
+    return _load(folder, (folder / "config.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _load(folder: Path, written: int) -> tuple[Segmenter, torch.device]:
+    from heml.segmentation.model import load_segmenter
+    from heml.segmentation.predict import best_device
+
+    device, network = best_device(), load_segmenter(folder)
+    network.network.to(device).eval()
+    return network, device

@@ -43,7 +43,7 @@ def test_pooled_features_through_torchvisions_classifier_are_torchvisions_output
         )
         expected = whole(x)
     assert torch.allclose(found, expected)
-    assert channels(trunk, 96, 96) == pooled.shape[1]
+    assert channels(trunk.float(), 96, 96) == pooled.shape[1]
 
 
 def test_every_name_is_torchvisions_or_our_own():
