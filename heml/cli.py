@@ -46,7 +46,7 @@ def _tree(arguments: argparse.Namespace) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
-    from heml.explanation.figures import write_explanation
+    from heml.explanation.drawing import write_explanation
     from heml.explanation.metric_tree import MetricTree
 
     tree = MetricTree.load(arguments.models, arguments.data)
@@ -168,9 +168,14 @@ def _classes(arguments: argparse.Namespace) -> None:
 
 def _repro(arguments: argparse.Namespace) -> None:
     load_params()  # a mistake is told before anything starts
-    from heml.running.side_by_side import repro
+    if arguments.ray:
+        from heml.running.cluster import repro as on_ray
 
-    repro(arguments.targets, arguments.jobs)
+        on_ray(arguments.targets, arguments.ray)
+    else:
+        from heml.running.side_by_side import repro
+
+        repro(arguments.targets, arguments.jobs)
 
 
 def _distance(name: str) -> str:
@@ -230,6 +235,7 @@ def main(argv: list[str] | None = None) -> None:
     repro = commands.add_parser("repro", help="`dvc repro`, several stages at a time: the same results in less time")
     repro.add_argument("targets", nargs="*", metavar="STAGE", help="bring these up to date, with all they depend on (default: everything)")
     repro.add_argument("-j", "--jobs", type=_count, default=_cores(), help="how many at a time (default: the cores of this machine)")
+    repro.add_argument("--ray", metavar="ADDRESS", help="on the Ray cluster at this address instead (docs/scaling.md)")
     repro.set_defaults(run=_repro)
 
     explain = commands.add_parser("explain", help="why two images are similar: the distance, decision and contribution of every part")

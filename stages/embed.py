@@ -4,6 +4,7 @@ from pathlib import Path
 
 from heml.errors import exit_on_error
 from heml.params import load_params
+from heml.running.spread import spread
 from heml.tree import Tree
 
 
@@ -11,7 +12,7 @@ def main() -> None:
     tree = Tree.from_params(load_params())
     from heml.evaluation.embeddings import write_embeddings  # brings torch, which what is checked above need not wait for
 
-    write_embeddings(tree, Path("data/canvases"), Path("data/segments"), Path("models/nodes"), Path("data/embeddings"))
+    write_embeddings(tree, Path("data/canvases"), Path("data/segments"), Path("models/nodes"), Path("data/embeddings"), spread)
 
 
 if __name__ == "__main__":

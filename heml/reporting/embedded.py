@@ -35,4 +35,9 @@ def figure_uri(figure: Figure) -> str:
     with plt.rc_context({"svg.hashsalt": "heml", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     plt.close(figure)
-    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue().encode()).decode()}"
+    return svg_uri(buffer.getvalue())
+
+
+def svg_uri(svg: str) -> str:
+    """A data URI of an SVG drawing."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

@@ -19,7 +19,7 @@ from PIL import Image
 from heml.distances import nearest
 from heml.evaluation.calibration import pair_distances
 from heml.evaluation.whole import tree_metric
-from heml.explanation.figures import positions
+from heml.explanation.drawing import positions
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import Explanation, telling_pairs
 from heml.explanation.views import Gallery

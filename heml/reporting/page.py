@@ -22,14 +22,14 @@ from heml import __version__
 from heml.atomic import new_file, new_folder
 from heml.baselines.measure import COLUMNS
 from heml.datasets.store import SPLITS, Description, read_description
-from heml.explanation.figures import pair_figure, positions, segment_pictures
+from heml.explanation.drawing import pair_svg, positions, segment_pictures, to_png
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import telling_pairs
 from heml.explanation.pictures import overlay, palette
 from heml.explanation.views import Gallery
 from heml.params import Params
 from heml.reporting.curves import curve_figure, curve_table
-from heml.reporting.embedded import figure_uri, file_uri, image_uri
+from heml.reporting.embedded import figure_uri, file_uri, image_uri, svg_uri
 from heml.reporting.explorer import explorer
 from heml.reporting.findings import Audit, findings
 from heml.tree import Tree
@@ -97,13 +97,13 @@ def write_report(run: Run, reports: Path) -> None:
         run.metric.explain(run.gallery.find(first), run.gallery.find(second))
         for first, second in telling_pairs(run.gallery.embeddings, run.tree, run.params.report.pairs)
     ]
-    drawn = [(e, pair_figure(e, segment_pictures(e, {name: h.box for name, h in run.metric.headers.items()}))) for e in pairs]
+    drawn = [(e, pair_svg(e, segment_pictures(e, {name: h.box for name, h in run.metric.headers.items()}))) for e in pairs]
     script = _part("page.js")
     with new_folder(reports / "plots") as partial:
         curves.to_csv(partial / "curves.csv", index=False, float_format="%.6g")
         pd.DataFrame(run.peers, columns=COLUMNS).to_csv(partial / "peers.csv", index=False, float_format="%.6g")
         if drawn:
-            drawn[0][1].savefig(partial / "pair.png", dpi=110)
+            (partial / "pair.png").write_bytes(to_png(drawn[0][1]))
     page = (
         _environment()
         .get_template("page.html.j2")
@@ -133,10 +133,10 @@ def write_report(run: Run, reports: Path) -> None:
                     "first": e.first.name,
                     "second": e.second.name,
                     "text": str(e),
-                    "figure": figure_uri(figure),
+                    "figure": svg_uri(svg),
                     "peers": _peers(run, k, reports),
                 }
-                for k, (e, figure) in enumerate(drawn)
+                for k, (e, svg) in enumerate(drawn)
             ],
             peers=run.peers,
             splits=_splits(run),

@@ -16,18 +16,16 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection, wait
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
-from heml.errors import HemlError
-from heml.running.board import Board, board
-from heml.running.plan import Plan, plan, urgency
+from heml.running.board import board
+from heml.running.plan import plan
+from heml.running.schedule import Outcome, run_all
 from heml.running.warm import shim
-
-_LOOK = 0.5
-"""Seconds after which the screen is renewed."""
 
 
 def repro(targets: Sequence[str], jobs: int) -> None:
@@ -41,49 +39,23 @@ def repro(targets: Sequence[str], jobs: int) -> None:
 
         with Repo(_wait_for_lock=True) as repo:
             stages = plan(repo, targets)
+        idle: SimpleQueue[Worker] = SimpleQueue()
+        for worker in workers:
+            idle.put(worker)
+
+        def run(stage: str, below: Sequence[str]) -> Outcome:
+            worker = idle.get()
+            try:
+                return worker.run(stage)
+            finally:
+                idle.put(worker)
+
+        def interrupt() -> None:
+            for worker in workers:
+                worker.interrupt()
+
         with board(len(stages)) as shown:
-            run_all(stages, workers, shown)
-
-
-def run_all(stages: Plan, workers: list[Worker], shown: Board) -> None:
-    """Give stages to workers until all have ended, one fails, or somebody interrupts.
-
-    Raises:
-        HemlError: a stage failed, or a worker ended by itself.
-        KeyboardInterrupt: after the running stages were told and have ended.
-    """
-    order = sorted(stages, key=urgency(stages).__getitem__, reverse=True)
-    left, idle = dict.fromkeys(order), list(workers)
-    busy: dict[Any, tuple[Worker, str]] = {}
-    ended: set[str] = set()
-    failed: list[str] = []
-    try:
-        while busy or (left and not failed):
-            while idle and not failed and (stage := next((s for s in left if ended.issuperset(stages[s])), None)):
-                del left[stage]
-                worker = idle.pop(0)
-                worker.pipe.send(stage)
-                busy[worker.pipe] = worker, stage
-                shown.start(stage)
-            for pipe in wait(list(busy), timeout=_LOOK if shown.live else None):
-                worker, stage = busy.pop(pipe)
-                outcome, output = worker.answer()
-                shown.end(stage, outcome, output)
-                if outcome == "failed":
-                    failed.append(stage)
-                else:
-                    ended.add(stage)
-                    idle.append(worker)
-            shown.draw()
-    except KeyboardInterrupt:
-        for worker, _ in busy.values():
-            worker.interrupt()
-        for worker, _ in busy.values():
-            worker.answer()
-        raise
-    if failed:
-        rest = f"; {len(left)} stages wait for a run that goes on from here" if left else ""
-        raise HemlError(f"{', '.join(failed)} failed (see above); what ended before is kept{rest}")
+            run_all(stages, run, jobs, shown, interrupt)
 
 
 class Worker:
@@ -96,11 +68,12 @@ class Worker:
         self.process.start()
         theirs.close()
 
-    def answer(self) -> tuple[str, str]:
-        """What became of its stage (`ran`, `restored`, `unchanged`, `failed`), and what was printed."""
+    def run(self, stage: str) -> Outcome:
+        """Reproduce a stage."""
         try:
-            found: tuple[str, str] = self.pipe.recv()
-        except EOFError:
+            self.pipe.send(stage)
+            found: Outcome = self.pipe.recv()
+        except (EOFError, BrokenPipeError):
             self.process.join()
             status = self.process.exitcode
             return "failed", f"the worker ended with status {status}: killed, most likely for want of memory; try fewer --jobs"
@@ -132,7 +105,7 @@ def visible_gpus() -> list[str]:
 
 
 @contextlib.contextmanager
-def _workers(jobs: int, path: Path) -> Any:
+def _workers(jobs: int, path: Path) -> Iterator[list[Worker]]:
     workers = [Worker(number, jobs, path) for number in range(jobs)]
     try:
         yield workers
@@ -150,7 +123,7 @@ def _work(parents: Connection, pipe: Connection, environment: dict[str, str]) ->
     signal.signal(signal.SIGINT, lambda *_: None)  # a handler, unlike SIG_IGN, is not passed on to commands
     os.environ.update(environment)
     import dvc.lock
-    from dvc.repo import Repo
+    import dvc.repo  # while the first stage is looked for
 
     dvc.lock.DEFAULT_TIMEOUT = 0.12  # it looks six times in this for a lock; a stage of seconds should not wait half of one
     while True:
@@ -158,46 +131,46 @@ def _work(parents: Connection, pipe: Connection, environment: dict[str, str]) ->
             stage = pipe.recv()
         except EOFError:
             return
-        with tempfile.TemporaryFile("w+") as file, _captured(file):
-            outcome = reproduce(stage, lambda: Repo(_wait_for_lock=True))
-            sys.stdout.flush()
-            sys.stderr.flush()
-            file.seek(0)
-            output = file.read()
+        with captured() as printed:
+            outcome, said = reproduce(stage)
         with contextlib.suppress(BrokenPipeError):
-            pipe.send((outcome, output))
+            pipe.send((outcome, printed.read() + said))
 
 
-def reproduce(stage: str, open_repo: Callable[[], Any], **options: Any) -> str:
-    """Reproduce one stage by DVC and say what became of it. Its command prints; DVC's own words are printed if it fails."""
+def reproduce(stage: str, **options: Any) -> Outcome:
+    """Reproduce one stage by DVC: what became of it, and DVC's words if it failed. Its command prints as it likes."""
     from dvc.exceptions import DvcException
+    from dvc.repo import Repo
 
     said = io.StringIO()
     logger = logging.getLogger("dvc")
     logger.handlers, logger.propagate = [logging.StreamHandler(said)], False
     logger.setLevel(logging.INFO)
     try:
-        with open_repo() as repo:
+        with Repo(_wait_for_lock=True) as repo:
             changed = repo.reproduce(stage, single_item=True, **options)
     except DvcException as error:
-        print(said.getvalue() + "error: " + ": ".join(str(cause) for cause in (error, error.__cause__) if cause))
-        return "failed"
+        return "failed", said.getvalue() + "error: " + ": ".join(str(cause) for cause in (error, error.__cause__) if cause)
     if not changed:
-        return "unchanged"
-    return "restored" if "is cached - skipping run" in said.getvalue() else "ran"
+        return "unchanged", ""
+    return "restored" if "is cached - skipping run" in said.getvalue() else "ran", ""
 
 
 @contextlib.contextmanager
-def _captured(file: Any) -> Any:
-    """Standard output and error of this process and its commands, into a file."""
-    kept = [os.dup(number) for number in (1, 2)]
-    try:
+def captured() -> Iterator[io.StringIO]:
+    """Standard output and error of this process and its commands; to be read afterwards."""
+    found, kept = io.StringIO(), [os.dup(number) for number in (1, 2)]
+    with tempfile.TemporaryFile() as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, old in zip((1, 2), kept, strict=True):
-            os.dup2(old, number)
-            os.close(old)
+        try:
+            yield found
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, number)
+                os.close(old)
+            file.seek(0)
+            found.write(file.read().decode("utf-8", "replace"))
+            found.seek(0)

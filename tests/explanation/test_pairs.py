@@ -1,20 +1,25 @@
 """The tree of distances of a pair."""
 
+import io
 import json
+import re
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from heml.distances import bounded_snr
 from heml.evaluation.calibration import Calibration, Scale, calibrate
 from heml.evaluation.embeddings import NodeEmbeddings
-from heml.explanation.figures import pair_figure, positions, segment_pictures, write_explanation
+from heml.explanation.drawing import ALIKE, APART, pair_svg, positions, segment_pictures, to_png, write_explanation
 from heml.explanation.pairs import Explanation, digits, explain, telling_pairs
 from heml.explanation.views import View
 from heml.tree import Node, Tree
 
+SVG = "{http://www.w3.org/2000/svg}"
 TREE = Tree([Node("a", 0), Node("b", 0), Node("ab", 1, "a", "b")])
 
 
@@ -134,21 +139,35 @@ def test_telling_pairs_do_not_mind_how_a_node_stretches_its_distances():
 
 def test_the_figure_has_both_pictures_of_every_node_and_edges_as_thick_as_contributions():
     explanation = explained(1, 5, effects={"a": 0.4, "b": -0.1})
-    figure = pair_figure(explanation, segment_pictures(explanation, dict.fromkeys(TREE.nodes, (0, 0, 8, 12))))
-    axes = figure.axes[0]
-    assert len(axes.images) == 6
-    assert {"a", "b", "ab", "absent"} <= {text.get_text() for text in axes.texts}
+    drawing = ElementTree.fromstring(pair_svg(explanation, segment_pictures(explanation, dict.fromkeys(TREE.nodes, (0, 0, 8, 12)))))
+    assert len(list(drawing.iter(f"{SVG}image"))) == 6
+    assert {"a", "b", "ab", "absent"} <= {text.text for text in drawing.iter(f"{SVG}text")}
     most = max(abs(d.contribution) for d in explanation.nodes.values())
-    expected = {0.6 + 7 * abs(explanation.nodes[leaf].contribution) / most for leaf in ("a", "b")}
-    drawn = {line.get_linewidth() for line in axes.lines if line.get_color() != "0.75"}
-    assert sorted(drawn) == pytest.approx(sorted(expected))
+    expected = {1 + 10 * abs(explanation.nodes[leaf].contribution) / most for leaf in ("a", "b")}
+    drawn = {float(line.get("stroke-width")) for line in drawing.iter(f"{SVG}path") if line.get("stroke") in (APART, ALIKE)}
+    assert sorted(drawn) == pytest.approx(sorted(expected), abs=0.01)
 
 
-def test_names_with_dollar_signs_are_drawn_as_they_are():
+def test_names_are_drawn_as_they_are_whatever_they_hold():
     stored = embeddings()
-    first, second = (replace(view(stored, row), name=name) for row, name in ((1, "a$_"), (3, "b$")))
+    names = ('a$_ <b>&"', "b\x01\n猫")
+    first, second = (replace(view(stored, row), name=name) for row, name in zip((1, 3), names, strict=True))
     explanation = explain(first, second, TREE, {})
-    pair_figure(explanation, segment_pictures(explanation, dict.fromkeys(TREE.nodes, (0, 0, 8, 12)))).savefig("/dev/null", format="png")
+    svg = pair_svg(explanation, segment_pictures(explanation, dict.fromkeys(TREE.nodes, (0, 0, 8, 12))))
+    told = [line.text for line in ElementTree.fromstring(svg).iter(f"{SVG}tspan")]
+    assert told[0] == 'a$_ <b>&" and b\ufffd\ufffd猫'
+    assert to_png(svg).startswith(b"\x89PNG")
+
+
+def test_a_drawing_has_letters_and_the_segments_own_pixels():
+    """Rendered again without text it is another picture; where a node's picture stands, its pixels are."""
+    explanation = explained(1, 5)
+    pictures = {name: (np.full((12, 8, 3), 200 - 9 * k, np.uint8),) * 2 for k, name in enumerate(TREE.nodes)}
+    svg = pair_svg(explanation, pictures)
+    drawn, bare = (np.asarray(Image.open(io.BytesIO(to_png(s))).convert("RGB")) for s in (svg, re.sub("<text.*?</text>", "", svg)))
+    assert (drawn != bare).any(2).sum() > 200
+    for k, name in enumerate(TREE.nodes):
+        assert (drawn == 200 - 9 * k).all(2).sum() > 2 * 40 * 60, name
 
 
 def test_png_svg_and_json_are_written_and_the_same_every_time(tmp_path):
