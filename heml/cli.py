@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from heml import __version__
 from heml.atomic import new_file
-from heml.datasets.store import SPLITS
+from heml.datasets.store import SPLITS, read_table
 from heml.errors import HemlError, exit_on_error
 from heml.params import Distance, load_params
 from heml.tree import Tree, propose, to_yaml
@@ -45,7 +46,18 @@ def _tree(arguments: argparse.Namespace) -> None:
         print(f"segments without a leaf: {', '.join(unused)}")
 
 
+def _check_images(names: Iterable[str], data: Path) -> None:
+    """An unknown image is told before torch is imported to look at the known."""
+    unknown = [name for name in names if not Path(name).is_file()]
+    if unknown and (data / "canvases" / "index.parquet").is_file():
+        ids = read_table(data / "canvases" / "index.parquet", ["image_id"])["image_id"].to_pylist()
+        for name in unknown:
+            if name not in ids:
+                raise HemlError(f"{name}: no such file, and no image of the data set ({len(ids)} images, such as {ids[0]!r})")
+
+
 def _explain(arguments: argparse.Namespace) -> None:
+    _check_images([arguments.first, arguments.second], arguments.data)
     from heml.explanation.drawing import write_explanation
     from heml.explanation.metric_tree import MetricTree
 
@@ -58,6 +70,7 @@ def _explain(arguments: argparse.Namespace) -> None:
 
 
 def _neighbours(arguments: argparse.Namespace) -> None:
+    _check_images([arguments.image], arguments.data)
     import matplotlib.pyplot as plt
 
     from heml.datasets.store import read_description

@@ -46,8 +46,8 @@ def defer(*names: str) -> None:
 
 @contextmanager
 def no_compiler() -> Iterator[None]:
-    """Within, torch's optimisers do without `torch._dynamo`: they import the compiler on every step to tell it where not to
-    compile, which takes as long as importing torch. Nothing may be compiled within.
+    """Within, torch does without `torch._dynamo`: its optimisers and some operators import that compiler only
+    to tell it where not to compile, which takes as long as importing torch. Nothing may be compiled within.
     """
     name = "torch._dynamo"
     if name in sys.modules:

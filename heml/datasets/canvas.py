@@ -13,7 +13,7 @@ from PIL import Image
 
 from heml.atomic import new_folder
 from heml.datasets.images import decode_image
-from heml.datasets.store import count_images, read_rows
+from heml.datasets.store import count_images, read_rows, read_table
 from heml.errors import HemlError
 from heml.params import Canvas
 from heml.progress import progress
@@ -90,7 +90,7 @@ def load_canvases(folder: str | Path, start: int = 0, stop: int | None = None) -
     folder = Path(folder)
     try:
         pixels = np.load(folder / "canvases.npy", mmap_mode="r", allow_pickle=False)
-        index = pq.read_table(folder / "index.parquet").slice(start, None if stop is None else stop - start)
+        index = read_table(folder / "index.parquet", start=start, stop=stop)
     except FileNotFoundError:
         raise HemlError(f"{folder}: no canvases; run `dvc repro canvases` first") from None
     return Canvases(

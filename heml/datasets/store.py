@@ -186,7 +186,7 @@ def read_range(paths: Iterable[Path], columns: Sequence[str], start: int = 0, st
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> pa.Table:
-    """Rows `start` to `stop` of one Parquet file, with its metadata."""
+    """Rows `start` to `stop` of one Parquet file, with its metadata; pyarrow's own function of this name imports pandas."""
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns], schema.metadata)

@@ -132,7 +132,7 @@ def read_embeddings(folder: str | Path, node: str) -> NodeEmbeddings:
 def _vectors(column: pa.ChunkedArray, present: NDArray[np.bool_]) -> torch.Tensor:
     array = column.combine_chunks()
     values = np.full((len(present), array.type.list_size), np.nan, np.float32)
-    values[present] = array.drop_null().flatten().to_numpy().reshape(-1, array.type.list_size)
+    values[present] = np.from_dlpack(array.drop_null().flatten()).reshape(-1, array.type.list_size)  # to_numpy imports pandas
     return torch.from_numpy(values)
 
 

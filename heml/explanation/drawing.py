@@ -9,6 +9,7 @@ import base64
 import importlib.util
 import io
 import json
+import textwrap
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -62,7 +63,7 @@ def pair_svg(explanation: Explanation, pictures: Pictures) -> str:
     tree = explanation.tree
     place = positions(tree)
     columns, rows = len(tree.leaves()), max(y for _, y in place.values()) + 1
-    width, height = max(WIDE * columns + 12, 660), TALL * rows + 8
+    width, height = max(WIDE * columns + 12, 820), TALL * rows + 8
     left = (width - WIDE * columns) / 2
     centre = {name: (left + WIDE * (x + 0.5), height - TALL * (y + 0.5) - 4) for name, (x, y) in place.items()}
     most = max((abs(d.contribution) for d in explanation.nodes.values() if not np.isnan(d.contribution)), default=0.0)
@@ -131,7 +132,7 @@ def _shade(share: float) -> str:
 
 def _legend(explanation: Explanation) -> list[str]:
     told = f": {explanation.decision}" if explanation.decision else ""
-    lines = [f"{explanation.first.name} and {explanation.second.name}{told}"]
+    lines = textwrap.wrap(_printable(f"{explanation.first.name} and {explanation.second.name}{told}"), 48)
     if explanation.decision:
         lines.append("= same, ≠ different, by the node alone")
     if not np.isnan(explanation.nodes[explanation.tree.root].contribution):
@@ -140,8 +141,12 @@ def _legend(explanation: Explanation) -> list[str]:
 
 
 def _text(name: str) -> str:
-    """Text for XML, which has no control characters, however escaped."""
-    return escape("".join(c if c.isprintable() else "\ufffd" for c in name))
+    return escape(_printable(name))
+
+
+def _printable(name: str) -> str:
+    """Without control characters, which XML cannot hold, however escaped."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in name)
 
 
 def to_png(svg: str) -> bytes:

@@ -6,7 +6,8 @@ import copy
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from heml.atomic import new_file
 from heml.errors import HemlError
@@ -132,8 +134,22 @@ def load_network(path: str | Path, device: torch.device, repeat: int = 0) -> tup
 @functools.cache
 def _empty(architecture: Architecture) -> MetricNetwork:
     """A network without weights: random ones that are replaced at once would cost most of the time of loading."""
-    with torch.device("meta"):
+    with _no_initialisation():
         return MetricNetwork(architecture, (128, 128))  # a stored node has seen that its box is large enough
+
+
+@contextmanager
+def _no_initialisation() -> Iterator[None]:
+    """Within, new modules are not filled with random numbers. (Modules on torch's meta device, which have none, bring a computer
+    algebra system to tell their shapes.)"""
+    own = {name: value for name, value in vars(nn.init).items() if name.endswith("_") and not name.startswith("_")}
+    try:
+        for name in own:
+            setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+        yield
+    finally:
+        for name, value in own.items():
+            setattr(nn.init, name, value)
 
 
 def untrained(header: Header) -> MetricNetwork:
