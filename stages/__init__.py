@@ -1,1 +1,5 @@
 """One thin script per DVC stage: read the parameters, call `heml`, write the outs. Run as `python -m stages.<name>`."""
+
+import gc
+
+gc.set_threshold(200_000, 50, 1000)  # imports make a million lasting objects; looking through them again and again takes a tenth of a stage

@@ -44,7 +44,7 @@ def augment(pixels: torch.Tensor, masks: torch.Tensor, settings: Train, flip: bo
     if settings.color:
         x = _colour(x, masks, *(draw(1 - settings.color, 1 + settings.color) for _ in range(3)))
     if settings.blur:
-        x = _blur(x, torch.where(draw(0, 1) < 0.5, draw(0, settings.blur), 0.0)) * masks
+        x = _blur(x, torch.where(draw(0, 1) < 0.5, draw(0, settings.blur), 0.0), settings.blur) * masks
     if flip:
         x = torch.where((draw(0, 1) < 0.5).view(-1, 1, 1, 1), x.flip(-1), x)
     if settings.rotate or settings.crop:
@@ -69,10 +69,10 @@ def _colour(
     return normalise(((pixels - grey) * s + grey).clamp(0, 1)) * masks
 
 
-def _blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Gaussian blur of every image with its own standard deviation, pixels; 0 leaves it as it is."""
+def _blur(x: torch.Tensor, sigma: torch.Tensor, most: float) -> torch.Tensor:
+    """Gaussian blur of every image with its own standard deviation, at most `most` pixels; 0 leaves it as it is."""
     b, c, h, w = x.shape
-    radius = min(math.ceil(3 * float(sigma.max())), h - 1, w - 1)
+    radius = min(math.ceil(3 * most), h - 1, w - 1)  # of the largest that may be: to read the largest drawn would make a GPU wait
     if radius < 1:
         return x
     at = torch.arange(-radius, radius + 1, device=x.device)

@@ -75,8 +75,11 @@ class NodeImages:
         if device.type == "cpu" or self.resident is not None:
             return self
         height, width = self.size
-        if len(self.present) * height * width * 4 > share * torch.cuda.mem_get_info(device)[0]:
-            return self
+        fits = len(self.present) * height * width * 4 <= share * torch.cuda.mem_get_info(device)[0]
+        return self.held_by(device) if fits else self
+
+    def held_by(self, device: torch.device) -> NodeImages:
+        """The same images, all of them in a device's memory."""
         every = np.arange(len(self.present))
         parts = [self.batch(every[start : start + 1024]) for start in range(0, len(every), 1024)]
         pixels, masks = (torch.cat([part.to(device) for part in column]) for column in zip(*parts, strict=True))

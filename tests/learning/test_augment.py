@@ -108,7 +108,7 @@ def test_contrast_turns_about_the_segments_mean():
 
 def test_blur_is_scipys():
     pixels = torch.randint(0, 256, (2, 3, 20, 18), generator=seeded()).float()
-    found = _blur(pixels, torch.tensor([1.3, 0.0]))
+    found = _blur(pixels, torch.tensor([1.3, 0.0]), 1.3)
     expected = np.stack([gaussian_filter(c.astype(float), 1.3, mode="mirror", radius=4) for c in pixels[0].numpy()])
     assert np.allclose(found[0].numpy(), expected, atol=1e-2)
     assert torch.allclose(found[1], pixels[1], atol=1e-3)
