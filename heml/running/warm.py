@@ -45,8 +45,11 @@ def shim() -> Iterator[Path]:
         client = Path(__file__).with_name("client.py").read_text("utf-8")
         python.write_text(f"#!{sys.executable} -IS\n{client}\n\nask({sys.executable!r}, {str(folder / 'socket')!r})\n", "utf-8")
         python.chmod(0o755)
-        command = [sys.executable, "-c", "from heml.running.warm import serve; import sys; serve(sys.argv[1])", str(folder / "socket")]
-        server = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        with socket.socket(socket.AF_UNIX) as listener:  # from the start, so that whoever asks early waits
+            listener.bind(str(folder / "socket"))
+            listener.listen(64)
+            command = [sys.executable, "-c", f"from heml.running.warm import serve; serve({listener.fileno()})"]
+            server = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, pass_fds=[listener.fileno()])
         try:
             yield folder / "bin"
         finally:
@@ -55,12 +58,10 @@ def shim() -> Iterator[Path]:
             server.wait()
 
 
-def serve(path: str) -> None:
-    """Listen on a Unix socket until standard input ends; every request is a stage."""
+def serve(number: int) -> None:
+    """Listen on a Unix socket, an open file of this process, until standard input ends; every request is a stage."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen(64)
+    with socket.socket(fileno=number) as listener:
         _import()
         running: dict[int, socket.socket] = {}
         while True:
