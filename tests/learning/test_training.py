@@ -105,6 +105,60 @@ def test_other_starts(tmp_path):
     build(data, BOTH, tmp_path, epochs=0, seed=5, init="scratch")
 
 
+def test_validation_is_measured_as_often_as_asked_and_changes_no_weight(tmp_path):
+    data = make_node_data(tmp_path, n=96)
+    images = compose(data.canvases, data.segments, ["right"])
+    found = {}
+    for every in (1, 2, 3, 9):
+        network = new_network(SETTINGS, 2, images.size)
+        result = train_node("right", network, images, SETTINGS.model_copy(update={"epochs": 5, "validate_every": every}), CPU)
+        scores = {row["epoch"]: row["val_p1"] for row in result.history}
+        found[every] = {epoch: score for epoch, score in scores.items() if not np.isnan(score)}
+        assert result.val_p1 == max(score for epoch, score in found[every].items() if epoch)
+    assert {every: sorted(scores) for every, scores in found.items()} == {1: [0, 1, 2, 3, 4, 5], 2: [1, 3, 5], 3: [2, 5], 9: [5]}
+    for scores in found.values():
+        assert scores.items() <= found[1].items()
+
+
+def test_the_history_tells_cpu_seconds_that_add_up_to_the_reports(tmp_path):
+    report = build(make_node_data(tmp_path), LEFT, tmp_path)
+    spent = sum(row["cpu_seconds"] for row in report["history"][1:])
+    assert 0 < spent <= report["cpu_seconds"]
+
+
+def test_batches_held_by_a_device_are_those_from_disk(tmp_path):
+    """Held by the CPU, as they would be by a GPU: training does not notice."""
+    data = make_node_data(tmp_path, absent_every=5)
+    images = compose(data.canvases, data.segments, ["left", "right"])
+    held = images.held_by(CPU)
+    rows = np.array([3, 1, 40, 3])
+    for a, b in zip(images.batch(rows), held.batch(rows), strict=True):
+        assert torch.equal(a, b)
+    states = [train_node("both", new_network(SETTINGS, 2, images.size), source, SETTINGS, CPU).state for source in (images, held)]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    assert images.on(CPU) is images
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16"])
+def test_half_precision_is_kept_for_matrices_alone_and_parents_start_from_it(tmp_path, stored):
+    data = make_node_data(tmp_path)
+    for node in (LEFT, RIGHT):
+        build(data, node, tmp_path / "full", epochs=1)
+        build(data, node, tmp_path, epochs=1, stored=stored)
+    full, half = (load_state(node_path(root / "nodes", "left")) for root in (tmp_path / "full", tmp_path))
+    kind = getattr(torch, stored)
+    for key, value in full.items():
+        expected = value.to(kind).float() if value.is_floating_point() and value.ndim > 1 else value
+        assert half[key].dtype == value.dtype
+        assert torch.equal(half[key], expected), key
+    sizes = [node_path(root / "nodes", "left").stat().st_size for root in (tmp_path / "full", tmp_path)]
+    assert sizes[1] < 0.52 * sizes[0]
+    build(data, BOTH, tmp_path, epochs=0, stored="float32")
+    states = [load_state(node_path(tmp_path / "nodes", name)) for name in ("left", "right", "both")]
+    key = "embedder.out.weight"
+    assert torch.equal(states[2][key], ((states[0][key].double() + states[1][key].double()) / 2).float())
+
+
 def test_absent_images_give_no_free_hits_no_nan_and_no_collapse(tmp_path):
     """Every other image lacks the right segment. Embedded alike, absent images would find each other at distance 0."""
     data = make_node_data(tmp_path, n=96, absent_every=2)

@@ -1,5 +1,6 @@
 """Trunks give torchvision's own features, refuse what is too small, and load only what fits."""
 
+import math
 import pickle
 
 import pytest
@@ -12,7 +13,7 @@ from heml.errors import HemlError
 from heml.learning.efficientnet_lite import EfficientNetLite0, SameConv2d
 from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.trunks import channels, load_pretrained, new_trunk, read_weights
-from heml.params import TRUNKS
+from heml.params import DEPTHS, TRUNKS
 
 ONE_OF_EACH_FAMILY = [
     "resnet18",
@@ -59,6 +60,65 @@ def test_every_trunk_takes_a_training_step(name):
     loss.backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
     assert any(p.grad.abs().max() > 0 for p in network.trunk.parameters())
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_a_cut_trunk_ends_at_its_fraction_of_the_image(name, depth):
+    side = 299 if name == "inception_v3" else 128
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        found = new_trunk(f"{name}:{depth}").eval()(torch.zeros(1, 3, side, side))
+    assert round(math.log2(side / found.shape[-1])) == depth + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("resnet18:2", "layer2"),
+        ("resnet18:3", "layer3"),
+        ("mobilenet_v3_small:3", "features.8"),
+        ("mobilenet_v2:2", "features.6"),
+        ("efficientnet_b0:3", "features.5"),
+        ("densenet121:2", "features.denseblock2"),
+        ("convnext_tiny:2", "features.3"),
+        ("inception_v3:2", "Mixed_5d"),
+    ],
+)
+def test_a_cut_trunk_gives_what_torchvision_has_at_that_layer(name, last):
+    """The oracle taps torchvision's whole network by a hook."""
+    whole_name = name.partition(":")[0]
+    options = {"aux_logits": False, "init_weights": True} if whole_name == "inception_v3" else {}
+    torch.manual_seed(0)
+    whole = torchvision.models.get_model(whole_name, weights=None, **options).eval().double()
+    tapped = []
+    whole.get_submodule(last).register_forward_hook(lambda module, inputs, output: tapped.append(output))
+    trunk = new_trunk(name).eval().double()
+    trunk.load_state_dict({key: value for key, value in whole.state_dict().items() if key in trunk.state_dict()})
+    x = torch.randn(2, 3, 96, 96, dtype=torch.float64)
+    with torch.inference_mode():
+        whole(x)
+        expected = tapped[0].relu() if whole_name == "densenet121" else tapped[0]  # whose last ReLU is in `forward`
+        assert torch.allclose(trunk(x), expected)
+
+
+def test_a_cut_trunk_takes_the_weights_of_the_whole_one(tmp_path):
+    whole = new_trunk("resnet18")
+    path = tmp_path / "w.safetensors"
+    save_file({key: value.contiguous() for key, value in whole.state_dict().items()}, path)
+    for name in ("resnet18:1", "resnet18:3"):
+        trunk = new_trunk(name)
+        load_pretrained(trunk, name, str(path))
+        assert all(torch.equal(value, whole.state_dict()[key]) for key, value in trunk.state_dict().items())
+
+
+def test_the_same_seed_gives_a_cut_trunk_the_first_layers_of_the_whole_one():
+    states = []
+    for name in ("resnet18", "resnet18:2"):
+        torch.manual_seed(3)
+        states.append(new_trunk(name).state_dict())
+    assert set(states[1]) < set(states[0])
+    assert all(torch.equal(value, states[0][key]) for key, value in states[1].items())
 
 
 def test_an_unknown_trunk_lists_the_known():
