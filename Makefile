@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: repro test check setup clean
 
 repro: setup
-	dvc repro
+	heml repro
 	@echo "open reports/index.html"
 
 test: setup check
