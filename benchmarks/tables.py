@@ -288,6 +288,30 @@ def table(rows: list[Row], tree: Tree, nodes: list[str]) -> str:
     )
 
 
+def curve(rows: list[Row], root: str, path: Path) -> None:
+    """What CPU seconds buy: the whole tree's P@1 with its interval over the seconds of all its nodes, the Pareto-best joined."""
+    from heml.explanation.figures import plt
+
+    points = []
+    for name, trees in rows:
+        hits = np.mean([t[root]["whole tree"] for t in trees], axis=0)
+        seconds = sum(result["cpu_seconds"] for t in trees for result in t.values()) / len(trees)
+        points.append((seconds, 100 * float(hits.mean()), *(100 * end for end in interval(hits, 2000)), name))
+    points.sort()
+    best = [p for k, p in enumerate(points) if all(p[1] > other[1] for other in points[:k])]
+    figure, axes = plt.subplots(figsize=(9, 5.5))
+    for seconds, found, low, high, name in points:
+        axes.errorbar(seconds, found, [[found - low], [high - found]], fmt="o", color="#3b73d9", ecolor="0.8", capsize=2)
+        axes.annotate(name, (seconds, found), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    axes.plot([p[0] for p in best], [p[1] for p in best], color="#d9533b", lw=1, zorder=0, label="Pareto-best")
+    axes.set(xlabel="CPU seconds of all nodes' training", ylabel="P@1 of the whole tree on test, % (bars: 95 %)", xscale="log")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="lower right")
+    figure.tight_layout()
+    with new_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+
+
 def _hits(trees: list[dict[str, dict[str, Any]]], node: str) -> NDArray[np.float64]:
     """Per test image, how often over the seeds its nearest training image has its label: paired over variants."""
     return np.mean([t[node]["hits"] for t in trees], axis=0)
@@ -311,7 +335,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=max(len(os.sched_getaffinity(0)), 1))
     parser.add_argument("--root-alone", action="store_true", help="train only the root, from the common initialisation, without a tree")
     parser.add_argument("--whole", action="store_true", help="score the mean of all nodes' distances too")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="with --whole: draw the whole tree's P@1 over CPU seconds")
     arguments = parser.parse_args()
+    if arguments.plot and not arguments.whole:
+        parser.error("--plot draws the whole tree's score; add --whole")
     if arguments.whole and arguments.root_alone:
         parser.error("--whole needs a tree, --root-alone grows none")
     if (arguments.study is None) == (arguments.variants is None):
@@ -339,6 +366,8 @@ def main() -> None:
     minutes = (time.perf_counter() - began) / 60
     print(f"{arguments.jobs} processes of one thread, {minutes:.1f} minutes for what was not there yet, torch {torch.__version__}\n")
     print(table(rows, tree, [tree.root] if arguments.root_alone else list(tree.nodes)))
+    if arguments.plot:
+        curve(rows, tree.root, arguments.plot)
     sys.stdout.flush()
 
 

@@ -15,6 +15,7 @@ import hashlib
 import io
 import os
 import queue
+import socket
 import subprocess
 import sys
 import tarfile
@@ -91,8 +92,9 @@ def repro(targets: Sequence[str], address: str) -> None:
         stages = plan(repo, targets)
         state = _state(repo, address)
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level="warning")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise HemlError(f"--ray {address}: no cluster there ({error}); start one with `ray start --head`") from None
     try:
         resources = ray.cluster_resources()
@@ -102,6 +104,13 @@ def repro(targets: Sequence[str], address: str) -> None:
             run_all(stages, run, max(int(resources.get("CPU", 1)), 1), shown, run.interrupt)
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens at HOST:PORT, for which Ray itself would wait minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and host and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def _state(repo: Any, address: str) -> State:
@@ -151,7 +160,11 @@ class _Runner:
                 return outcome, output
             restored, said = self._here(stage)
             return outcome if restored == "restored" else restored, output + said
-        return self._here(stage)
+        outcome, said = self._here(stage)
+        if outcome != "failed" and self.state.cache is None:
+            with self.here:
+                _push(stage)
+        return outcome, said
 
     def _stale(self, stage: str) -> bool:
         from dvc.repo import Repo
@@ -171,6 +184,15 @@ class _Runner:
 
 def _on_a_node(state: State, stage: str, below: Sequence[str], lock: str) -> Outcome:
     """One stage in this node's workspace."""
+    from dvc.exceptions import DvcException
+
+    try:
+        return _in_workspace(state, stage, below, lock)
+    except DvcException as error:  # does not travel: another node could not read it
+        return "failed", f"error: {error}"
+
+
+def _in_workspace(state: State, stage: str, below: Sequence[str], lock: str) -> Outcome:
     with _workspace(state, below, lock):
         environment = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

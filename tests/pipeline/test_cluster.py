@@ -46,7 +46,6 @@ def test_nodes_share_a_cache_one_dies_and_the_bytes_are_those_of_a_serial_run(cl
             time.sleep(0.05)
         cluster.remove_node(cluster.spare, allow_graceful=False)
         killed.set()
-        cluster.add_node(num_cpus=1)
 
     killer = threading.Thread(target=kill_one_that_trains)
     killer.start()
