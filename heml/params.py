@@ -266,9 +266,9 @@ class Train(Strict):
     epochs: int = Field(5, ge=0, le=1000)
     epochs_decay: float = Field(1.0, gt=0, le=1)
     """A node of level k trains for `epochs` · `epochs_decay`^k, rounded, at least 1, unless the tree gives it its own."""
-    validate_every: int = Field(1, ge=1)
-    """P@1 on `val` is measured after the last epoch and every so many before it; it costs as many forward passes as an epoch's
-    training. The start is measured too where this is 1."""
+    validate_every: int = Field(1, ge=0)
+    """P@1 on `val` is measured after the last epoch and every so many before it, and the best measured epoch is kept; it costs as many
+    forward passes as an epoch's training. The start is measured too where this is 1. 0: never, and the last epoch is kept."""
     patience: int | None = Field(None, ge=1)
     """End after so many epochs without a better P@1 on `val`; null: never."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
@@ -341,6 +341,13 @@ class Train(Strict):
     def _batch_holds_two_classes(self) -> Train:
         if self.batch_size % self.per_class or self.batch_size < 2 * self.per_class:
             raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of per_class ({self.per_class}) and at least twice it")
+        return self
+
+    @model_validator(mode="after")
+    def _what_needs_a_score_has_one(self) -> Train:
+        needs = {"patience": self.patience, "weighting": self.weighting == "val_p1", "init": self.init == "best_child"}
+        if not self.validate_every and any(needs.values()):
+            raise ValueError(f"validate_every: 0 measures no P@1 on val, which {', '.join(k for k, v in needs.items() if v)} needs")
         return self
 
     @model_validator(mode="after")

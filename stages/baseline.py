@@ -25,7 +25,7 @@ def main() -> None:
         Path("models/baselines"),
         Path("reports/baselines") / f"{name}.json",
     )
-    score = "no image in val" if report["val_p1"] is None else f"P@1 on val {report['val_p1']:.3f}"
+    score = "P@1 on val not measured" if report["val_p1"] is None else f"P@1 on val {report['val_p1']:.3f}"
     print(f"{name}: {report['note'] or score}")
 
 

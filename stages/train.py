@@ -24,7 +24,7 @@ def main() -> None:
         Path("models/nodes"),
         Path("reports/nodes") / f"{name}.json",
     )
-    score = "no image with it in val" if report["val_p1"] is None else f"P@1 on val {report['val_p1']:.3f}"
+    score = "P@1 on val not measured" if report["val_p1"] is None else f"P@1 on val {report['val_p1']:.3f}"
     print(f"{name}: {report['note'] or score}")
 
 

@@ -18,7 +18,7 @@ from heml.learning.averaging import average, reestimate_batchnorm
 from heml.learning.inputs import NodeImages, compose, prepared_batches
 from heml.learning.networks import Architecture, MetricNetwork, new_network
 from heml.learning.store import Header, fingerprint, load_header, load_state, node_path, save_node
-from heml.learning.training import Training, train_node
+from heml.learning.training import Training, train_node, untrainable
 from heml.params import Train
 from heml.tree import Node
 
@@ -108,7 +108,8 @@ def _start(
         total = sum(weights) or 1.0
         start = " + ".join(f"{w / total:.2f} {c.node}" for w, c in zip(weights, children, strict=True))
     network.to(device)
-    reestimate_batchnorm(network, prepared_batches(images, images.rows("train"), device))
+    if not settings.epochs or settings.validate_every == 1 or untrainable(images):  # else nobody sees it before training replaces it
+        reestimate_batchnorm(network, prepared_batches(images, images.rows("train"), device))
     return start
 
 

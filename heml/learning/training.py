@@ -132,9 +132,10 @@ def _train(
         spent += time.perf_counter() - began
         if averaged and epoch > settings.epochs * (1 - settings.swa):
             averaged.update_parameters(network)
-        measured = (settings.epochs - epoch) % settings.validate_every == 0
-        row["val_p1"] = precision_at_1(network, images, aim.distance, device) if measured else float("nan")
-        if measured:
+        every = settings.validate_every or settings.epochs  # 0: the last epoch is kept as it is
+        row["val_p1"] = float("nan")
+        if (settings.epochs - epoch) % every == 0:
+            row["val_p1"] = _validate(network, images, settings, aim, device)
             result.consider(network, row["val_p1"], epoch)
         result.history.append(row | {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu})
         if not row["triplets"]:
@@ -144,9 +145,13 @@ def _train(
     if averaged and averaged.n_averaged > 0:
         network.load_state_dict(averaged.module.state_dict())
         reestimate_batchnorm(network, prepared_batches(images, rows, device))
-        result.consider(network, precision_at_1(network, images, aim.distance, device), epoch + 1)
+        result.consider(network, _validate(network, images, settings, aim, device), epoch + 1)
     result.images_per_second = seen / spent
     network.load_state_dict(result.state)
+
+
+def _validate(network: MetricNetwork, images: NodeImages, settings: Train, aim: Objective, device: torch.device) -> float:
+    return precision_at_1(network, images, aim.distance, device) if settings.validate_every else float("nan")
 
 
 def _epoch(

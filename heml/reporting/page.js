@@ -280,7 +280,7 @@ class Explorer {
 
   curve(node) {
     const rows = node.curve.filter((row) => row[1] !== null);
-    if (!rows.length) return make("p", "", "No validation image shows this node.");
+    if (!rows.length) return make("p", "", "No learning curve: P@1 on val was not measured, or no validation image shows this node.");
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("viewBox", "0 0 300 120");
     svg.setAttribute("role", "img");

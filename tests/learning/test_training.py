@@ -120,6 +120,19 @@ def test_validation_is_measured_as_often_as_asked_and_changes_no_weight(tmp_path
         assert scores.items() <= found[1].items()
 
 
+def test_without_validation_the_last_epoch_is_kept_and_what_needs_a_score_is_refused(tmp_path):
+    data = make_node_data(tmp_path)
+    last = build(data, LEFT, tmp_path, epochs=3, validate_every=3)
+    kept = load_state(node_path(tmp_path / "nodes", "left"))
+    report = build(data, LEFT, tmp_path, epochs=3, validate_every=0)
+    assert last["best_epoch"] == report["best_epoch"] == 3
+    assert report["val_p1"] is None
+    assert all(torch.equal(value, kept[key]) for key, value in load_state(node_path(tmp_path / "nodes", "left")).items())
+    for needs in ({"patience": 1}, {"weighting": "val_p1"}, {"init": "best_child"}):
+        with pytest.raises(ValueError, match=f"validate_every: 0 measures no P@1 on val, which {next(iter(needs))} needs"):
+            Train(validate_every=0, **needs)
+
+
 def test_the_history_tells_cpu_seconds_that_add_up_to_the_reports(tmp_path):
     report = build(make_node_data(tmp_path), LEFT, tmp_path)
     spent = sum(row["cpu_seconds"] for row in report["history"][1:])
