@@ -32,7 +32,7 @@ def run_params(title: str = "A run", baselines: dict | None = None) -> Params:
     raw["tree"]["level_0"] = {"left": {}, "right": {}}
     raw["tree"]["level_1"] = {"both": {"left": "left", "right": "right"}}
     raw["report"]["title"] = title
-    raw["train"] |= {"epochs": 1, "batch_size": 8, "per_class": 4, "hidden_dim": 16, "embedding_dim": 8, "miner": None}
+    raw["train"] |= {"epochs": 1, "validate_every": 1, "batch_size": 8, "per_class": 4, "hidden_dim": 16, "embedding_dim": 8, "miner": None}
     raw["baselines"] = baselines or {}
     return parse_params(yaml.safe_dump(raw))
 

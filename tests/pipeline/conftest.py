@@ -74,7 +74,15 @@ def small_params(raw: dict) -> dict:
     raw["segments"] = {name: {"classes": [name], "dilate": 0} for name in PARTS}
     raw["canvas"] = {"height": 32, "width": 32}
     raw["tree"] = levels
-    raw["train"] |= {"trunk": "mobilenet_v3_small", "epochs": 1, "batch_size": 8, "per_class": 4, "hidden_dim": 16, "embedding_dim": 8}
+    raw["train"] |= {
+        "trunk": "mobilenet_v3_small",
+        "epochs": 1,
+        "validate_every": 1,
+        "batch_size": 8,
+        "per_class": 4,
+        "hidden_dim": 16,
+        "embedding_dim": 8,
+    }
     raw["evaluate"]["bootstrap"] = 50
     return raw
 
