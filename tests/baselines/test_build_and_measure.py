@@ -191,7 +191,7 @@ def test_an_unknown_baseline_and_wrong_settings_are_errors(params):
 
 
 def test_another_loss_brings_its_own_miner_and_only_traditional_keeps_the_embedder(params):
-    text = (ROOT / "params.yaml").read_text("utf-8").replace("  trunk: resnet18\n", "  trunk: resnet18\n  embedder: horde\n")
+    text = (ROOT / "params.yaml").read_text("utf-8").replace("  trunk: resnet18:2\n", "  trunk: resnet18:2\n  embedder: horde\n")
     found = parse_params(
         text.replace(
             "baselines: {}", "baselines: {a: {method: traditional, loss: ntxent}, b: {method: diml, miner: null}, c: {method: traditional}}"
