@@ -18,14 +18,17 @@ def ask(python: str, path: str) -> None:
         connection.connect(path)
     except OSError:
         os.execv(python, [python, *sys.argv[1:]])
+    told = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, told)  # until it is known whom to pass them on to
     request = {"module": sys.argv[2], "arguments": sys.argv[3:], "folder": os.getcwd(), "environment": dict(os.environ)}  # noqa: PTH109 (pathlib takes as long as all the rest)
     message = json.dumps(request).encode() + b"\n"
     sent = socket.send_fds(connection, [message], [0, 1, 2])
     connection.sendall(message[sent:])
     answers = connection.makefile("r")
     pid = int(answers.readline())
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in told:
         signal.signal(number, lambda number, _: os.kill(pid, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, told)
     answer = answers.readline()
     if not answer:
         sys.exit("error: the process that runs the stages has ended")
