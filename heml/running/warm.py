@@ -91,9 +91,8 @@ def _stop(pid: int) -> None:
 
 
 def _import() -> None:
-    from heml.imports import defer
+    import heml.learning  # noqa: F401 (it defers what a stage would defer)
 
-    defer("torchvision", "torchvision.models", "torchvision.ops", "pytorch_metric_learning.samplers", "scipy.stats", "scipy.special")
     for name in IMPORTED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
