@@ -60,7 +60,7 @@ def shim() -> Iterator[Path]:
 
 def serve(number: int) -> None:
     """Listen on a Unix socket, an open file of this process, until standard input ends; every request is a stage."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # not ignored: one that reaches a stage before its handler stands waits
     with socket.socket(fileno=number) as listener:
         _import()
         running: dict[int, socket.socket] = {}
@@ -132,6 +132,7 @@ def _start(connection: socket.socket, others: list[socket.socket]) -> int:
 def _become(module: str, arguments: list[str], folder: str, environment: dict[str, str]) -> int:
     """What `python -m module arguments` does; its exit status."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -70,7 +70,7 @@ def test_anything_but_a_module_is_pythons_own(warm, tmp_path):
 
 def test_an_interrupt_reaches_the_stage(warm, tmp_path):
     (tmp_path / "slow.py").write_text(
-        "import time\nprint('begun', flush=True)\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('told')\n    raise\n"
+        "import time\ntry:\n    print('begun', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('told')\n    raise\n"
     )
     environment = os.environ | {"PATH": f"{warm}{os.pathsep}{os.environ['PATH']}"}
     process = subprocess.Popen(["python", "-m", "slow"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
