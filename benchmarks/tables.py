@@ -58,8 +58,8 @@ SHORTER = "(half the epochs above the leaves)"
 """Variants that no parameter offers, as keys of a variant: every leaf from an initialisation of its own; BatchNorm statistics as
 averaged, not measured anew; inner nodes with half of their epochs, at least one."""
 
-ROOT = "(root)"
-"""Key of a variant: what the root has of its own."""
+LEAVES, INNER, ROOT = "(leaves)", "(inner)", "(root)"
+"""Keys of a variant: what the leaves, the nodes between, and the root have of their own."""
 
 STUDIES: dict[str, dict[str, dict[str, Any]]] = {
     "losses": {
@@ -112,7 +112,7 @@ def settings_of(params: Params, node: str, variant: Mapping[str, Any], seed: int
 def jobs_of(params: Params, variant: Mapping[str, Any], seed: int, root_alone: bool) -> dict[str, Job]:
     """Node → job, for a whole tree or its root."""
     tree = Tree.from_params(params)
-    special = tuple(key for key in variant if key.startswith("(") and key != ROOT)
+    special = tuple(key for key in variant if key.startswith("(") and key not in (LEAVES, INNER, ROOT))
     inputs = {name: segment.model_dump() for name, segment in params.segments.items()} | {"canvas": params.canvas.model_dump()}
     if root_alone:
         settings = settings_of(params, tree.root, {**variant, **variant.get(ROOT, {}), "init": "scratch"}, seed)
@@ -120,7 +120,8 @@ def jobs_of(params: Params, variant: Mapping[str, Any], seed: int, root_alone: b
     jobs: dict[str, Job] = {}
     for node in tree:
         below = tuple(jobs[child].key for child in node.children)
-        settings = settings_of(params, node.name, {**variant, **(variant.get(ROOT, {}) if node.name == tree.root else {})}, seed)
+        part = ROOT if node.name == tree.root else INNER if node.children else LEAVES
+        settings = settings_of(params, node.name, {**variant, **variant.get(part, {})}, seed)
         if SHORTER in special and node.children:
             settings = settings.model_copy(update={"epochs": max(settings.epochs // 2, 1)})
         relevant = settings if node.children else settings.model_copy(update={"init": "average", "weighting": "uniform"})
@@ -344,7 +345,7 @@ def main() -> None:
     if (arguments.study is None) == (arguments.variants is None):
         parser.error("name a study, or --variants FILE")
     variants = STUDIES[arguments.study] if arguments.study else yaml.safe_load(arguments.variants.read_text("utf-8"))
-    special = {key for variant in variants.values() for key in variant if key.startswith("(") and key != ROOT}
+    special = {key for variant in variants.values() for key in variant if key.startswith("(") and key not in (LEAVES, INNER, ROOT)}
     if arguments.root_alone and special:
         parser.error(f"--root-alone: {', '.join(sorted(special))} is about a tree; name other variants")
     params = load_params(arguments.params)

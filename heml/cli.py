@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import re
 import textwrap
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from heml import __version__
 from heml.atomic import new_file
 from heml.datasets.store import SPLITS, read_table
 from heml.errors import HemlError, exit_on_error
+from heml.machine import cores
 from heml.params import Distance, load_params
 from heml.tree import Tree, propose, to_yaml
 
@@ -215,10 +215,6 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _cores() -> int:
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 100)
-
-
 def _add_run(parser: argparse.ArgumentParser) -> None:
     """Where a finished run lies."""
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of a finished run (default: models)")
@@ -247,7 +243,7 @@ def main(argv: list[str] | None = None) -> None:
 
     repro = commands.add_parser("repro", help="`dvc repro`, several stages at a time: the same results in less time")
     repro.add_argument("targets", nargs="*", metavar="STAGE", help="bring these up to date, with all they depend on (default: everything)")
-    repro.add_argument("-j", "--jobs", type=_count, default=_cores(), help="how many at a time (default: the cores of this machine)")
+    repro.add_argument("-j", "--jobs", type=_count, default=min(cores(), 100), help="how many at a time (default: one per core)")
     repro.add_argument("--ray", metavar="ADDRESS", help="on the Ray cluster at this address instead (docs/scaling.md)")
     repro.set_defaults(run=_repro)
 

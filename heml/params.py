@@ -153,6 +153,8 @@ class Segmenter(Strict):
     """`finetune`: peak learning rate of AdamW under a one-cycle schedule."""
     class_weight_power: float = Field(0.5, ge=0, le=1)
     """`finetune`: a class's weight is (1 / its share of the pixels) to this power; 0 weighs all alike."""
+    coarse: float = Field(0.0, ge=0, le=1)
+    """`finetune`: share of the epochs, the first ones, that see images at half their size, for half the cost."""
     threads: int = Field(2, ge=1, le=256)
     """`finetune`: CPU threads; the last bits of the weights depend on it."""
     augment: bool = True
@@ -166,6 +168,12 @@ class Segmenter(Strict):
             raise ValueError("source 'pretrained' needs `model`: a hub id or a local folder")
         if self.source == "masks" and self.model:
             raise ValueError("source 'masks' uses no `model`; remove it, or set source to 'pretrained' or 'finetune'")
+        smallest = 64 if self.coarse else 32
+        if self.source == "finetune" and min(self.size.height, self.size.width) < smallest:
+            raise ValueError(
+                f"size: a SegFormer reads 32 pixels a side at least, so `size` must be {smallest} or more"
+                + " with `coarse`" * bool(self.coarse)
+            )
         return self
 
 

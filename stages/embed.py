@@ -4,7 +4,7 @@ from pathlib import Path
 
 from heml.errors import exit_on_error
 from heml.params import load_params
-from heml.running.spread import spread
+from heml.running.spread import across_cores
 from heml.tree import Tree
 
 
@@ -12,7 +12,7 @@ def main() -> None:
     tree = Tree.from_params(load_params())
     from heml.evaluation.embeddings import write_embeddings  # brings torch, which what is checked above need not wait for
 
-    write_embeddings(tree, Path("data/canvases"), Path("data/segments"), Path("models/nodes"), Path("data/embeddings"), spread)
+    write_embeddings(tree, Path("data/canvases"), Path("data/segments"), Path("models/nodes"), Path("data/embeddings"), across_cores)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 
 from heml.errors import HemlError, exit_on_error
 from heml.params import load_params
-from heml.running.spread import spread
+from heml.running.spread import across_nodes
 from heml.segmentation.manifest import write_manifest
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     if name not in params.segments:
         raise HemlError(f"params.yaml: segments has no {name!r}; it has {', '.join(params.segments)}")
     folder = f"data/segments/segment={name}"
-    share = write_manifest("data/images", "data/labelmaps", folder, name, params.segments[name], params.canvas, spread)
+    share = write_manifest("data/images", "data/labelmaps", folder, name, params.segments[name], params.canvas, across_nodes)
     print(f"{name}: present in {share:.1%} of the images")
 
 

@@ -2,13 +2,13 @@
 
 from heml.errors import exit_on_error
 from heml.params import load_params
-from heml.running.spread import spread
+from heml.running.spread import across_cores
 from heml.segmentation.segment import segment_images
 
 
 def main() -> None:
     settings = load_params().segmenter
-    segment_images("data/images", "models/segmenter", "data/labelmaps", settings.size, settings.batch_size, spread)
+    segment_images("data/images", "models/segmenter", "data/labelmaps", settings.size, settings.batch_size, across_cores)
 
 
 if __name__ == "__main__":

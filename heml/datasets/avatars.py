@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import json
-import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +25,7 @@ from heml.datasets.images import encode_png
 from heml.datasets.splits import stratified_split
 from heml.datasets.store import Description, ImageRecord
 from heml.datasets.yaml_file import read_yaml
+from heml.machine import cores
 from heml.params import AvatarsDataset
 from heml.progress import progress
 
@@ -299,7 +299,7 @@ def avatars(params: AvatarsDataset, workers: int | None = None) -> tuple[Iterato
 
     def records() -> Iterator[ImageRecord]:
         tasks = [(tables, params.seed, i, params.bias if splits[ids[i]] == "train" else 0.5, params.size) for i in range(params.images)]
-        with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+        with ProcessPoolExecutor(workers or cores()) as pool:
             drawn = pool.map(_draw, tasks, chunksize=16)
             for image_id, (label, jpeg, mask) in zip(ids, progress(drawn, "avatars", len(ids), "image"), strict=True):
                 yield ImageRecord(image_id, splits[image_id], label, jpeg, f"{image_id}.jpg", mask)

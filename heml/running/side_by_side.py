@@ -22,6 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from heml.machine import cores, visible_gpus
 from heml.running.board import board
 from heml.running.plan import plan
 from heml.running.schedule import Outcome, run_all
@@ -87,21 +88,12 @@ class Worker:
 
 def _environment(number: int, jobs: int, path: Path) -> dict[str, str]:
     """What a worker's commands see: the warm Python, one thread each where the jobs fill the cores, a GPU of their own by turns."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     found = {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
     if "OMP_NUM_THREADS" not in os.environ:
-        found["OMP_NUM_THREADS"] = str(max(cores // jobs, 1))
+        found["OMP_NUM_THREADS"] = str(max(cores() // jobs, 1))
     if gpus := visible_gpus():
         found["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
     return found
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs that may be used: those of CUDA_VISIBLE_DEVICES, or all that the driver knows; without asking torch."""
-    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
-    folder = Path("/proc/driver/nvidia/gpus")
-    return [str(k) for k in range(len(list(folder.iterdir())))] if folder.is_dir() else []
 
 
 @contextlib.contextmanager

@@ -162,6 +162,8 @@ def finetune(
             y = masks[chosen].to(device).long()
             if settings.augment:
                 x, y = augment(x, y, generator)
+            if epoch < settings.coarse * settings.epochs:
+                x = F.avg_pool2d(x, 2)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 logits = network(pixel_values=normalise(x, segmenter.mean, segmenter.std)).logits
             loss = segmentation_loss(logits, y, weights)

@@ -56,6 +56,19 @@ def test_fitting_learns_the_rare_class_too_and_keeps_the_best_epoch(splits, tmp_
     assert not (tmp_path / "ck").exists()
 
 
+def test_the_first_epochs_see_images_at_half_their_size_and_validation_never_does(splits, tmp_path):
+    segmenter, sizes = fresh(), []
+    splits = {name: LabelledImages(s.images.repeat(2, 1).repeat(2, 2), s.masks.repeat(2, 1).repeat(2, 2)) for name, s in splits.items()}
+    segmenter.network.register_forward_pre_hook(
+        lambda network, _, given: sizes.append((network.training, given["pixel_values"].shape[-1])), with_kwargs=True
+    )
+    F.finetune(segmenter, splits, SETTINGS.model_copy(update={"coarse": 0.5}), CPU, tmp_path / "ck")
+    training, validation = 24 // 4, 8 // 4
+    assert (
+        sizes == [*[(True, 32)] * training, *[(False, 64)] * validation] * 2 + [*[(True, 64)] * training, *[(False, 64)] * validation] * 2
+    )
+
+
 def test_an_interrupted_fit_ends_with_the_weights_it_would_have_had(splits, tmp_path, monkeypatch):
     whole, _ = F.finetune(fresh(), splits, SETTINGS, CPU, tmp_path / "a")
     real, calls = F.evaluate_segmenter, []
