@@ -35,7 +35,7 @@ def call(folder: Path, *command: str) -> float:
     return time.perf_counter() - began
 
 
-def prepare(root: Path, params: Path, targets: Sequence[str]) -> Path:
+def prepare(root: Path, params: Path, targets: Sequence[str]) -> None:
     """A project with its data prepared, its cache beside it."""
     project = root / "project"
     call(Path.cwd(), "git", "clone", "-q", ".", str(project))
@@ -45,7 +45,6 @@ def prepare(root: Path, params: Path, targets: Sequence[str]) -> Path:
         (project / "data/raw" / raw.name).symlink_to(raw.resolve())
     call(project, "dvc", "cache", "dir", "--local", str(root / "cache"))
     call(project, "dvc", "repro", *targets)
-    return project
 
 
 def copy(root: Path, name: str) -> Path:
@@ -56,9 +55,14 @@ def copy(root: Path, name: str) -> Path:
     return root / name / "project"
 
 
+def trained(project: Path) -> list[Path]:
+    """The nodes that are there."""
+    return sorted((project / "models/nodes").glob("*.safetensors"))
+
+
 def weights(project: Path) -> dict[str, str]:
     """Node → hash of its file."""
-    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((project / "models/nodes").glob("*.safetensors"))}
+    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in trained(project)}
 
 
 def on_cluster(project: Path, targets: Sequence[str]) -> tuple[float, int]:
@@ -70,7 +74,7 @@ def on_cluster(project: Path, targets: Sequence[str]) -> tuple[float, int]:
     there: list[int] = []
 
     def kill() -> None:
-        while not (found := len(weights(project))):
+        while not (found := len(trained(project))):
             time.sleep(0.05)
         cluster.remove_node(spare, allow_graceful=False)
         there.append(found)

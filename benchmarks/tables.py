@@ -61,6 +61,12 @@ averaged, not measured anew; inner nodes with half of their epochs, at least one
 LEAVES, INNER, ROOT = "(leaves)", "(inner)", "(root)"
 """Keys of a variant: what the leaves, the nodes between, and the root have of their own."""
 
+
+def special_of(variant: Mapping[str, Any]) -> tuple[str, ...]:
+    """A variant's keys that no parameter offers."""
+    return tuple(key for key in variant if key.startswith("(") and key not in (LEAVES, INNER, ROOT))
+
+
 STUDIES: dict[str, dict[str, dict[str, Any]]] = {
     "losses": {
         "triplet margin": {"loss": "triplet_margin"},
@@ -112,7 +118,7 @@ def settings_of(params: Params, node: str, variant: Mapping[str, Any], seed: int
 def jobs_of(params: Params, variant: Mapping[str, Any], seed: int, root_alone: bool) -> dict[str, Job]:
     """Node → job, for a whole tree or its root."""
     tree = Tree.from_params(params)
-    special = tuple(key for key in variant if key.startswith("(") and key not in (LEAVES, INNER, ROOT))
+    special = special_of(variant)
     inputs = {name: segment.model_dump() for name, segment in params.segments.items()} | {"canvas": params.canvas.model_dump()}
     if root_alone:
         settings = settings_of(params, tree.root, {**variant, **variant.get(ROOT, {}), "init": "scratch"}, seed)
@@ -345,7 +351,7 @@ def main() -> None:
     if (arguments.study is None) == (arguments.variants is None):
         parser.error("name a study, or --variants FILE")
     variants = STUDIES[arguments.study] if arguments.study else yaml.safe_load(arguments.variants.read_text("utf-8"))
-    special = {key for variant in variants.values() for key in variant if key.startswith("(") and key not in (LEAVES, INNER, ROOT)}
+    special = {key for variant in variants.values() for key in special_of(variant)}
     if arguments.root_alone and special:
         parser.error(f"--root-alone: {', '.join(sorted(special))} is about a tree; name other variants")
     params = load_params(arguments.params)

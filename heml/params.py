@@ -170,10 +170,7 @@ class Segmenter(Strict):
             raise ValueError("source 'masks' uses no `model`; remove it, or set source to 'pretrained' or 'finetune'")
         smallest = 64 if self.coarse else 32
         if self.source == "finetune" and min(self.size.height, self.size.width) < smallest:
-            raise ValueError(
-                f"size: a SegFormer reads 32 pixels a side at least, so `size` must be {smallest} or more"
-                + " with `coarse`" * bool(self.coarse)
-            )
+            raise ValueError(f"size: must be {smallest} or more a side, since a SegFormer reads 32 at least, and `coarse` halves them")
         return self
 
 

@@ -35,7 +35,7 @@ def across_cores(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[
     """The same; without a cluster, and without a GPU, which would do all the work, its calls run on all cores: for a stage beside
     which nothing else could run."""
     work = list(items)
-    if ADDRESS in os.environ and len(work) > 1:
+    if ADDRESS in os.environ:
         yield from across_nodes(function, work)
         return
     processes = min(cores(), len(work))
