@@ -29,7 +29,7 @@ import yaml
 from heml.baselines.build import baseline_images, load_baseline
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.retrieval import interval, reported, search_in
-from heml.evaluation.whole import tree_vectors
+from heml.evaluation.weighing import weigh
 from heml.learning.embedding import embed
 from heml.learning.store import node_path
 from heml.params import Params, load_params
@@ -79,9 +79,9 @@ def hits_of_tree(work: Path, params: Params) -> np.ndarray:
     tree = Tree.from_params(params)
     write_embeddings(tree, work / "data/canvases", work / "data/segments", work / "models/nodes", work / "embeddings")
     embeddings = read_all(work / "embeddings", tree)
-    vectors, metric = tree_vectors(embeddings)
+    metric = weigh(embeddings, tree, params.metric, params.evaluate.search)
     top = embeddings[tree.root]
-    return search_in(top.rows, "test", params.evaluate.search).score(vectors, top.labels, metric).p_at_1
+    return search_in(top.rows, "test", params.evaluate.search).score(metric.vectors(embeddings), top.labels, metric.metric).p_at_1
 
 
 def hits_of_network(work: Path, params: Params) -> np.ndarray:

@@ -38,15 +38,16 @@ import yaml
 from numpy.typing import NDArray
 
 from heml.atomic import new_file
-from heml.evaluation.retrieval import floors, interval, score
-from heml.evaluation.whole import tree_metric
+from heml.evaluation.embeddings import NodeEmbeddings
+from heml.evaluation.retrieval import floors, interval, score, search_in
+from heml.evaluation.weighing import weigh
 from heml.learning import node as node_module
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, compose
 from heml.learning.networks import MetricNetwork, new_network
 from heml.learning.store import load_header, load_network, load_state, node_path, save_node, untrained
 from heml.learning.training import train_node
-from heml.params import Params, Train, load_params
+from heml.params import Metric, Params, Train, load_params
 from heml.progress import progress
 from heml.tree import Node, Tree
 
@@ -232,19 +233,22 @@ def grow_all(wanted: Mapping[str, Job], data: Path, work: Path, processes: int) 
 
 
 def whole_tree(jobs: Mapping[str, Job], data: Path, work: Path) -> list[float]:
-    """Hits of a grown tree's own metric, the mean of its nodes' distances, per test image of the root."""
-    vectors = []
+    """Hits of a grown tree's own metric, its weights learned on `val`, per test image of the root."""
+    stored, nodes = {}, []
     for name, job in jobs.items():
         header, network = load_network(node_path(work / job.key, name), CPU)
         images = compose(data / "canvases", data / "segments", header.leaves, header.box)
         rows = np.flatnonzero(images.present)
         column = torch.full((len(images.present), header.architecture.embedding_dim), torch.nan)
         column[torch.from_numpy(rows)] = embed(network, images, rows, CPU)
-        vectors.append(column)
-    asked, held = images.rows("test"), images.rows("train")  # of the root, which comes last
-    every = torch.cat(vectors, 1)
-    metric = tree_metric([column.shape[1] for column in vectors])
-    hits: list[float] = score(every[asked], images.labels[asked], every[held], images.labels[held], metric).p_at_1.tolist()
+        stored[name] = NodeEmbeddings(
+            name, images.image_ids, images.splits, images.labels, images.present, [column], column, header.distance
+        )
+        nodes.append(Node(name, header.level, *(header.children or (None, None))))
+    grown = Tree(nodes)
+    metric = weigh(stored, grown, Metric(), "train")
+    root = stored[grown.root]
+    hits: list[float] = search_in(root.rows, "test", "train").score(metric.vectors(stored), root.labels, metric.metric).p_at_1.tolist()
     return hits
 
 
@@ -341,7 +345,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=max(len(os.sched_getaffinity(0)), 1))
     parser.add_argument("--root-alone", action="store_true", help="train only the root, from the common initialisation, without a tree")
-    parser.add_argument("--whole", action="store_true", help="score the mean of all nodes' distances too")
+    parser.add_argument("--whole", action="store_true", help="score the whole tree's metric too")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="with --whole: draw the whole tree's P@1 over CPU seconds")
     arguments = parser.parse_args()
     if arguments.plot and not arguments.whole:

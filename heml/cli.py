@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import re
 import textwrap
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from heml.tree import Tree, propose, to_yaml
 
 if TYPE_CHECKING:  # what brings torch is imported by the command that needs it
     from heml.explanation.metric_tree import MetricTree
+    from heml.explanation.pairs import Explanation
     from heml.explanation.views import Gallery
 
 
@@ -66,7 +68,31 @@ def _explain(arguments: argparse.Namespace) -> None:
     print(explanation)
     stem = arguments.out / f"{_file_name(explanation.first.name)}--{_file_name(explanation.second.name)}"
     paths = write_explanation(explanation, {name: header.box for name, header in tree.headers.items()}, stem)
+    if arguments.counterfactual:
+        paths.append(_counterfactual(tree, explanation, stem))
     print("\n" + "\n".join(map(str, paths)))
+
+
+def _counterfactual(tree: MetricTree, explanation: Explanation, stem: Path) -> Path:
+    from PIL import Image
+
+    from heml.explanation.pairs import words
+    from heml.explanation.pictures import side_by_side
+
+    found = tree.counterfactual(explanation.first, explanation.second)
+    if found is None:
+        raise HemlError("no exchange of up to four parts turns the decision")
+    parts = " and ".join(words(name) for name in found.segments)
+    sure = 1 / (1 + math.exp(-abs(found.log_odds)))
+    other = "same" if found.log_odds > 0 else "different"
+    print(
+        f"\nwith the {parts} of {found.donor.name}, {explanation.first.name} and {explanation.second.name} are {other} ({100 * sure:.0f} %)"
+    )
+    path = stem.with_name(f"{stem.name}--changed.png")
+    picture = side_by_side([explanation.first.canvas, found.donor.canvas, found.image.canvas])
+    with new_file(path) as partial:
+        Image.fromarray(picture).save(partial, "png")
+    return path
 
 
 def _neighbours(arguments: argparse.Namespace) -> None:
@@ -81,15 +107,15 @@ def _neighbours(arguments: argparse.Namespace) -> None:
 
     tree = MetricTree.load(arguments.models, arguments.data)
     gallery = _gallery(tree, arguments.data)
-    node = arguments.node or tree.tree.root
-    header = tree.headers[tree.tree[node].name]
+    node = tree.tree[arguments.node].name if arguments.node else tree.tree.root
+    header, by = tree.headers[node], arguments.node or "the tree"
     view = tree.view(arguments.image)
-    found = neighbours(view, gallery, node, arguments.count, arguments.split)
+    found = neighbours(view, gallery, node if arguments.node else tree.metric, arguments.count, arguments.split)
     if not found:
         raise HemlError(f"no image{f' of {arguments.split}' if arguments.split else ''} shows anything of {node!r}")
     names = read_description(arguments.data / "images").label_names
     own = gallery.embeddings[node].labels[gallery.row(view.name)] if view.name in gallery else None
-    print(f"nearest to {view.name} by {node}: 0 is the same, 0.5 unrelated, 1 opposite")
+    print(f"nearest to {view.name} by {by}: 0 is the same, 0.5 unrelated, 1 opposite")
     pictures = [(view.picture(header.leaves, header.box), view.name if own is None else f"{view.name}\n{names[own]}", None)]
     for n in found:
         print(f"{digits(n.distance)}  {n.image_id}  {names[n.label]}  ({n.split})")
@@ -101,8 +127,8 @@ def _neighbours(arguments: argparse.Namespace) -> None:
         print("\nwhere nodes disagree most (share of all images that are nearer)")
     for d in told:
         print(f"{d.image.image_id}: near by {d.near} ({d.ranks[0]:.0f} %), far by {d.far} ({d.ranks[1]:.0f} %)")
-    path = arguments.out / f"{_file_name(view.name)}--{node}.png"
-    figure = grid_figure(f"Nearest by {node}", pictures)
+    path = arguments.out / f"{_file_name(view.name)}--{arguments.node or 'tree'}.png"
+    figure = grid_figure(f"Nearest by {by}", pictures)
     with new_file(path) as partial:
         figure.savefig(partial, format="png", dpi=110)
     plt.close(figure)
@@ -117,6 +143,17 @@ def _export(arguments: argparse.Namespace) -> None:
         raise HemlError(f"{arguments.to}: exists and is not an empty folder; name a new one")
     tree = MetricTree.load(arguments.models, arguments.data)
     nodes = [tree.tree[name].name for name in arguments.node] or list(tree.tree.nodes)
+    if arguments.format == "vectors":
+        if arguments.node:
+            raise HemlError("--node: a vector is of the whole tree; `metric.off` in params.yaml leaves parts out")
+        from heml.exporting.vectors import write_vectors
+
+        print(
+            write_vectors(
+                _gallery(tree, arguments.data), tree.metric, read_description(arguments.data / "images").label_names, arguments.to.resolve()
+            )
+        )
+        return
     if arguments.format == "onnx":
         from heml.exporting.onnx_file import write_onnx
 
@@ -247,7 +284,7 @@ def main(argv: list[str] | None = None) -> None:
     repro.add_argument("--ray", metavar="ADDRESS", help="on the Ray cluster at this address instead (docs/scaling.md)")
     repro.set_defaults(run=_repro)
 
-    explain = commands.add_parser("explain", help="why two images are similar: the distance, decision and contribution of every part")
+    explain = commands.add_parser("explain", help="why two images are similar: the decision as a sum of what every part says")
     explain.add_argument("first", help="an image file, or an image_id of the data set")
     explain.add_argument("second")
     explain.add_argument(
@@ -258,27 +295,28 @@ def main(argv: list[str] | None = None) -> None:
         metavar="NAME",
         help="report this one too; may be repeated: snr, euclidean, cosine, l1 …",
     )
+    explain.add_argument("--counterfactual", action="store_true", help="show what would have to change for the decision to turn")
     _add_run(explain)
     _add_out(explain, "reports/explanations")
     explain.set_defaults(run=_explain)
 
     near = commands.add_parser("neighbours", help="the images nearest to one image, by the whole or by one part")
     near.add_argument("image", help="an image file, or an image_id of the data set")
-    near.add_argument("--node", help="compare by this node (default: the root)")
+    near.add_argument("--node", help="compare by this node alone (default: by the whole tree)")
     near.add_argument("--count", type=_count, default=9, help="how many (default: 9)")
     near.add_argument("--split", choices=SPLITS, help="search this split alone (default: all images)")
     near.add_argument(
         "--against",
         action="append",
         metavar="NODE",
-        help="name where --node disagrees with this one; may be repeated (default: any two nodes)",
+        help="name where --node (or the root) disagrees with this one; may be repeated (default: any two nodes)",
     )
     _add_run(near)
     _add_out(near, "reports/neighbours")
     near.set_defaults(run=_neighbours)
 
     export = commands.add_parser("export", help="embeddings or networks in the formats of other tools")
-    export.add_argument("format", choices=["numpy", "projector", "datasets", "onnx"])
+    export.add_argument("format", choices=["vectors", "numpy", "projector", "datasets", "onnx"])
     export.add_argument("to", type=Path, help="a new folder")
     export.add_argument("--node", action="append", default=[], metavar="NODE", help="this node alone; may be repeated (default: all)")
     _add_run(export)

@@ -35,17 +35,21 @@ def snr(anchors: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     return (anchors - others).var(-1) / anchors.var(-1)
 
 
-def bounded_snr(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Symmetric SNR distance for people: var(a − b) / (2·(var a + var b)), in [0, 1]; the similarity is 1 minus it.
+def correlation_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """(1 − ρ) / 2 with ρ Pearson's correlation over the dimensions: a distance for people, in [0, 1] and symmetric.
 
-    0: equal up to a constant; 0.5: uncorrelated; 1: b = −a. It is bounded since var(a − b) ≤ 2·(var a + var b).
-    Two constant embeddings have distance 0.
+    0: equal up to scale and shift; 0.5: uncorrelated, or one of the two constant; 1: opposite. Of embeddings with equal variance it is
+    var(a − b) / (4·var), so it ranks as the SNR distance does; and it is half of 1 − a dot product of `standardise`d embeddings.
 
     Args:
         a, b: (..., D), broadcast against each other.
     """
-    total = 2 * (a.var(-1) + b.var(-1))
-    return torch.where(total > 0, (a - b).var(-1) / total.clamp_min(torch.finfo(total.dtype).tiny), 0.0).clamp(0, 1)
+    return (1 - (standardise(a) * standardise(b)).sum(-1)).div(2).clamp(0, 1)
+
+
+def standardise(x: torch.Tensor) -> torch.Tensor:
+    """Embeddings (..., D), centred over their dimensions and of length 1; of a constant one 0."""
+    return F.normalize(x - x.mean(-1, keepdim=True), dim=-1)
 
 
 def exponent(distance: Distance) -> float:

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
 
 from heml.errors import HemlError
 
@@ -485,6 +487,15 @@ class Evaluate(Strict):
     """Resamples behind the 95 % interval; 0 leaves it out."""
 
 
+class Metric(Strict):
+    """The tree's own metric: what each node's distance weighs in its answer."""
+
+    weights: Literal["learned", "uniform", "root"] = "learned"
+    """`learned` on pairs of `val`, as near to uniform as they allow; `uniform`: every node the same; `root`: that node alone."""
+    off: list[Name] = []
+    """Parts that the answer is not to depend on: every node that sees any of their segments is left out of it. Nothing trains again."""
+
+
 _OF_TREES = ("epochs", "epochs_decay", "seeds", "init", "weighting", "embedder")
 METHOD_KINDS = tuple(
     create_model(
@@ -523,6 +534,7 @@ class Params(Strict):
     train: Train
     students: dict[Name, Student]
     baselines: dict[Name, Baseline]
+    metric: Metric
     evaluate: Evaluate
     report: Report
 
@@ -539,6 +551,14 @@ class Params(Strict):
         for name, student in self.students.items():
             if student.teacher not in nodes:
                 raise ValueError(f"students.{name}.teacher: {student.teacher!r} is no node of the tree; it has {', '.join(nodes)}")
+        return self
+
+    @model_validator(mode="after")
+    def _off_are_nodes(self) -> Params:
+        nodes = [name for k in range(LEVELS) for name in getattr(self.tree, f"level_{k}")]
+        for name in self.metric.off:
+            if name not in nodes:
+                raise ValueError(f"metric.off: {name!r} is no node of the tree; it has {', '.join(nodes)}")
         return self
 
     @model_validator(mode="after")
@@ -630,20 +650,6 @@ def _kinds(section: Any) -> list[tuple[type[BaseModel], str]]:
     return [(kind, name) for kind in get_args(union)] if name else []
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML that says so when a key stands twice; plain YAML silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise HemlError(f"params.yaml: line {line}: key {key!r} stands twice; remove or rename one")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def parse_params(text: str, source: str = "params.yaml") -> Params:
     """Check the text of a parameter file.
 
@@ -651,8 +657,12 @@ def parse_params(text: str, source: str = "params.yaml") -> Params:
         HemlError: not YAML, a doubled or unknown key, a value out of range.
     """
     try:
-        raw = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
+        raw = YAML(typ="safe").load(text)  # as DVC reads it: YAML 1.2, where `off` and `no` are words and 1e-3 is a number
+    except DuplicateKeyError as error:
+        line = error.problem_mark.line + 1
+        key = str(error.problem).split('"')[1]
+        raise HemlError(f"{source}: line {line}: key {key!r} stands twice; remove or rename one") from None
+    except YAMLError as error:
         raise HemlError(f"{source}: not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise HemlError(f"{source}: expected sections such as dataset, segments and tree")

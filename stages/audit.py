@@ -10,8 +10,9 @@ def main() -> None:
     tree = Tree.from_params(params)
     from heml.evaluation.audit import write_audit  # brings torch, which what is checked above need not wait for
     from heml.evaluation.embeddings import read_all
+    from heml.evaluation.tree_metric import read_metric
 
-    write_audit(read_all("data/embeddings", tree), tree, params.evaluate, "reports/audit")
+    write_audit(read_all("data/embeddings", tree), tree, read_metric("models/metric.json"), params.evaluate, "reports/audit")
 
 
 if __name__ == "__main__":

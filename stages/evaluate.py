@@ -1,5 +1,5 @@
-"""Retrieval metrics of every node → reports/nodes.csv, the few that compare experiments → reports/metrics.json, and what
-stands in two splits → reports/duplicates.csv, and the whole tree as a peer of other methods → reports/peers/tree."""
+"""What every node and the tree reach → reports/nodes.csv, what compares experiments → reports/metrics.json, whether probabilities are
+what they say → reports/reliability.csv, what stands in two splits → reports/duplicates.csv, and the tree as a peer → reports/peers/tree."""
 
 import json
 
@@ -9,8 +9,8 @@ from heml.datasets.store import read_description
 from heml.errors import exit_on_error
 from heml.evaluation.duplicates import near_duplicates
 from heml.evaluation.embeddings import read_all
-from heml.evaluation.table import node_table, summary
-from heml.evaluation.whole import tree_scores
+from heml.evaluation.table import node_table, summary, tree_scores
+from heml.evaluation.tree_metric import read_metric
 from heml.params import load_params
 from heml.tree import Tree
 
@@ -19,15 +19,19 @@ def main() -> None:
     params = load_params()
     tree = Tree.from_params(params)
     embeddings = read_all("data/embeddings", tree)
-    table = node_table(tree, embeddings, params.segments, read_description("data/images"), params.evaluate)
-    metrics = summary(table, tree.root) | tree_scores(embeddings, tree.root, params.evaluate)
+    metric = read_metric("models/metric.json")
+    table = node_table(tree, embeddings, metric, params.segments, read_description("data/images"), params.evaluate, params.metric)
+    scores, reliability = tree_scores(embeddings, tree, metric, params.evaluate)
+    metrics = summary(table, tree.root, scores)
+    with new_file("reports/reliability.csv") as partial:
+        reliability.to_csv(partial, index=False, float_format="%.4f")
     with new_file("reports/nodes.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.4f")
     with new_file("reports/duplicates.csv") as partial:
         near_duplicates("data/canvases", params.evaluate.near_duplicate).to_csv(partial, index=False)
     with new_file("reports/metrics.json") as partial:
         partial.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-    write_tree(table, params)
+    write_tree(scores, params)
     print(", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
 
 

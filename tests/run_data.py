@@ -15,10 +15,11 @@ from heml.baselines.measure import write_tree
 from heml.baselines.peers import write_peer
 from heml.datasets.store import Description, ImageRecord, read_description, read_rows, write_images
 from heml.evaluation.audit import write_audit
-from heml.evaluation.calibration import calibrate, write_calibration
 from heml.evaluation.duplicates import COLUMNS
 from heml.evaluation.embeddings import read_all, write_embeddings
-from heml.evaluation.table import node_table, summary
+from heml.evaluation.table import node_table, summary, tree_scores
+from heml.evaluation.tree_metric import read_metric, write_metric
+from heml.evaluation.weighing import weigh
 from heml.learning.node import build_node
 from heml.params import Evaluate, Params, parse_params
 from heml.segmentation.segment import write_mask_segmenter
@@ -38,14 +39,14 @@ def run_params(title: str = "A run", baselines: dict | None = None) -> Params:
 
 
 def make_trained(root: Path, params: Params, nasty: str = "") -> NodeData:
-    """`data` and `models` under a folder: everything up to the calibration."""
+    """`data` and `models` under a folder: everything up to the tree's metric."""
     data = make_node_data(root / "data", absent_every=5, nasty=nasty)
     tree = Tree.from_params(params)
     for node in tree:
         report = root / "reports" / "nodes" / f"{node.name}.json"
         build_node(node, params.train, data.canvases, data.segments, root / "models" / "nodes", report)
     write_embeddings(tree, data.canvases, data.segments, root / "models" / "nodes", root / "data" / "embeddings")
-    write_calibration(root / "models" / "calibration.json", calibrate(read_all(root / "data" / "embeddings", tree), tree))
+    write_metric(root / "models" / "metric.json", weigh(read_all(root / "data" / "embeddings", tree), tree, params.metric, "train"))
     write_mask_segmenter(root / "models" / "segmenter", {"background": 0, "left": 1, "right": 2})
     return data
 
@@ -60,18 +61,21 @@ def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") ->
     skipped = [{"image_id": "gone", "reason": f"gone{nasty}.png: truncated"}]
     write_images(root / "data" / "images", records, Description("t", nasty or "colour", ["red", nasty or "blue"], {}, skipped))
     embeddings = read_all(root / "data" / "embeddings", tree)
-    table = node_table(tree, embeddings, params.segments, read_description(root / "data/images"), Evaluate())
+    metric = read_metric(root / "models" / "metric.json")
+    table = node_table(tree, embeddings, metric, params.segments, read_description(root / "data/images"), Evaluate(), params.metric)
+    scores, reliability = tree_scores(embeddings, tree, metric, Evaluate())
+    reliability.to_csv(root / "reports" / "reliability.csv", index=False)
     table.to_csv(root / "reports" / "nodes.csv", index=False)
-    write_audit(embeddings, tree, params.evaluate, root / "reports" / "audit")
+    write_audit(embeddings, tree, metric, params.evaluate, root / "reports" / "audit")
     same = pd.DataFrame([(f"i000{nasty}", "train", f"i002{nasty}", "val", 0.99, True)], columns=COLUMNS)
     same.to_csv(root / "reports" / "duplicates.csv", index=False)
-    (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both") | {"tree_p@1": 0.875}))
+    (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both", scores)))
     iou = {"source": "finetune", "model": None, "parameters": 5, "split": "test", "miou": 0.5, "iou": {nasty or "left": 0.5, "right": None}}
     (root / "reports" / "segmenter.json").write_text(json.dumps(iou))
     (root / "reports" / "terms").mkdir()
     for name in ("dataset", "segmenter"):
         (root / "reports" / "terms" / f"{name}.txt").write_text(f"Terms of the {name}{nasty}\n")
-    write_tree(table, params, root)
+    write_tree(scores, params, root)
     for name in params.baselines:
         report = root / "reports" / "baselines" / f"{name}.json"
         leaves = tree.leaves(tree.root)

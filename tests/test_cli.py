@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from heml.cli import main
-from heml.explanation.pairs import digits
+from heml.explanation.pairs import signed
 
 
 def test_heml_tree_prints_the_tree_and_what_a_node_overrides(capsys):
@@ -54,7 +54,8 @@ def test_heml_explain_prints_the_tree_and_writes_its_files(run, tmp_path, capsys
     assert "cosine 0." in out
     assert {p.name for p in (tmp_path / "out").iterdir()} == {f"i003--i006.{kind}" for kind in ("png", "svg", "json")}
     stored = json.loads((tmp_path / "out" / "i003--i006.json").read_text())
-    assert f"left  {digits(stored['nodes']['left']['distance'])}" in out
+    assert f"left  {signed(stored['nodes']['left']['evidence'])}" in out
+    assert stored["sentence"] in out
 
 
 def test_heml_neighbours_lists_the_nearest_and_where_nodes_disagree(run, tmp_path, capsys):

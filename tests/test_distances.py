@@ -6,7 +6,7 @@ import torch
 from pytorch_metric_learning.distances import SNRDistance
 from sklearn.neighbors import NearestNeighbors
 
-from heml.distances import bounded_snr, nearest, snr
+from heml.distances import correlation_distance, nearest, snr
 
 
 @pytest.fixture
@@ -24,21 +24,21 @@ def test_snr_is_the_librarys_and_the_formula(vectors):
     assert float(ours[3, 5]) == pytest.approx(np.var(x - y, ddof=1) / np.var(x, ddof=1), rel=1e-5)
 
 
-def test_bounded_snr_is_symmetric_within_0_and_1_and_reaches_both(vectors):
+def test_correlation_distance_is_symmetric_within_0_and_1_and_reaches_both(vectors):
     a, b = vectors
-    d = bounded_snr(a[:, None], b[None])
-    assert torch.allclose(d, bounded_snr(b[:, None], a[None]).T)
-    assert d.min() >= 0
-    assert d.max() <= 1
-    assert float(bounded_snr(a[0], a[0] + 3)) == pytest.approx(0, abs=1e-6)
-    assert float(bounded_snr(a[0], -a[0])) == pytest.approx(1)
-    centred = a[0] - a[0].mean()
-    other = b[0]
-    other = other - other.mean()
-    other = (other - (other @ centred) / (centred @ centred) * centred) / other.norm() * centred.norm()
-    other = other * centred.norm() / other.norm()
-    assert float(bounded_snr(centred, other)) == pytest.approx(0.5, abs=1e-4)
-    assert float(bounded_snr(torch.ones(4), torch.zeros(4))) == 0
+    d = correlation_distance(a[:, None], b[None])
+    assert torch.allclose(d, correlation_distance(b[:, None], a[None]).T)
+    assert float(d.min()) >= 0
+    assert float(d.max()) <= 1
+    assert float(d[3, 5]) == pytest.approx((1 - np.corrcoef(a[3], b[5])[0, 1]) / 2, abs=1e-6)
+    assert float(correlation_distance(a[0], 2 * a[0] + 3)) == pytest.approx(0, abs=1e-6)
+    assert float(correlation_distance(a[0], -a[0])) == pytest.approx(1)
+    assert float(correlation_distance(torch.ones(4), torch.arange(4.0))) == 0.5
+
+
+def test_correlation_distance_ranks_as_snr_does_between_embeddings_of_one_variance(vectors):
+    a, b = (x / x.std(1, keepdim=True) for x in vectors)
+    assert torch.equal(correlation_distance(a[0], b).argsort(), snr(a[0], b).argsort())
 
 
 @pytest.mark.parametrize("distance", ["snr", "euclidean"])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from heml.atomic import new_folder
-from heml.distances import Metric, bounded_snr
+from heml.distances import Metric, correlation_distance
 from heml.evaluation.retrieval import floors, interval, reported, search_in
 from heml.evaluation.table import METRICS
 from heml.learning.embedding import embed
@@ -94,18 +94,17 @@ def baseline_row(
 
 
 def tree_row(
-    tree: Tree, table: pd.DataFrame, reports: Sequence[Mapping[str, Any]], canvases: Path, segments: Path, models: Path
+    tree: Tree, scores: Mapping[str, float], reports: Sequence[Mapping[str, Any]], canvases: Path, segments: Path, models: Path
 ) -> dict[str, Any]:
-    """The tree's row of `COLUMNS`: the root's scores, the costs of all nodes.
+    """The tree's row of `COLUMNS`: its scores, and the costs of all nodes; `images_per_second` is the root's alone.
 
     Args:
-        table: of `heml.evaluation.table`. reports: `reports/nodes/*.json`.
+        scores: of `heml.evaluation.table.tree_scores`. reports: `reports/nodes/*.json`.
     """
-    top: Mapping[Any, Any] = table.set_index("node").loc[tree.root].to_dict()
     costs = pd.DataFrame([training_cost(report) for report in reports])
     seen = np.array([report["present"]["train"] * max(len(report["history"]) - 1, 0) for report in reports])
     trained = costs["train_images_per_second"] > 0
-    row: dict[str, Any] = {"name": "tree", "method": "heml"} | {key: top[key] for key in SCORES}
+    row: dict[str, Any] = {"name": "tree", "method": "heml"} | {key: scores[key] for key in SCORES}
     row |= {
         "train_seconds": float(costs["train_seconds"].sum()),
         "best_seconds": float(costs["best_seconds"].sum()),
@@ -128,7 +127,7 @@ def tree_row(
         for images, network in nodes:
             if images.present[a] and images.present[b]:
                 first, second = network(torch.cat(prepared_pair(images, a, b, device)))
-                bounded_snr(first, second).item()
+                correlation_distance(first, second).item()
 
     return row | {"explanation_seconds": _seconds(explain, root_images)}
 
@@ -139,16 +138,16 @@ def write_row(folder: Path, row: Mapping[str, Any]) -> None:
     (folder / "row.json").write_text(json.dumps(known, indent=2, allow_nan=False) + "\n", "utf-8")
 
 
-def write_tree(table: pd.DataFrame, params: Params, root: Path = Path()) -> dict[str, Any]:
+def write_tree(scores: Mapping[str, float], params: Params, root: Path = Path()) -> dict[str, Any]:
     """Measure the whole tree as one of the methods and write `reports/peers/tree/`; returns its row.
 
     Args:
-        table: its nodes' scores (`heml.evaluation.table`).
+        scores: of `heml.evaluation.table.tree_scores`.
         root: the working folder of a run.
     """
     tree = Tree.from_params(params)
     reports = [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree]
-    row = tree_row(tree, table, reports, root / "data/canvases", root / "data/segments", root / "models/nodes")
+    row = tree_row(tree, scores, reports, root / "data/canvases", root / "data/segments", root / "models/nodes")
     with new_folder(root / "reports/peers/tree") as partial:
         write_row(partial, row)
     return row

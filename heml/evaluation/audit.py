@@ -12,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from heml.atomic import new_folder
-from heml.distances import nearest
-from heml.evaluation.calibration import MOST_PAIRS, pair_distances
-from heml.evaluation.decisions import draw_pairs
+from heml.distances import Metric, nearest
 from heml.evaluation.embeddings import NodeEmbeddings
+from heml.evaluation.pairing import MOST_PAIRS, draw_pairs, measure, pair_distances
 from heml.evaluation.retrieval import interval, reported, search_in
-from heml.evaluation.whole import tree_vectors
+from heml.evaluation.tree_metric import TreeMetric
 from heml.params import Evaluate
 from heml.tree import Tree
 
@@ -25,7 +24,7 @@ NEAREST = 10
 """Training images that are asked about an image's label."""
 
 SIBLINGS = "node left right correlation both only_left only_right neither gain gain_low gain_high images".split()
-MISTAKES = "image_id label nearest nearest_label nearest_split distance right right_distance blame path".split()
+MISTAKES = "image_id label nearest nearest_label nearest_split distance right right_distance blame blame_share".split()
 IMAGES = "image_id split label wrong_nodes nodes margin doubt suggested outlier".split()
 
 
@@ -39,12 +38,16 @@ def _hits(embeddings: NodeEmbeddings, settings: Evaluate) -> NDArray[np.float64]
     return found
 
 
-def write_audit(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Evaluate, folder: str | Path) -> None:
+def write_audit(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate, folder: str | Path) -> None:
     """Write `siblings.csv`, `mistakes.csv` and `images.csv`; their columns are those of the functions below."""
-    tables = {"siblings": sibling_table, "mistakes": mistake_table, "images": image_table}
+    tables = {
+        "siblings": sibling_table(embeddings, tree, settings),
+        "mistakes": mistake_table(embeddings, tree, metric, settings),
+        "images": image_table(embeddings, tree, metric, settings),
+    }
     with new_folder(folder) as partial:
         for name, table in tables.items():
-            table(embeddings, tree, settings).to_csv(partial / f"{name}.csv", index=False, float_format="%.6g")
+            table.to_csv(partial / f"{name}.csv", index=False, float_format="%.6g")
 
 
 def sibling_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Evaluate) -> pd.DataFrame:
@@ -80,37 +83,28 @@ def sibling_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings
     return pd.DataFrame(rows).reindex(columns=SIBLINGS)
 
 
-def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Evaluate) -> pd.DataFrame:
-    """The test images whose nearest neighbour at the root has another label, the surest mistakes first, and the node to blame.
+def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate) -> pd.DataFrame:
+    """The test images whose nearest neighbour by the tree has another label, the surest mistakes first, and the node to blame.
 
-    Columns `MISTAKES`: `right` is the nearest image of the right label; `path` leads from the root to `blame`. A node is
-    wrong where it too finds `nearest` closer than `right`. From the root the path follows the child that is wrong, of two
-    the one that is so by the larger share of its distances, until no child is: that node's own joining is to blame, or a leaf.
-    Distances are the bounded SNR distances.
+    Columns `MISTAKES`: `right` is the nearest image of the right label, `distance` and `right_distance` are the tree's. Since the tree's
+    distance is a sum over its nodes, so is the difference of the two; `blame` is the node that adds most to it, `blame_share` what it
+    adds over what all nodes that prefer the wrong image add.
     """
     root = embeddings[tree.root]
     search = search_in(root.rows, "test", settings.search)
     if not search.possible:
         return pd.DataFrame(columns=MISTAKES)
-    metric = reported(settings, root.distance)
-    closest = search.nearest(root.vectors, 1, metric)[:, 0]
-    rightful = _nearest_of_label(root, search.asked, search.held, metric, same=True)
-    a, b = draw_pairs(np.flatnonzero(root.splits == "test"), MOST_PAIRS)
-    spread = {name: max(float(np.nan_to_num(np.nanstd(pair_distances(stored, a, b)))), 1e-12) for name, stored in embeddings.items()}
-    rows = []
+    vectors = metric.vectors(embeddings)
+    closest = search.nearest(vectors, 1, metric.metric)[:, 0]
+    rightful = _nearest_of_label(vectors, root.labels, search.asked, search.held, metric.metric, same=True)
+    names, rows = list(embeddings), []
     for row, found, right in zip(search.asked.tolist(), closest.tolist(), rightful.tolist(), strict=True):
         if root.labels[found] == root.labels[row] or right < 0:
             continue
-        ends = np.array([row, row]), np.array([found, right])
-        apart = {name: pair_distances(stored, *ends) for name, stored in embeddings.items()}
-        wrong = {name: float(far - near) / spread[name] for name, (near, far) in apart.items()}  # above 0: prefers the wrong image
-        path = [tree.root]
-        while tree[path[-1]].children:
-            child = max(tree[path[-1]].children, key=lambda name: np.nan_to_num(wrong[name], nan=-np.inf))
-            if not wrong[child] > 0:
-                break
-            path.append(child)
-        near, far = apart[tree.root]
+        apart = measure(embeddings, root.labels, np.array([row, row]), np.array([found, right])).distances
+        near, far = metric.distance(apart)
+        wrong = np.array([term.weight for term in metric.terms.values()]) * np.subtract(*_filled(apart, metric)[::-1])
+        worst = int(wrong.argmax())
         rows.append(
             {
                 "image_id": root.image_ids[row],
@@ -121,23 +115,27 @@ def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings
                 "distance": near,
                 "right": root.image_ids[right],
                 "right_distance": far,
-                "blame": path[-1],
-                "path": " ".join(path),
+                "blame": names[worst],
+                "blame_share": wrong[worst] / max(wrong[wrong > 0].sum(), 1e-12),
             }
         )
     table = pd.DataFrame(rows, columns=MISTAKES)
     return table.assign(gap=table["right_distance"] - table["distance"]).sort_values("gap", ascending=False, kind="stable")[MISTAKES]
 
 
-def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Evaluate) -> pd.DataFrame:
+def _filled(distances: NDArray[np.float64], metric: TreeMetric) -> NDArray[np.float64]:
+    """With a node's threshold where one of the two images lacks it."""
+    return np.where(np.isnan(distances), [term.threshold for term in metric.terms.values()], distances)
+
+
+def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate) -> pd.DataFrame:
     """Every image that the root sees: how hard it is, whether its label is to be doubted, whether it is unlike all others.
 
-    Columns `IMAGES`: at how many of its nodes its nearest training image has another label; `margin`, at the root, the distance
-    to the nearest training image of another label less that to the nearest of its own, over their sum, in [−1, 1], wrong
-    below 0; `doubt`, the share of its `NEAREST` nearest training images by the whole tree's distance that have another label,
-    `suggested` being the commonest of theirs; `outlier`, its mean distance to the nearest five at the root as a share of the
-    images that are closer to theirs. No image is its own neighbour. A training image's own label was trained on, so its
-    `doubt` is understated.
+    Columns `IMAGES`: at how many of its nodes its nearest training image has another label; and by the tree's distance: `margin`, the
+    distance to the nearest training image of another label less that to the nearest of its own, over their sum, in [−1, 1], wrong
+    below 0; `doubt`, the share of its `NEAREST` nearest training images that have another label, `suggested` being the commonest of
+    theirs; `outlier`, its mean distance to the nearest five as a share of the images that are closer to theirs. No image is its own
+    neighbour. A training image's own label was trained on, so its `doubt` is understated.
     """
     root = embeddings[tree.root]
     asked, train = np.flatnonzero(root.present), root.rows("train")
@@ -147,18 +145,15 @@ def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: 
     for stored in embeddings.values():
         rows, held = np.flatnonzero(stored.present), stored.rows("train")
         if len(held) > 1:
-            near = held[_nearest_but_itself(stored.vectors, rows, held, 1, reported(settings, stored.distance))[:, 0]]
+            near = held[_nearest_but_itself(stored.vectors, rows, held, 1, reported(settings, stored.distance))[1][:, 0]]
             wrong[rows] += stored.labels[near] != stored.labels[rows]
             seen[rows] += 1
-    metric = reported(settings, root.distance)
-    closest = train[_nearest_but_itself(root.vectors, asked, train, 5, metric)]
-    ends = [_nearest_of_label(root, asked, train, metric, same) for same in (True, False)]
-    own, other = (np.where(end >= 0, pair_distances(root, asked, np.maximum(end, 0)), np.nan) for end in ends)
-    vectors, of_tree = tree_vectors(embeddings)
-    jury = root.labels[train[_nearest_but_itself(vectors, asked, train, NEAREST, of_tree)]]
-    most = int(root.labels.max()) + 1
-    counts = np.stack([(jury == label).sum(1) for label in range(most)], 1)
-    five = np.nanmean([pair_distances(root, asked, closest[:, k]) for k in range(closest.shape[1])], 0)
+    vectors = metric.vectors(embeddings)
+    ends = [_nearest_of_label(vectors, root.labels, asked, train, metric.metric, same) for same in (True, False)]
+    own, other = (_distances(vectors, asked, end, metric) for end in ends)
+    apart, near = _nearest_but_itself(vectors, asked, train, NEAREST, metric.metric)
+    jury, five = root.labels[train[near]], apart[:, :5].mean(1)
+    counts = np.stack([(jury == label).sum(1) for label in range(int(root.labels.max()) + 1)], 1)
     table = pd.DataFrame(
         {
             "image_id": np.array(root.image_ids, dtype=object)[asked],
@@ -175,32 +170,41 @@ def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: 
     return table[IMAGES]
 
 
+def _distances(vectors: torch.Tensor, rows: NDArray[np.int64], others: NDArray[np.int64], metric: TreeMetric) -> NDArray[np.float64]:
+    """The tree's distance of each row to one other, NaN where that is −1."""
+    signed = vectors[rows] * metric.signature(vectors.shape[1])
+    found = metric.threshold - (signed * vectors[np.maximum(others, 0)]).sum(1).double().numpy()
+    return np.where(others >= 0, np.maximum(found, 0.0), np.nan)
+
+
 def _spearman(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
     """Rank correlation of two rows of numbers; pandas has it without all of scipy.stats."""
     return float(pd.DataFrame({"x": x, "y": y}).corr(method="spearman").to_numpy()[0, 1])
 
 
-def _nearest_but_itself(vectors: torch.Tensor, rows: NDArray[np.int64], held: NDArray[np.int64], k: int, metric: Any) -> NDArray[np.int64]:
-    """Places in `held` of the nearest of each row, itself left out, (len(rows), k)."""
+def _nearest_but_itself(
+    vectors: torch.Tensor, rows: NDArray[np.int64], held: NDArray[np.int64], k: int, metric: Metric
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The nearest of each row, itself left out: distances and places in `held`, (len(rows), k) each."""
     place = np.full(len(vectors), -1)
     place[held] = np.arange(len(held))
-    found: NDArray[np.int64] = nearest(vectors[rows], vectors[held], k, metric, torch.from_numpy(place[rows]))[1].numpy()
-    return found
+    distances, found = nearest(vectors[rows], vectors[held], k, metric, torch.from_numpy(place[rows]))
+    return distances.numpy(), found.numpy()
 
 
 def _nearest_of_label(
-    stored: NodeEmbeddings, rows: NDArray[np.int64], held: NDArray[np.int64], metric: Any, same: bool
+    vectors: torch.Tensor, labels: NDArray[np.int64], rows: NDArray[np.int64], held: NDArray[np.int64], metric: Metric, same: bool
 ) -> NDArray[np.int64]:
     """Of each row the nearest of `held` that has its label, or (not `same`) another one; itself left out; −1 where there is none.
 
     A search per label: ranking all of `held` for every row would take their product in memory.
     """
     found = np.full(len(rows), -1)
-    for label in np.unique(stored.labels[rows]):
-        asking = np.flatnonzero(stored.labels[rows] == label)
-        among = held[(stored.labels[held] == label) == same]
+    for label in np.unique(labels[rows]):
+        asking = np.flatnonzero(labels[rows] == label)
+        among = held[(labels[held] == label) == same]
         if len(among) > 1:
-            found[asking] = among[_nearest_but_itself(stored.vectors, rows[asking], among, 1, metric)[:, 0]]
+            found[asking] = among[_nearest_but_itself(vectors, rows[asking], among, 1, metric)[1][:, 0]]
         elif len(among):
             found[asking] = np.where(rows[asking] == among[0], -1, among[0])
     return found

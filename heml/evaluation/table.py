@@ -14,7 +14,11 @@ from heml.datasets.store import Description
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.retrieval import Search, floors, interval, reported, search_in
+from heml.evaluation.tree_metric import TreeMetric
+from heml.evaluation.verification import calibration_error, reliability, verify
+from heml.evaluation.weighing import held_out, without_each
 from heml.params import Evaluate, Segment
+from heml.params import Metric as MetricSettings
 from heml.tree import Tree
 
 
@@ -63,23 +67,41 @@ METRICS = {
 """Column → field of `Scores`."""
 
 COLUMNS = """node level segments p@1 p@1_low p@1_high p@1_mean p@1_sd p@2 p@8 any_hit@2 any_hit@8 r_precision map@r
-limit p@1/limit chance majority p@1_untrained p@1_val p@1_train queries coverage""".split()
+limit p@1/limit chance majority p@1_untrained p@1_val p@1_train auc auc_low auc_high eer eer_low eer_high
+tar@far1 tar@far1_low tar@far1_high weight weight_low weight_high tree_loses queries coverage""".split()
 
 
 def node_table(
-    tree: Tree, embeddings: Mapping[str, NodeEmbeddings], segments: Mapping[str, Segment], description: Description, settings: Evaluate
+    tree: Tree,
+    embeddings: Mapping[str, NodeEmbeddings],
+    metric: TreeMetric,
+    segments: Mapping[str, Segment],
+    description: Description,
+    settings: Evaluate,
+    own: MetricSettings | None = None,
 ) -> pd.DataFrame:
     """A row per node, leaves first. Columns are `COLUMNS`; what cannot be measured is empty.
 
     All but `p@1_mean` and `p@1_sd` are of the first repeat.
     `p@1_untrained` is what the common initialisation gives without training, a floor above chance.
     `p@1_val` is the paper's protocol (the split that also chose the epoch); `p@1_train` far above `p@1` on `test` says
-    that the node leans on something that holds in `train` alone.
+    that the node leans on something that holds in `train` alone. `auc`, `eer` and `tar@far1` are of pairs (`heml.evaluation.verification`);
+    `weight` is the node's in the tree's metric, and `tree_loses` what the tree's P@1 loses without the node, the others' weights fitted
+    anew.
+
+    Args:
+        own: the metric's settings; without them `tree_loses` stays empty.
     """
     rows = []
-    for node in tree:
-        leaves = tree.leaves(node.name)
-        row = evaluate_node(embeddings[node.name], settings)
+    pairs = held_out(embeddings, tree, "test", settings.search)
+    whole = _tree_p1(embeddings, tree, metric, settings)
+    fewer = without_each(embeddings, tree, own, settings.search, metric.penalty) if own else {}
+    for column, node in enumerate(tree):
+        leaves, term = tree.leaves(node.name), metric.terms[node.name]
+        row = evaluate_node(embeddings[node.name], settings) | verify(pairs, -pairs.distances[:, column], settings.bootstrap)
+        row |= {"weight": term.weight, "weight_low": term.low, "weight_high": term.high}
+        if node.name in fewer:
+            row["tree_loses"] = whole - _tree_p1(embeddings, tree, fewer[node.name], settings)
         row |= {"node": node.name, "level": node.level, "segments": " ".join(leaves)}
         row["limit"] = node_limit(leaves, segments, description)
         row["p@1/limit"] = row["p@1"] / row["limit"]
@@ -87,8 +109,44 @@ def node_table(
     return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 
-def summary(table: pd.DataFrame, root: str) -> dict[str, float]:
-    """The few metrics that DVC compares between experiments. P@1 and MAP@R on `test`; limits only where known.
+def _tree_p1(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate) -> float:
+    root = embeddings[tree.root]
+    search = search_in(root.rows, "test", settings.search)
+    return float(search.score(metric.vectors(embeddings), root.labels, metric.metric).p_at_1.mean()) if search.possible else float("nan")
+
+
+def tree_scores(
+    embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """What the tree reaches on `test`, and its `reliability`.
+
+    Returns:
+        `METRICS`, `p@1_low`, `p@1_high`, the floors `chance` and `majority`, `queries`, those of `verify`, and `ece`; NaN where nothing can
+        be asked. With it a table of `reliability`, empty where there are not both kinds of pairs.
+    """
+    root = embeddings[tree.root]
+    search = search_in(root.rows, "test", settings.search)
+    pairs = held_out(embeddings, tree, "test", settings.search)
+    log_odds = metric.log_odds(pairs.distances)
+    found = reliability(pairs, log_odds) if pairs.tell else reliability(pairs, log_odds).head(0)
+    scores: dict[str, float] = {"queries": len(search.asked)} | dict.fromkeys(["p@1_low", "p@1_high", *METRICS], float("nan"))
+    scores["chance"], scores["majority"] = floors(root.labels[search.asked], root.labels[search.held])
+    if search.possible:
+        each = search.score(metric.vectors(embeddings), root.labels, metric.metric)
+        scores |= {name: float(getattr(each, field).mean()) for name, field in METRICS.items()}
+        scores["p@1_low"], scores["p@1_high"] = interval(each.p_at_1, settings.bootstrap)
+    return scores | verify(pairs, log_odds, settings.bootstrap) | {"ece": calibration_error(found)}, found
+
+
+HEADLINE = "p@1 p@1_low p@1_high map@r auc auc_low auc_high eer tar@far1 ece".split()
+"""What of `tree_scores` compares experiments."""
+
+
+def summary(table: pd.DataFrame, root: str, scores: Mapping[str, float]) -> dict[str, float]:
+    """The few metrics that DVC compares between experiments, all on `test` but `root_p@1_val`; the tree's first, limits only where known.
+
+    Args:
+        scores: of `tree_scores`.
 
     Raises:
         HemlError: no test image has anything of the root.
@@ -96,7 +154,7 @@ def summary(table: pd.DataFrame, root: str) -> dict[str, float]:
     top = table.set_index("node").loc[root]
     if np.isnan(top["p@1"]):
         raise HemlError(f"the root {root!r} is present in no test image: nothing can be reported")
-    metrics: dict[str, Any] = {
+    metrics: dict[str, Any] = {f"tree_{key}": scores[key] for key in HEADLINE} | {
         "root_p@1": top["p@1"],
         "root_map@r": top["map@r"],
         "root_p@1_val": top["p@1_val"],
@@ -105,5 +163,9 @@ def summary(table: pd.DataFrame, root: str) -> dict[str, float]:
     if not np.isnan(top["p@1_sd"]):
         metrics |= {"root_p@1_mean": top["p@1_mean"], "root_p@1_sd": top["p@1_sd"]}
     if not np.isnan(top["limit"]):
-        metrics |= {"root_to_limit": top["p@1/limit"], "nodes_to_limit": table["p@1/limit"].mean()}
+        metrics |= {
+            "tree_to_limit": scores["p@1"] / top["limit"],
+            "root_to_limit": top["p@1/limit"],
+            "nodes_to_limit": table["p@1/limit"].mean(),
+        }
     return {key: round(float(value), 6) for key, value in metrics.items() if not np.isnan(value)}

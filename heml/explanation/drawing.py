@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from heml.atomic import new_file
-from heml.explanation.pairs import Explanation, NodeDistance, digits
+from heml.explanation.pairs import Explanation, NodeEvidence, signed
 from heml.learning.inputs import Box
 from heml.tree import Tree
 
@@ -28,9 +28,13 @@ WIDE, TALL = 126, 150
 
 FONT = "DejaVu Sans"
 GREY = "#bfbfbf"
-APART, ALIKE = "#d9533b", "#3b73d9"
-SHADES = ["#006837", "#1a9850", "#66bd63", "#a6d96a", "#d9ef8b", "#ffffbf", "#fee08b", "#fdae61", "#f46d43", "#d73027", "#a50026"]
-"""From near to far: ColorBrewer's red, yellow and green."""
+APART, ALIKE = "#b2182b", "#2166ac"
+SHADES = ["#ef8a62", "#fddbc7", "#f7f7f7", "#d1e5f0", "#67a9cf"]
+"""From evidence against one label to evidence for it: ColorBrewer's red to blue, which colour-blind people tell apart."""
+FULL = 1.5
+"""Evidence of a node that has the full colour, in log-odds; the same for every pair."""
+FULL_EDGE = 6.0
+"""Sum of evidence whose edge is thickest."""
 
 Pictures = Mapping[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 """Node → what it sees of both images, (h, w, 3) uint8."""
@@ -55,10 +59,9 @@ def positions(tree: Tree) -> dict[str, tuple[float, int]]:
 
 
 def pair_svg(explanation: Explanation, pictures: Pictures) -> str:
-    """Leaves below, the whole image on top; at each node both segments, their distance and decision, and an edge to its parent.
+    """Leaves below, the whole image on top; at each node both segments, its evidence, and an edge to its parent.
 
-    An edge is as thick as what the parts below contribute to the root's distance: red keeps the two apart, blue makes them
-    alike. Chips run from green, closer than most held-out pairs, to red.
+    Blue speaks for one label, red against it, on one scale for all pairs. An edge is as thick as the sum of the evidence below.
     """
     tree = explanation.tree
     place = positions(tree)
@@ -66,12 +69,11 @@ def pair_svg(explanation: Explanation, pictures: Pictures) -> str:
     width, height = max(WIDE * columns + 12, 820), TALL * rows + 8
     left = (width - WIDE * columns) / 2
     centre = {name: (left + WIDE * (x + 0.5), height - TALL * (y + 0.5) - 4) for name, (x, y) in place.items()}
-    most = max((abs(d.contribution) for d in explanation.nodes.values() if not np.isnan(d.contribution)), default=0.0)
     edges, nodes = [], []
     for name, (x, y) in centre.items():
         for child in tree[name].children:
             cx, cy = centre[child]
-            thick, colour = _edge(explanation.nodes[child].contribution, most)
+            thick, colour = _edge(explanation.nodes[child].subtree)
             path = f"M{x:.1f} {y + 69:.1f}H{cx:.1f}V{cy - 58:.1f}"
             edges.append(f'<path d="{path}" stroke="{colour}" stroke-width="{thick:.2f}"/>')
         if tree[name].children:
@@ -100,21 +102,16 @@ def _picture(picture: NDArray[np.uint8], x: float, y: float) -> str:
     return f'<image {box} preserveAspectRatio="none" image-rendering="optimizeSpeed" xlink:href="data:image/png;base64,{data}"/>'
 
 
-def _edge(contribution: float, most: float) -> tuple[float, str]:
+def _edge(subtree: float) -> tuple[float, str]:
     """Width in pixels and colour of the edge above a node."""
-    if np.isnan(contribution) or not most:
+    if not subtree:
         return 1.0, GREY
-    return 1 + 10 * abs(contribution) / most, APART if contribution > 0 else ALIKE
+    return 1 + 10 * min(abs(subtree) / FULL_EDGE, 1), ALIKE if subtree > 0 else APART
 
 
-def _chip(node: NodeDistance, x: float, y: float) -> str:
-    """The distance and decision below a node's pictures, on its colour."""
-    if np.isnan(node.distance):
-        text, colour = "absent", "#e6e6e6"
-    else:
-        text = f"{ ({'same': '= ', 'different': '≠ '}.get(node.decision or '', '')) }{digits(node.distance)}"
-        # by percentile, since nodes stretch their distances differently
-        colour = _shade(node.distance if np.isnan(node.percentile) else node.percentile / 100)
+def _chip(node: NodeEvidence, x: float, y: float) -> str:
+    """The evidence below a node's pictures, on its colour."""
+    text, colour = ("absent", "#e6e6e6") if node.absence else (signed(node.evidence), _shade(node.evidence))
     half = 4.1 * len(text) + 4
     return (
         f'<rect x="{x - half:.1f}" y="{y - 9:.1f}" width="{2 * half:.1f}" height="18" rx="4" fill="{colour}"/>'
@@ -122,22 +119,23 @@ def _chip(node: NodeDistance, x: float, y: float) -> str:
     )
 
 
-def _shade(share: float) -> str:
-    """A colour between the scale's own, of which the darkest ends are left out, since text stands on it: share in [0, 1]."""
-    at = (0.15 + 0.7 * min(max(share, 0.0), 1.0)) * (len(SHADES) - 1)
+def _shade(evidence: float) -> str:
+    """A colour between the scale's own."""
+    at = (min(max(evidence / FULL, -1.0), 1.0) + 1) / 2 * (len(SHADES) - 1)
     low = min(int(at), len(SHADES) - 2)
     ends = [[int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in SHADES[low : low + 2]]
     return "#" + "".join(f"{round(a + (b - a) * (at - low)):02x}" for a, b in zip(*ends, strict=True))
 
 
 def _legend(explanation: Explanation) -> list[str]:
-    told = f": {explanation.decision}" if explanation.decision else ""
-    lines = textwrap.wrap(_printable(f"{explanation.first.name} and {explanation.second.name}{told}"), 48)
-    if explanation.decision:
-        lines.append("= same, ≠ different, by the node alone")
-    if not np.isnan(explanation.nodes[explanation.tree.root].contribution):
-        lines += ["edges: what the parts below contribute to the whole's", "distance; red apart, blue alike"]
-    return lines
+    lines = textwrap.wrap(_printable(f"{explanation.first.name} and {explanation.second.name}"), 48)
+    lines += textwrap.wrap(explanation.sentence, 48)
+    return [
+        *lines,
+        "numbers: evidence in log-odds, + (blue) for one",
+        "label, − (red) against it; all sum to " + signed(explanation.log_odds),
+        "edges: the sum of what stands below",
+    ]
 
 
 def _text(name: str) -> str:

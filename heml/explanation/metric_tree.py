@@ -17,9 +17,11 @@ from heml.datasets.canvas import lay_image
 from heml.datasets.images import decode_image
 from heml.distances import Distance
 from heml.errors import HemlError
-from heml.evaluation.calibration import Calibration, read_calibration
 from heml.evaluation.embeddings import stored_tree
-from heml.explanation.contributions import embed_images, exchange
+from heml.evaluation.tree_metric import TreeMetric, read_metric
+from heml.explanation.exchange import Counterfactual, counterfactual, embed_images, exchange
+from heml.explanation.exchange import Image as Made
+from heml.explanation.exchange import distances as node_distances
 from heml.explanation.pairs import Explanation, explain
 from heml.explanation.views import Gallery, View
 from heml.learning.networks import MetricNetwork
@@ -40,22 +42,22 @@ Picture = str | Path | Image.Image
 
 
 class MetricTree:
-    """The networks of all nodes, what their distances mean, and the segmenter that feeds them. Each is loaded when it is needed.
+    """The networks of all nodes, the metric that they make up, and the segmenter that feeds them. Each is loaded when it is needed.
 
     Example:
         >>> tree = MetricTree.load("models")                     # doctest: +SKIP
         >>> print(tree.explain("a.jpg", "b.jpg"))                # doctest: +SKIP
-        a.jpg and b.jpg: different
-        0 is the same, 0.5 unrelated, 1 opposite; signed: what a part adds to the whole's distance
-        portrait  0.31  different  (closer than 40 % of pairs)  +0.31
-        ├─ upper_face  0.12  same  (closer than 71 % of pairs)  +0.07
+        a.jpg and b.jpg: Different (97 %), mostly because of facial hair: 62 % of the evidence against it.
+        −3.48 = the sum of all below: evidence for one label (+) or against it (−), in log-odds
+        portrait  −0.91  (distance 0.31, closer than 40 % of pairs)
+        ├─ upper_face  +0.12  (distance 0.012, closer than 71 % of pairs)
         ...
     """
 
-    def __init__(self, tree: Tree, models: Path, calibration: Calibration, gallery: Gallery | None) -> None:
+    def __init__(self, tree: Tree, models: Path, metric: TreeMetric, gallery: Gallery | None) -> None:
         self.tree = tree
         self.models = models
-        self.calibration = calibration
+        self.metric = metric
         self.gallery = gallery
         """The data set's images; None where there is no `data`."""
         self.device = best_device()
@@ -71,13 +73,13 @@ class MetricTree:
             data: the folder `data`, for images by their image_id; files need none of it.
 
         Raises:
-            HemlError: no nodes, or no calibration.
+            HemlError: no nodes, or no metric.
         """
         models, data = Path(models), Path(data)
-        calibration = read_calibration(models / "calibration.json")
-        tree = stored_tree(models / "nodes", calibration)
+        metric = read_metric(models / "metric.json")
+        tree = stored_tree(models / "nodes", metric.terms)
         gallery = Gallery(data, tree) if (data / "embeddings").is_dir() else None
-        return cls(tree, models, calibration, gallery)
+        return cls(tree, models, metric, gallery)
 
     def network(self, node: str) -> MetricNetwork:
         """A node's network."""
@@ -163,8 +165,12 @@ class MetricTree:
         vectors = torch.full((len(views), header.architecture.embedding_dim), torch.nan)
         if there.any():
             images = [(view.canvas, mask) for view, mask, t in zip(views, seen, there.tolist(), strict=True) if t]
-            vectors[there] = embed_images(self.network(node), header, images)
+            vectors[there] = self.made(node, images)
         return vectors
+
+    def made(self, node: str, images: Sequence[Made]) -> torch.Tensor:
+        """Embeddings of images that were made here, (N, D); NaN where nothing of the node is seen."""
+        return embed_images(self.network(node), self.headers[node], images)
 
     def embed(self, images: Sequence[Picture | View]) -> dict[str, torch.Tensor]:
         """Embeddings of images at every node: node → (N, D) float32 on the CPU; a row is NaN where the node is absent."""
@@ -172,12 +178,32 @@ class MetricTree:
         return {name: torch.stack([view.vectors[name] for view in views]) for name in self.tree.nodes}
 
     def explain(self, first: Picture | View, second: Picture | View, distances: Sequence[Distance] = ()) -> Explanation:
-        """The distance of two images at every node, what it means there, and what each part contributes.
+        """The tree's decision on two images, and what every node and every part says for or against it.
 
         Args:
-            distances: others to report beside the bounded SNR distance.
+            distances: others to report beside the nodes' own.
         """
         a, b = self.views([first, second])
-        top = self.tree.root
-        effects = exchange(self.network(top), self.root, a, b) if a.has(top) and b.has(top) else None
-        return explain(a, b, self.tree, self.calibration, effects, distances)
+        return explain(a, b, self.tree, self.metric, exchange(a, b, self.tree, self.metric, self.made), distances)
+
+    def counterfactual(self, first: Picture | View, second: Picture | View) -> Counterfactual | None:
+        """What would have to change for the tree to decide otherwise; None where nothing was found.
+
+        Where it calls the two different, the first is given segments of the second. Where it calls them the same, segments of the image
+        nearest to the first that it calls unlike the second.
+
+        Raises:
+            HemlError: the two are the same to it, and there is no data set to take a third from.
+        """
+        a, b = self.views([first, second])
+        donor = b
+        if float(self.metric.log_odds(node_distances(a, b, list(self.tree.nodes)))) > 0:
+            if self.gallery is None:
+                raise HemlError(
+                    "the tree calls the two the same: what would make them differ comes from a third image, and there is no data"
+                )
+            found = self.gallery.foil(a, b, self.metric)
+            if found is None:
+                return None
+            donor = found
+        return counterfactual(a, b, donor, self.tree, self.metric, self.made)

@@ -1,4 +1,4 @@
-"""The images nearest to one image at any node, and where two nodes disagree about it."""
+"""The images nearest to one image by the tree or by any node, and where two nodes disagree about it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from heml.distances import bounded_snr
+from heml.distances import correlation_distance
 from heml.errors import HemlError
-from heml.evaluation.calibration import ranks
+from heml.evaluation.pairing import ranks
+from heml.evaluation.tree_metric import TreeMetric
 from heml.explanation.views import Gallery, View
 
 
@@ -22,7 +23,7 @@ class Neighbour:
     split: str
     label: int
     distance: float
-    """Bounded SNR distance at the node, in [0, 1]."""
+    """By the tree or at the node, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -37,30 +38,33 @@ class Disagreement:
     """Its percentile among all images by distance at `near` and at `far`, in [0, 100]."""
 
 
-def _distances(view: View, gallery: Gallery, node: str) -> torch.Tensor:
-    """Distances to every image of the gallery at a node, (N,); NaN where it lacks the node, and for the image itself.
+def _distances(view: View, gallery: Gallery, node: str | TreeMetric) -> torch.Tensor:
+    """Distances to every image of the gallery by the tree or at a node, (N,); NaN where it lacks the node, and for the image itself.
 
     Raises:
         HemlError: the image that is asked about lacks the node.
     """
+    if isinstance(node, TreeMetric):
+        return gallery.distances(view, node)
     if not view.has(node):
         raise HemlError(f"{view.name}: shows nothing of {node!r}, so it has no neighbours there; choose another node")
     stored = gallery.embeddings[node]
-    found = torch.where(torch.from_numpy(stored.present), bounded_snr(view.vectors[node], stored.vectors), torch.nan)
+    found = torch.where(torch.from_numpy(stored.present), correlation_distance(view.vectors[node], stored.vectors), torch.nan)
     if view.name in gallery:
         found[gallery.row(view.name)] = torch.nan
     return found
 
 
-def _neighbour(gallery: Gallery, node: str, row: int, distance: float) -> Neighbour:
-    stored = gallery.embeddings[node]
+def _neighbour(gallery: Gallery, row: int, distance: float) -> Neighbour:
+    stored = gallery.embeddings[gallery.tree.root]
     return Neighbour(row, stored.image_ids[row], str(stored.splits[row]), int(stored.labels[row]), distance)
 
 
-def neighbours(view: View, gallery: Gallery, node: str, count: int, split: str | None = None) -> list[Neighbour]:
-    """The nearest images at a node, nearest first, the image itself left out.
+def neighbours(view: View, gallery: Gallery, node: str | TreeMetric, count: int, split: str | None = None) -> list[Neighbour]:
+    """The nearest images, nearest first, the image itself left out.
 
     Args:
+        node: by this node's distance, or by the tree's metric.
         split: search this split alone.
 
     Raises:
@@ -68,9 +72,9 @@ def neighbours(view: View, gallery: Gallery, node: str, count: int, split: str |
     """
     distances = _distances(view, gallery, node)
     if split:
-        distances = torch.where(torch.from_numpy(gallery.embeddings[node].splits == split), distances, torch.nan)
+        distances = torch.where(torch.from_numpy(gallery.embeddings[gallery.tree.root].splits == split), distances, torch.nan)
     order = distances.nan_to_num(torch.inf).argsort(stable=True)[: min(count, int(distances.isfinite().sum()))]
-    return [_neighbour(gallery, node, row, float(distances[row])) for row in order.tolist()]
+    return [_neighbour(gallery, row, float(distances[row])) for row in order.tolist()]
 
 
 def disagreements(view: View, gallery: Gallery, nodes: Sequence[str], count: int, anchor: str | None = None) -> list[Disagreement]:
@@ -90,7 +94,7 @@ def disagreements(view: View, gallery: Gallery, nodes: Sequence[str], count: int
             gap = (place[j] - place[i]).nan_to_num(-torch.inf)
             row = int(gap.argmax())
             if i != j and gap[row] > 0 and anchor in (None, near, far):
-                image = _neighbour(gallery, near, row, float(distances[near][row]))
+                image = _neighbour(gallery, row, float(distances[near][row]))
                 found.append(Disagreement(image, near, far, (float(place[i, row]), float(place[j, row]))))
     found.sort(key=lambda d: (d.ranks[0] - d.ranks[1], d.near, d.far))
     return found[:count]

@@ -1,4 +1,4 @@
-"""Why two images are similar: their distance at every node, what it means there, and what each part contributes."""
+"""Why two images are similar: the tree's decision on them as a sum of its nodes' evidence."""
 
 from __future__ import annotations
 
@@ -9,34 +9,32 @@ from typing import Any
 import numpy as np
 import torch
 
-from heml.distances import Distance, bounded_snr, nearest
-from heml.evaluation.calibration import Calibration, ranks
-from heml.evaluation.decisions import compose, vote
+from heml.distances import Distance, correlation_distance, nearest
 from heml.evaluation.embeddings import NodeEmbeddings
-from heml.explanation.contributions import shares, shown
+from heml.evaluation.pairing import ranks
+from heml.evaluation.tree_metric import TreeMetric
+from heml.explanation.exchange import distances as node_distances
+from heml.explanation.exchange import shares, shown
 from heml.explanation.views import View
 from heml.tree import Tree
 
-_WORDS = {1: "same", -1: "different", 0: None}
-
 
 @dataclass(frozen=True)
-class NodeDistance:
-    """How far two images are apart at one node."""
+class NodeEvidence:
+    """What one node says of two images."""
 
     distance: float
-    """Bounded SNR distance in [0, 1]; NaN where one of them lacks the node's segments."""
+    """In [0, 1]; NaN where one of them lacks the node's segments."""
     percentile: float
     """Share of held-out pairs that are at most this far apart at the node, in [0, 100]; NaN likewise."""
     present: tuple[bool, bool]
-    threshold: float
-    """The largest distance that counts as the same at this node; NaN where it is unknown."""
-    decision: str | None
-    """`same` or `different` by the node's own metric; None where it has nothing to compare."""
-    composed: str | None
-    """The decision of the node and all below it: the majority of its own and its two children's composed ones."""
-    contribution: float
-    """What its segments contribute to the root's distance; the leaves' sum to it. NaN where that is unknown."""
+    evidence: float
+    """For one label, above 0, or against it, below, in log-odds; 0 where one of the two lacks the node. All nodes' sum to the tree's."""
+    subtree: float
+    """The sum over the node and all below it."""
+    share: float
+    """Of a segment: what it says at all nodes that hold it, by exchange; all leaves' sum to the tree's log-odds. Of an inner node the
+    sum over its leaves. NaN where it was not measured."""
     others: Mapping[str, float] = field(default_factory=dict)
     """Any other distance that was asked for, by name."""
 
@@ -45,42 +43,69 @@ class NodeDistance:
         """1 − distance."""
         return 1 - self.distance
 
+    @property
+    def absence(self) -> str:
+        """`absent in the first`, `absent in the second`, `absent in both`, or nothing."""
+        lacking = {(False, True): "the first", (True, False): "the second", (False, False): "both"}.get(self.present)
+        return f"absent in {lacking}" if lacking else ""
+
     def __str__(self) -> str:
-        if not all(self.present):
-            text = "absent in " + {(False, True): "the first", (True, False): "the second", (False, False): "both"}[self.present]
-        else:
-            text = digits(self.distance)
-            if self.decision:
-                text += f"  {self.decision}"
-            if not np.isnan(self.percentile):
-                text += f"  (closer than {100 - self.percentile:.0f} % of pairs)"
-            text += "".join(f"  {name} {value:.3g}" for name, value in self.others.items())
-        if not np.isnan(self.contribution) and any(self.present):
-            text += f"  {self.contribution:+.3f}"
-        return text
+        if self.absence:
+            return self.absence
+        text = f"{signed(self.evidence)}  (distance {digits(self.distance)}"
+        if not np.isnan(self.percentile):
+            text += f", closer than {100 - self.percentile:.0f} % of pairs"
+        return text + ")" + "".join(f"  {name} {value:.3g}" for name, value in self.others.items())
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Two images and their distance at every node; `print` it for a tree of lines."""
+    """Two images and what every node says of them; `print` it for a tree of lines."""
 
     first: View
     second: View
     tree: Tree
-    nodes: dict[str, NodeDistance]
+    nodes: dict[str, NodeEvidence]
+    distance: float
+    """The tree's, in [0, 1]."""
+    log_odds: float
+    """Of one label, at even odds: the sum of the nodes' evidence."""
 
     @property
-    def decision(self) -> str | None:
-        """`same` or `different`, composed of all nodes' decisions; None where the root has nothing to compare."""
-        return self.nodes[self.tree.root].composed
+    def probability(self) -> float:
+        """Of one label, at even odds, in [0, 1]."""
+        return float(1 / (1 + np.exp(-self.log_odds)))
+
+    @property
+    def decision(self) -> str:
+        """`same` or `different`."""
+        return "same" if self.log_odds > 0 else "different"
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """What each segment says in all, leaf → log-odds: by exchange where that was measured, else its own node's evidence."""
+        leaves = {leaf: self.nodes[leaf] for leaf in self.tree.leaves()}
+        measured = not any(np.isnan(node.share) for node in leaves.values())
+        return {leaf: node.share if measured else node.evidence for leaf, node in leaves.items()}
+
+    @property
+    def sentence(self) -> str:
+        """The answer in words: *Different (97 %), mostly because of the beard: 62 % of the evidence against.*"""
+        sure = max(self.probability, 1 - self.probability)
+        told = f"{self.decision.capitalize()} ({min(round(100 * sure), 99) if sure < 1 else 99} %)"
+        side = 1 if self.log_odds > 0 else -1
+        speaking = {name: side * value for name, value in self.parts.items() if side * value > 0}
+        if not speaking:
+            return f"{told}, by its parts together."
+        name = max(speaking, key=lambda leaf: speaking[leaf])
+        part = speaking[name] / sum(speaking.values())
+        how = "mostly because of" if part > 0.5 else "above all because of"
+        return f"{told}, {how} {words(name)}: {100 * part:.0f} % of the evidence {'for' if side > 0 else 'against'} it."
 
     def __str__(self) -> str:
         notes = {name: str(d) for name, d in self.nodes.items()}
-        told = f": {self.decision}" if self.decision else ""
-        scale = "0 is the same, 0.5 unrelated, 1 opposite"
-        if any(not np.isnan(d.contribution) for d in self.nodes.values()):
-            scale += "; signed: what a part adds to the whole's distance"
-        return f"{self.first.name} and {self.second.name}{told}\n{scale}\n{self.tree.draw(notes)}"
+        total = f"{signed(self.log_odds)} = the sum of all below: evidence for one label (+) or against it (−), in log-odds"
+        return f"{self.first.name} and {self.second.name}: {self.sentence}\n{total}\n{self.tree.draw(notes)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON has it: what is unknown is null."""
@@ -94,18 +119,37 @@ class Explanation:
                 "distance": _known(d.distance),
                 "similarity": _known(d.similarity),
                 "percentile": _known(d.percentile),
-                "threshold": _known(d.threshold),
-                "decision": d.decision,
-                "composed": d.composed,
-                "contribution": _known(d.contribution),
+                "evidence": d.evidence,
+                "subtree": d.subtree,
+                "share": _known(d.share),
                 "distances": {key: _known(value) for key, value in d.others.items()},
             }
-        return {"first": self.first.name, "second": self.second.name, "root": self.tree.root, "decision": self.decision, "nodes": nodes}
+        return {
+            "first": self.first.name,
+            "second": self.second.name,
+            "root": self.tree.root,
+            "decision": self.decision,
+            "probability": self.probability,
+            "log_odds": self.log_odds,
+            "distance": self.distance,
+            "sentence": self.sentence,
+            "nodes": nodes,
+        }
+
+
+def words(name: str) -> str:
+    """A part's name for people."""
+    return name.replace("_", " ")
 
 
 def digits(distance: float) -> str:
     """A distance for people: a digit more below 0.1."""
     return f"{distance:.{3 if distance < 0.1 else 2}f}"
+
+
+def signed(evidence: float) -> str:
+    """Evidence for people: always with its sign."""
+    return f"{'−' if evidence < 0 else '+'}{abs(evidence):.2f}"
 
 
 def _known(value: float) -> float | None:
@@ -116,55 +160,35 @@ def explain(
     first: View,
     second: View,
     tree: Tree,
-    calibration: Calibration,
+    metric: TreeMetric,
     effects: Mapping[str, float] | None = None,
     distances: Sequence[Distance] = (),
 ) -> Explanation:
     """Explain a pair of views.
 
     Args:
-        calibration: may be empty: then there are no percentiles and no decisions.
-        effects: what exchanging each segment does to the root's distance (`contributions.exchange`); without it there are no
-            contributions.
-        distances: others to report beside the bounded SNR distance, from the first image to the second.
+        effects: what exchanging each segment does to the tree's log-odds (`exchange.exchange`); without it there are no shares.
+        distances: others to report beside the nodes' own, from the first image to the second.
     """
-    found: dict[str, float] = {}
-    for name in tree.nodes:
-        a, b = first.vectors[name], second.vectors[name]
-        found[name] = float(bounded_snr(a, b)) if first.has(name) and second.has(name) else float("nan")
-    thresholds = {name: _threshold(calibration, name) for name in found}
-    own = {name: vote(np.array([d], np.float32), thresholds[name]) for name, d in found.items()}
-    composed = compose(tree, own)
-    part = _contributions(first, second, tree, found[tree.root], effects)
-    nodes = {}
-    for name, distance in found.items():
-        known = not np.isnan(distance)
-        nodes[name] = NodeDistance(
+    names = list(tree.nodes)
+    found = node_distances(first, second, names)
+    evidence = dict(zip(names, metric.evidence(found).tolist(), strict=True))
+    log_odds = sum(evidence.values())
+    by_leaf = shares(dict(effects), log_odds, shown(first, second, tree.leaves())) if effects is not None else None
+    nodes: dict[str, NodeEvidence] = {}
+    for name, distance in zip(names, found.tolist(), strict=True):  # leaves first
+        nodes[name] = NodeEvidence(
             distance,
-            calibration[name].percentile(distance) if name in calibration else float("nan"),
+            metric.terms[name].percentile(distance),
             (first.has(name), second.has(name)),
-            thresholds[name],
-            _WORDS[int(own[name][0])],
-            _WORDS[int(composed[name][0])],
-            part[name],
+            evidence[name],
+            evidence[name] + sum(nodes[child].subtree for child in tree[name].children),
+            sum(by_leaf[leaf] for leaf in tree.leaves(name)) if by_leaf else float("nan"),
             {kind: float(nearest(first.vectors[name][None], second.vectors[name][None], 1, kind)[0]) for kind in distances}
-            if known
+            if not np.isnan(distance)
             else {},
         )
-    return Explanation(first, second, tree, nodes)
-
-
-def _threshold(calibration: Calibration, node: str) -> float:
-    found = calibration[node].threshold if node in calibration else None
-    return float("nan") if found is None else found
-
-
-def _contributions(first: View, second: View, tree: Tree, distance: float, effects: Mapping[str, float] | None) -> dict[str, float]:
-    """Of every node: the sum over its leaves."""
-    if effects is None or np.isnan(distance):
-        return dict.fromkeys(tree.nodes, float("nan"))
-    by_leaf = shares(effects, distance, shown(first, second, list(effects)))
-    return {name: sum(by_leaf[leaf] for leaf in tree.leaves(name)) for name in tree.nodes}
+    return Explanation(first, second, tree, nodes, float(metric.distance(found)), log_odds)
 
 
 def telling_pairs(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, count: int) -> list[tuple[str, str]]:
@@ -180,7 +204,7 @@ def telling_pairs(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, count: i
     rng = np.random.default_rng(0)
     a = rows[rng.integers(0, len(rows), 4000)]
     b = rows[rng.integers(0, len(rows), 4000)]
-    top, *below = (ranks(bounded_snr(embeddings[n].vectors[a], embeddings[n].vectors[b])) for n in (tree.root, *tree.leaves()))
+    top, *below = (ranks(correlation_distance(embeddings[n].vectors[a], embeddings[n].vectors[b])) for n in (tree.root, *tree.leaves()))
     leaves = torch.stack(below)
     known = leaves.isfinite()
     alike = torch.where(known, leaves, -1.0).max(0).values - top

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,3 +41,11 @@ def overlay(canvas: NDArray[np.uint8], masks: NDArray[np.bool_], colours: NDArra
     for mask, colour in zip(masks, colours, strict=True):
         picture[mask] = picture[mask] * 0.4 + colour.astype(np.float32) * 0.6
     return picture.astype(np.uint8)
+
+
+def side_by_side(pictures: Sequence[NDArray[np.uint8]], gap: int = 4, least: int = 192) -> NDArray[np.uint8]:
+    """Pictures of one size, (h, w, 3) each, in a row on white, enlarged by a whole number until at least `least` pixels high."""
+    times = max(-(-least // pictures[0].shape[0]), 1)
+    tiles = [picture.repeat(times, 0).repeat(times, 1) for picture in pictures]
+    blank = np.full((tiles[0].shape[0], gap * times, 3), 255, np.uint8)
+    return np.concatenate([part for tile in tiles for part in (tile, blank)][:-1], 1)

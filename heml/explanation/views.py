@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from heml.datasets.canvas import Canvases, load_canvases
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings, read_all
+from heml.evaluation.tree_metric import TreeMetric
 from heml.explanation.pictures import grey_out
 from heml.learning.inputs import Box
 from heml.segmentation.manifest import Partition, read_manifest
@@ -57,6 +58,7 @@ class Gallery:
         """
         self.data = Path(data)
         self.tree = tree
+        self._vectors: tuple[TreeMetric, torch.Tensor] | None = None
 
     @cached_property
     def canvases(self) -> Canvases:
@@ -96,6 +98,29 @@ class Gallery:
         masks = {leaf: part.mask(row) for leaf, part in self.partitions.items()}
         vectors = {name: stored.vectors[row] for name, stored in self.embeddings.items()}
         return View(self.canvases.image_ids[row], np.asarray(self.canvases.pixels[row]), masks, vectors)
+
+    def vectors(self, metric: TreeMetric) -> torch.Tensor:
+        """Every image as one vector of the tree's metric, (N, W); made once."""
+        if self._vectors is None or self._vectors[0] is not metric:
+            self._vectors = (metric, metric.vectors(self.embeddings))
+        return self._vectors[1]
+
+    def distances(self, view: View, metric: TreeMetric) -> torch.Tensor:
+        """The tree's distance of a view to every image, (N,); NaN to images that share no node with it, and to itself."""
+        own = {name: vector[None] for name, vector in view.vectors.items()}
+        apart = metric.metric(metric.vectors(own), self.vectors(metric))[0]  # type: ignore[operator]
+        shared = np.logical_or.reduce([self.embeddings[n].present & view.has(n) for n, term in metric.terms.items() if term.weight])
+        apart[~torch.from_numpy(shared)] = torch.nan
+        if view.name in self:
+            apart[self.row(view.name)] = torch.nan
+        return apart
+
+    def foil(self, first: View, second: View, metric: TreeMetric) -> View | None:
+        """The image nearest to the first that the tree calls unlike the second; None where there is none."""
+        near, apart = self.distances(first, metric), self.distances(second, metric)
+        near[~(apart > metric.threshold)] = torch.nan
+        order = near.nan_to_num(torch.inf).argsort(stable=True)
+        return self.view(int(order[0])) if near.isfinite().any() else None
 
     def find(self, image_id: str) -> View:
         """The image of that id.

@@ -20,7 +20,8 @@ _SPRITE = 8192
 _TILE = 64
 
 
-def _index(stored: NodeEmbeddings, rows: NDArray[np.int64], label_names: Sequence[str]) -> pd.DataFrame:
+def index_table(stored: NodeEmbeddings, rows: NDArray[np.int64], label_names: Sequence[str]) -> pd.DataFrame:
+    """Whose vectors stand in the rows: `image_id`, `split`, `label`, `label_name`."""
     labels = stored.labels[rows]
     return pd.DataFrame(
         {
@@ -38,7 +39,7 @@ def write_numpy(gallery: Gallery, nodes: Sequence[str], label_names: Sequence[st
         for name in nodes:
             np.save(partial / f"{name}.npy", gallery.embeddings[name].vectors.numpy(), allow_pickle=False)
         root = gallery.embeddings[gallery.tree.root]
-        _index(root, np.arange(len(root.image_ids)), label_names).to_csv(partial / "index.csv", index=False)
+        index_table(root, np.arange(len(root.image_ids)), label_names).to_csv(partial / "index.csv", index=False)
 
 
 def write_projector(gallery: Gallery, nodes: Sequence[str], label_names: Sequence[str], folder: Path) -> None:
@@ -53,7 +54,7 @@ def write_projector(gallery: Gallery, nodes: Sequence[str], label_names: Sequenc
             stored = gallery.embeddings[name]
             rows = np.flatnonzero(stored.present)
             pd.DataFrame(stored.vectors[rows].numpy()).to_csv(partial / f"{name}.tsv", sep="\t", header=False, index=False)
-            metadata = _index(stored, rows, label_names)
+            metadata = index_table(stored, rows, label_names)
             for column in ("image_id", "label_name"):  # the format has no quoting
                 metadata[column] = metadata[column].str.replace(r"[\t\r\n]", " ", regex=True)
             lines = ["\t".join(str(value) for value in row) for row in [list(metadata.columns), *metadata.to_numpy().tolist()]]

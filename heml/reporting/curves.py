@@ -44,3 +44,20 @@ def curve_figure(table: pd.DataFrame) -> Figure:
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
+
+
+def reliability_figure(table: pd.DataFrame) -> Figure:
+    """Said and found probabilities, a dot per tenth, beside the diagonal on which they agree.
+
+    Args:
+        table: of `heml.evaluation.verification.reliability`.
+    """
+    figure, axis = plt.subplots(figsize=(4.2, 4.2))
+    axis.plot([0, 1], [0, 1], color="#9aa3b2", lw=1)
+    axis.plot(table["said"], table["found"], color="#2166ac", lw=1.2)
+    axis.scatter(table["said"], table["found"], s=20 + 900 * table["share"], color="#2166ac", alpha=0.7)
+    axis.set(
+        xlabel="said: probability of one label", ylabel="found: share of one label", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal"
+    )
+    figure.tight_layout()
+    return figure

@@ -1,7 +1,8 @@
 """What the page's interactive tree is made of: pictures in sheets, distances of every pair, neighbours and curves, as JSON.
 
 Pictures are small: every image that can be shown stands once in one sheet, every segment's masks in another, and the page
-cuts them out. The distances of all pairs of the shown test images are one array of 16-bit numbers per node.
+cuts them out. The distances of all pairs of the shown test images are one array of 16-bit numbers per node; the page makes evidence of
+them as `heml.evaluation.tree_metric` does.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from heml.distances import nearest
-from heml.evaluation.calibration import pair_distances
-from heml.evaluation.whole import tree_metric
-from heml.explanation.drawing import positions
+from heml.distances import nearest, standardise
+from heml.evaluation.pairing import pair_distances
+from heml.explanation.drawing import FULL, FULL_EDGE, SHADES, positions
+from heml.explanation.exchange import Counterfactual
 from heml.explanation.metric_tree import MetricTree
-from heml.explanation.pairs import Explanation, telling_pairs
+from heml.explanation.pairs import Explanation, telling_pairs, words
 from heml.explanation.views import Gallery
+from heml.reporting.embedded import image_uri
 
 MOST_TEST = 200
 """Test images that can be compared with each other."""
@@ -35,7 +37,7 @@ SIDE = 64
 """Longer side of a picture, pixels, at most."""
 _ACROSS = 25
 _UNKNOWN = 65535
-"""A distance that does not exist; others are in steps of 1/65534."""
+"""A distance that does not exist; the square roots of others are in steps of 1/65534, since most distances are small."""
 
 
 def explorer(tree: MetricTree, mistakes: pd.DataFrame, table: pd.DataFrame, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -67,8 +69,13 @@ def explorer(tree: MetricTree, mistakes: pd.DataFrame, table: pd.DataFrame, repo
         "nodes": nodes,
         "images": [{"id": root.image_ids[r], "split": str(root.splits[r]), "label": int(root.labels[r])} for r in rows],
         "tests": len(tests),
-        "listed": [_pair(e, kind, order, place, gallery) for e, kind in listed],
+        "listed": [_pair(e, kind, tree.counterfactual(e.first, e.second), order, place, gallery) for e, kind in listed],
+        "threshold": tree.metric.threshold,
+        "shades": SHADES,
+        "full": FULL,
+        "fullEdge": FULL_EDGE,
         "sheet": sheet,
+        "present": [gallery.partitions[leaf].present[rows].astype(int).tolist() for leaf in leaves],
         "masks": [_mask_sheet([gallery.partitions[leaf].mask(int(row)) for row in rows], (width, height)) for leaf in leaves],
         "tile": [width, height],
         "canvas": [gallery.canvases.pixels.shape[2], gallery.canvases.pixels.shape[1]],
@@ -86,14 +93,27 @@ def _listed(tree: MetricTree, gallery: Gallery, mistakes: pd.DataFrame) -> list[
     return found
 
 
-def _pair(explanation: Explanation, kind: str, order: Sequence[str], place: Mapping[int, int], gallery: Gallery) -> dict[str, Any]:
+def _pair(
+    explanation: Explanation, kind: str, change: Counterfactual | None, order: Sequence[str], place: Mapping[int, int], gallery: Gallery
+) -> dict[str, Any]:
     nodes = [explanation.nodes[name] for name in order]
     return {
         "first": place[gallery.row(explanation.first.name)],
         "second": place[gallery.row(explanation.second.name)],
         "kind": kind,
-        "distance": [None if np.isnan(d.distance) else round(d.distance, 7) for d in nodes],
-        "contribution": [None if np.isnan(d.contribution) else round(d.contribution, 7) for d in nodes],
+        "sentence": explanation.sentence,
+        "logOdds": explanation.log_odds,
+        "distance": [None if np.isnan(d.distance) else d.distance for d in nodes],
+        "evidence": [d.evidence for d in nodes],
+        "share": [None if np.isnan(d.share) else round(d.share, 7) for d in nodes],
+        "change": None
+        if change is None
+        else {
+            "segments": [words(name) for name in change.segments],
+            "donor": change.donor.name,
+            "logOdds": change.log_odds,
+            "picture": image_uri(change.image.canvas, max(96 // change.image.canvas.shape[0], 1)),
+        },
     }
 
 
@@ -113,15 +133,14 @@ def _shown(tests: Sequence[int], listed: Sequence[int], near: Mapping[str, NDArr
 
 
 def _neighbours(gallery: Gallery, tests: Sequence[int]) -> dict[str, NDArray[np.int64]]:
-    """The nearest training images of each test image at each node by the bounded SNR distance, (T, k); −1 where there is none."""
+    """The nearest training images of each test image at each node, (T, k); −1 where there is none."""
     found = {}
     for name, stored in gallery.embeddings.items():
         near = np.full((len(tests), NEIGHBOURS), -1)
         held, asking = stored.rows("train"), np.flatnonzero(stored.present[tests])
         if len(held) and len(asking):
             asked = np.array(tests)[asking]
-            bounded = tree_metric([stored.vectors.shape[1]])
-            rows = held[nearest(stored.vectors[asked], stored.vectors[held], NEIGHBOURS, bounded)[1].numpy()]
+            rows = held[nearest(standardise(stored.vectors[asked]), standardise(stored.vectors[held]), NEIGHBOURS, "euclidean")[1].numpy()]
             near[asking, : rows.shape[1]] = rows
         found[name] = near
     return found
@@ -136,7 +155,7 @@ def _pairwise(gallery: Gallery, node: str, rows: Sequence[int]) -> NDArray[np.fl
 
 def _encode(distances: NDArray[np.float32]) -> str:
     """Base64 of little-endian 16-bit numbers."""
-    scaled = np.where(np.isnan(distances), _UNKNOWN, np.nan_to_num(distances) * (_UNKNOWN - 1)).round()
+    scaled = np.where(np.isnan(distances), _UNKNOWN, np.sqrt(np.nan_to_num(distances)) * (_UNKNOWN - 1)).round()
     return base64.b64encode(scaled.astype("<u2").tobytes()).decode()
 
 
@@ -148,7 +167,7 @@ def _nodes(tree: MetricTree, leaves: Sequence[str], table: pd.DataFrame, reports
     history = {report["node"]: report["history"] for report in reports}
     found = []
     for name in order:
-        row, scale, header = scores.loc[name], tree.calibration[name], tree.headers[name]
+        row, term, header = scores.loc[name], tree.metric.terms[name], tree.headers[name]
         found.append(
             {
                 "name": name,
@@ -157,9 +176,10 @@ def _nodes(tree: MetricTree, leaves: Sequence[str], table: pd.DataFrame, reports
                 "box": list(header.box),
                 "x": place[name][0],
                 "y": place[name][1],
-                "threshold": scale.threshold,
-                "accuracy": scale.accuracy,
-                "quantiles": scale.quantiles,
+                "threshold": term.threshold,
+                "slope": term.slope,
+                "weight": term.weight,
+                "quantiles": term.quantiles,
                 "scores": {key: None if pd.isna(row[key]) else round(float(row[key]), 4) for key in _SCORES},
                 "curve": [[e["epoch"], e["val_p1"]] for e in history[name]],
             }
@@ -167,7 +187,7 @@ def _nodes(tree: MetricTree, leaves: Sequence[str], table: pd.DataFrame, reports
     return found
 
 
-_SCORES = ["p@1", "p@1_low", "p@1_high", "limit", "chance", "majority", "coverage"]
+_SCORES = ["p@1", "p@1_low", "p@1_high", "limit", "chance", "majority", "coverage", "auc", "tree_loses"]
 
 
 def _sheet(pictures: Sequence[NDArray[np.uint8]]) -> tuple[str, int, int]:

@@ -52,21 +52,37 @@ class Explorer {
     const [a, b] = i < j ? [i, j] : [j, i];
     const n = data.tests;
     const value = this.pairs[node][a * n - (a * (a + 1)) / 2 + b - a - 1];
-    return value === 65535 ? null : value / 65534;
+    return value === 65535 ? null : (value / 65534) ** 2;
   }
 
-  /** Any two test images; only listed pairs have contributions. */
+  /** Any two test images; what parts say by exchange is known of listed pairs alone. */
   pair(first, second) {
     const listed = data.listed.find((p) => p.first === first && p.second === second);
     if (listed) return listed;
-    const turned = data.listed.find((p) => p.first === second && p.second === first); // distances and contributions are symmetric
-    return {
-      first,
-      second,
-      kind: "other",
-      distance: data.nodes.map((_, k) => this.distance(k, first, second)),
-      contribution: turned ? turned.contribution : data.nodes.map(() => null),
-    };
+    const turned = data.listed.find((p) => p.first === second && p.second === first); // all but the change is symmetric
+    if (turned) return { ...turned, first, second, change: null };
+    const distance = data.nodes.map((_, k) => this.distance(k, first, second));
+    const evidence = distance.map((d, k) => (d === null ? 0 : data.nodes[k].slope * (data.nodes[k].threshold - d)));
+    const logOdds = evidence.reduce((sum, e) => sum + e, 0);
+    return { first, second, kind: "other", distance, evidence, logOdds, share: data.nodes.map(() => null), change: null, sentence: this.sentence(evidence, logOdds) };
+  }
+
+  /** The answer in words, as `heml explain` has it, but by the evidence of the leaves alone. */
+  sentence(evidence, logOdds) {
+    const side = logOdds > 0 ? 1 : -1;
+    const sure = Math.min(99, Math.round(100 / (1 + Math.exp(-Math.abs(logOdds)))));
+    const told = `${side > 0 ? "Same" : "Different"} (${sure} %)`;
+    const leaves = data.nodes.map((node, k) => [k, side * evidence[k]]).filter(([k, e]) => !data.nodes[k].children.length && e > 0);
+    if (!leaves.length) return `${told}, by its parts together.`;
+    const [best, most] = leaves.reduce((a, b) => (b[1] > a[1] ? b : a));
+    const part = most / leaves.reduce((sum, [, e]) => sum + e, 0);
+    const how = part > 0.5 ? "mostly because of" : "above all because of";
+    return `${told}, ${how} ${data.nodes[best].name.replaceAll("_", " ")}: ${(100 * part).toFixed(0)} % of the evidence ${side > 0 ? "for" : "against"} it.`;
+  }
+
+  /** Evidence of a node and all below it. */
+  subtree(k, pair) {
+    return data.nodes[k].children.reduce((sum, child) => sum + this.subtree(child, pair), pair.evidence[k]);
   }
 
   percentile(node, distance) {
@@ -77,17 +93,6 @@ class Explorer {
     let k = 0;
     while (q[k + 1] <= distance) k++;
     return k + (q[k + 1] > q[k] ? (distance - q[k]) / (q[k + 1] - q[k]) : 0);
-  }
-
-  vote(node, distance) {
-    const threshold = data.nodes[node].threshold;
-    return distance === null || threshold === null ? 0 : distance <= threshold ? 1 : -1;
-  }
-
-  composed(node, pair) {
-    const own = this.vote(node, pair.distance[node]);
-    const total = data.nodes[node].children.reduce((sum, child) => sum + this.composed(child, pair), own);
-    return total === 0 ? own : Math.sign(total);
   }
 
   // ---- pictures
@@ -179,54 +184,63 @@ class Explorer {
     $("first").value = pair.first < data.tests ? pair.first : "";
     $("second").value = pair.second < data.tests ? pair.second : "";
     $("listed").value = String(data.listed.indexOf(pair));
-    const most = Math.max(1e-9, ...pair.contribution.map((c) => Math.abs(c || 0)));
     data.nodes.forEach((node, k) => {
       const d = pair.distance[k];
       const button = this.buttons[k];
       const pictures = make("span", "pictures");
       pictures.append(this.draw(pair.first, k, this.side), this.draw(pair.second, k, this.side));
-      const chip = make("span", "chip", d === null ? "absent" : this.sign(k, d) + digits(d));
-      const rank = this.percentile(k, d);
-      chip.style.background = d === null ? "#dcdfe5" : `hsl(${130 - 1.3 * (rank === null ? 100 * d : rank)} 60% 72%)`;
+      const chip = make("span", "chip", d === null ? "absent" : signed(pair.evidence[k]));
+      chip.style.background = d === null ? "#dcdfe5" : shade(pair.evidence[k]);
       button.replaceChildren(make("span", "name", node.name), pictures, chip);
       button.setAttribute("aria-label", this.words(k, pair));
       if (this.edges[k]) {
-        const c = pair.contribution[k];
-        this.edges[k].setAttribute("class", c === null ? "" : c > 0 ? "apart" : "alike");
-        this.edges[k].style.strokeWidth = c === null ? 2 : 1 + (11 * Math.abs(c)) / most;
+        const sum = this.subtree(k, pair);
+        this.edges[k].setAttribute("class", sum > 0 ? "alike" : sum < 0 ? "apart" : "");
+        this.edges[k].style.strokeWidth = 1 + 10 * Math.min(Math.abs(sum) / data.fullEdge, 1);
       }
     });
     this.tellPair(pair);
     this.select(this.node);
   }
 
-  sign(k, d) {
-    return { 1: "= ", "-1": "≠ ", 0: "" }[this.vote(k, d)];
-  }
-
   words(k, pair) {
     const d = pair.distance[k];
-    if (d === null) return `${data.nodes[k].name}: absent in one of the two`;
-    const parts = [`${data.nodes[k].name}: distance ${digits(d)}`];
-    const vote = this.vote(k, d);
-    if (vote) parts.push(vote > 0 ? "same" : "different");
+    const name = data.nodes[k].name;
+    if (d === null) return `${name}: ${this.absence(k, pair)}, so it says nothing`;
+    const e = pair.evidence[k];
+    const parts = [`${name}: ${signed(e)} ${e > 0 ? "for" : "against"} one label`, `distance ${digits(d)}`];
     const rank = this.percentile(k, d);
     if (rank !== null) parts.push(`closer than ${(100 - rank).toFixed(0)} % of pairs`);
-    if (k && pair.contribution[k] !== null) parts.push(`adds ${this.signed(pair.contribution[k])} to the whole's distance`);
+    if (data.nodes[k].children.length) parts.push(`with all below it ${signed(this.subtree(k, pair))}`);
+    else if (pair.share[k] !== null) parts.push(`at all nodes that see it ${signed(pair.share[k])}`);
     return parts.join(", ");
   }
 
-  signed(value) {
-    return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(3);
+  absence(k, pair) {
+    const there = [pair.first, pair.second].map((image) => this.shows(image, k));
+    return there[0] ? "absent in the second" : there[1] ? "absent in the first" : "absent in both";
+  }
+
+  /** Whether anything of a node is seen of an image. */
+  shows(image, k) {
+    return data.nodes[k].leaves.some((leaf) => data.present[leaf][image]);
   }
 
   tellPair(pair) {
     const [a, b] = [data.images[pair.first], data.images[pair.second]];
-    const decided = this.composed(0, pair);
-    const verdict = decided ? `The tree says ${decided > 0 ? "same" : "different"}. ` : "";
-    const truth = `${a.id} is ${labels[a.label]}, ${b.id} is ${labels[b.label]}. `;
-    const kind = pair.contribution[0] === null ? "Contributions (thick edges) are there for listed pairs." : "";
-    $("verdict").textContent = `${verdict}${truth}${this.words(0, pair)}. ${kind}`;
+    const right = (pair.logOdds > 0) === (a.label === b.label);
+    const truth = `${a.id} is ${labels[a.label]}, ${b.id} is ${labels[b.label]}${right ? "" : ": the tree is wrong"}.`;
+    $("verdict").textContent = `${pair.sentence} ${truth}`;
+    const change = $("change");
+    change.replaceChildren();
+    if (pair.change) {
+      const image = make("img");
+      image.src = pair.change.picture;
+      const told = pair.change.logOdds > 0 ? "same" : "different";
+      image.alt = `${a.id} with the ${pair.change.segments.join(" and ")} of ${pair.change.donor}`;
+      const sure = Math.min(99, Math.round(100 / (1 + Math.exp(-Math.abs(pair.change.logOdds)))));
+      change.append(image, make("p", "", `What would have to change: with the ${pair.change.segments.join(" and ")} of ${pair.change.donor}, ${a.id} and ${b.id} would be ${told} (${sure} %).`));
+    }
   }
 
   select(k) {
@@ -246,10 +260,8 @@ class Explorer {
     for (const image of [pair.first, pair.second]) tiles.append(this.tile(image, k, labels[data.images[image].label]));
     box.append(tiles, make("p", "", this.words(k, pair)));
     const node = data.nodes[k];
-    if (node.threshold !== null) {
-      const right = node.accuracy === null ? "" : `; right for ${(100 * node.accuracy).toFixed(0)} % of held-out pairs (balanced, chance 50)`;
-      box.append(make("p", "soft", `“Same” up to a distance of ${node.threshold.toPrecision(2)}${right}.`));
-    }
+    if (node.slope) box.append(make("p", "soft", `A distance of ${node.threshold.toPrecision(2)} says nothing; its weight in the tree's distance is ${(100 * node.weight).toFixed(1)} %.`));
+    else box.append(make("p", "soft", "It has no part in the tree's answer."));
     return box;
   }
 
@@ -274,7 +286,7 @@ class Explorer {
     const s = node.scores;
     const percent = (v) => (v === null ? "–" : (100 * v).toFixed(1));
     const limit = s.limit === null ? "" : `, limit ${percent(s.limit)}`;
-    const text = `P@1 ${percent(s["p@1"])} % (${percent(s["p@1_low"])} to ${percent(s["p@1_high"])}), chance ${percent(s.chance)}, majority ${percent(s.majority)}${limit}; present in ${percent(s.coverage)} % of the test images.`;
+    const text = `P@1 ${percent(s["p@1"])} % (${percent(s["p@1_low"])} to ${percent(s["p@1_high"])}), chance ${percent(s.chance)}, majority ${percent(s.majority)}${limit}; present in ${percent(s.coverage)} % of the test images. Pairs: AUC ${percent(s.auc)} (chance 50).${s.tree_loses === null ? "" : ` Without it the tree's P@1 would be ${percent(Math.abs(s.tree_loses))} points ${s.tree_loses < 0 ? "higher" : "lower"}.`}`;
     return make("p", "", text);
   }
 
@@ -362,6 +374,20 @@ class Explorer {
       this.show(this.pair(i, j));
     });
   }
+}
+
+/** Evidence: always with its sign. */
+function signed(value) {
+  return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
+}
+
+/** The colour of evidence, between the scale's own. */
+function shade(evidence) {
+  const at = ((Math.min(Math.max(evidence / data.full, -1), 1) + 1) / 2) * (data.shades.length - 1);
+  const low = Math.min(Math.floor(at), data.shades.length - 2);
+  const channel = (colour, i) => parseInt(colour.slice(1 + 2 * i, 3 + 2 * i), 16);
+  const mix = [0, 1, 2].map((i) => Math.round(channel(data.shades[low], i) + (channel(data.shades[low + 1], i) - channel(data.shades[low], i)) * (at - low)));
+  return `rgb(${mix.join(" ")})`;
 }
 
 /** A distance: small ones with a digit more. */

@@ -28,7 +28,7 @@ from heml.explanation.pairs import telling_pairs
 from heml.explanation.pictures import overlay, palette
 from heml.explanation.views import Gallery
 from heml.params import Params
-from heml.reporting.curves import curve_figure, curve_table
+from heml.reporting.curves import curve_figure, curve_table, reliability_figure
 from heml.reporting.embedded import figure_uri, file_uri, image_uri, svg_uri
 from heml.reporting.explorer import explorer
 from heml.reporting.findings import Audit, findings
@@ -47,6 +47,8 @@ class Run:
     duplicates: pd.DataFrame
     """`reports/duplicates.csv`."""
     audit: Audit
+    reliability: pd.DataFrame
+    """`reports/reliability.csv`."""
     metrics: dict[str, float]
     nodes: list[dict[str, Any]]
     """`reports/nodes/*.json`, in the order of the tree."""
@@ -79,9 +81,10 @@ def load_run(params: Params, root: Path = Path()) -> Run:
         table("duplicates.csv", ["image_a", "image_b"]),
         Audit(
             table("audit/siblings.csv", ["node", "left", "right"]),
-            table("audit/mistakes.csv", ["image_id", "nearest", "right", "blame", "path"]),
+            table("audit/mistakes.csv", ["image_id", "nearest", "right", "blame"]),
             table("audit/images.csv", ["image_id"]),
         ),
+        table("reliability.csv"),
         json.loads((root / "reports/metrics.json").read_text("utf-8")),
         [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree],
         [json.loads((root / "reports/peers" / name / "row.json").read_text("utf-8")) for name in ("tree", *params.baselines)],
@@ -121,7 +124,7 @@ def write_report(run: Run, reports: Path) -> None:
             tree=_tree(run),
             rows=run.table.to_dict("records"),
             above=run.table.loc[run.table["p@1_low"] > run.table["majority"], "node"].tolist(),
-            scales=run.metric.calibration,
+            reliability=figure_uri(reliability_figure(run.reliability)) if len(run.reliability) else "",
             has_limit=bool(run.table["limit"].notna().any()),
             segmenter=run.segmenter,
             overlays=_overlays(run),
@@ -266,7 +269,9 @@ def _splits(run: Run) -> list[dict[str, Any]]:
     for split in SPLITS:
         labels = stored.labels[stored.splits == split]
         counts = np.bincount(labels, minlength=len(run.description.label_names))
-        rows.append({"split": split, "images": len(labels), "counts": counts.tolist()})
+        there = counts[counts > 0]
+        of_labels = {"labels": len(there), "fewest": there.min(initial=len(labels)), "most": there.max(initial=0)}
+        rows.append({"split": split, "images": len(labels), "counts": counts.tolist()} | of_labels)
     return rows
 
 

@@ -12,18 +12,24 @@ from node_data import make_node_data
 from heml.datasets.store import Description
 from heml.errors import HemlError
 from heml.evaluation.embeddings import read_all, read_embeddings, stored_tree, write_embeddings
-from heml.evaluation.table import COLUMNS, evaluate_node, node_table, summary
+from heml.evaluation.table import COLUMNS, evaluate_node, node_table, summary, tree_scores
+from heml.evaluation.weighing import weigh
 from heml.learning.embedding import embed
 from heml.learning.inputs import compose
 from heml.learning.networks import new_network
 from heml.learning.node import build_node
 from heml.learning.store import load_header, load_network, node_path
-from heml.params import Evaluate, Segment, Train
+from heml.params import Evaluate, Metric, Segment, Train
 from heml.tree import Node, Tree
 
 TREE = Tree([Node("left", 0), Node("right", 0), Node("both", 1, "left", "right")])
 SEGMENTS = {name: Segment(classes=[name]) for name in ("left", "right")}
 NOTHING_KNOWN = Description("t", "colour", ["red", "blue"])
+
+
+def table_of(embeddings, description, settings):
+    metric = weigh(embeddings, TREE, Metric(), "train")
+    return node_table(TREE, embeddings, metric, SEGMENTS, description, settings, Metric()), metric
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +87,9 @@ def test_pandas_and_duckdb_open_them_as_they_are(run):
 
 def test_the_table_counts_only_present_images_and_knows_no_limit(run):
     root, _ = run
-    table = node_table(TREE, read_all(root / "embeddings", TREE), SEGMENTS, NOTHING_KNOWN, Evaluate(bootstrap=50)).set_index("node")
+    embeddings, settings = read_all(root / "embeddings", TREE), Evaluate(bootstrap=50)
+    table, metric = table_of(embeddings, NOTHING_KNOWN, settings)
+    table = table.set_index("node")
     assert list(table.reset_index().columns) == COLUMNS
     assert table.loc["right", "queries"] == 8
     assert table.loc["right", "coverage"] == pytest.approx(8 / 12)
@@ -89,7 +97,11 @@ def test_the_table_counts_only_present_images_and_knows_no_limit(run):
     assert table.loc["left", "p@1_low"] <= table.loc["left", "p@1"] <= table.loc["left", "p@1_high"]
     assert table["limit"].isna().all()
     assert table.loc["both", "segments"] == "left right"
-    assert set(summary(table.reset_index(), "both")) == {"root_p@1", "root_map@r", "root_p@1_val", "nodes_p@1"}
+    scores, _ = tree_scores(embeddings, TREE, metric, settings)
+    found = summary(table.reset_index(), "both", scores)
+    assert {"tree_p@1", "tree_auc", "tree_ece", "root_p@1", "root_map@r", "root_p@1_val", "nodes_p@1"} <= set(found)
+    assert next(iter(found)) == "tree_p@1"
+    assert table["weight"].sum() == pytest.approx(1)
 
 
 def test_repeats_give_mean_and_deviation(run):
@@ -109,10 +121,15 @@ def test_limits_are_those_of_the_classes_a_node_sees(run):
     root, _ = run
     evidence = {"left": [[0.4, 0.1], [0.1, 0.4], [0, 0]], "right": [[0.25, 0.25], [0.25, 0.25], [0, 0]]}
     description = Description("t", "colour", ["red", "blue"], evidence=evidence)
-    table = node_table(TREE, read_all(root / "embeddings", TREE), SEGMENTS, description, Evaluate(bootstrap=0)).set_index("node")
+    embeddings = read_all(root / "embeddings", TREE)
+    table, metric = table_of(embeddings, description, Evaluate(bootstrap=0))
+    table = table.set_index("node")
     assert table["limit"].to_dict() == pytest.approx({"left": 0.8, "right": 0.5, "both": 0.8})
     assert table.loc["left", "p@1/limit"] == pytest.approx(table.loc["left", "p@1"] / 0.8)
-    assert "root_to_limit" in summary(table.reset_index(), "both")
+    scores, _ = tree_scores(embeddings, TREE, metric, Evaluate(bootstrap=0))
+    found = summary(table.reset_index(), "both", scores)
+    assert found["tree_to_limit"] == pytest.approx(scores["p@1"] / 0.8, abs=1e-6)
+    assert "root_to_limit" in found
 
 
 def test_the_tree_is_known_from_the_stored_nodes_alone(run):

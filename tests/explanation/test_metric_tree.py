@@ -13,8 +13,9 @@ from heml.datasets.canvas import write_canvases
 from heml.datasets.images import BadImage, encode_png
 from heml.datasets.store import Description, ImageRecord, write_images
 from heml.errors import HemlError
-from heml.evaluation.calibration import calibrate, write_calibration
 from heml.evaluation.embeddings import read_all, write_embeddings
+from heml.evaluation.tree_metric import write_metric
+from heml.evaluation.weighing import weigh
 from heml.explanation.metric_tree import MetricTree
 from heml.learning.node import build_node
 from heml.params import Canvas, Size
@@ -54,7 +55,7 @@ def segmented(tmp_path_factory):
     for node in tree:
         build_node(node, params.train, data / "canvases", data / "segments", models / "nodes", root / f"{node.name}.json")
     write_embeddings(tree, data / "canvases", data / "segments", models / "nodes", data / "embeddings")
-    write_calibration(models / "calibration.json", calibrate(read_all(data / "embeddings", tree), tree))
+    write_metric(models / "metric.json", weigh(read_all(data / "embeddings", tree), tree, params.metric, "train"))
     return root
 
 
@@ -77,7 +78,7 @@ def test_files_ids_and_opened_images_are_explained_alike(segmented):
     for name, node in by_id.nodes.items():
         for other in (by_file, opened):
             assert other.nodes[name].distance == pytest.approx(node.distance, abs=1e-4, nan_ok=True)
-            assert other.nodes[name].contribution == pytest.approx(node.contribution, abs=1e-3, nan_ok=True)
+            assert other.nodes[name].evidence == pytest.approx(node.evidence, abs=0.05)
 
 
 def test_without_a_data_folder_files_still_work(segmented, tmp_path):
@@ -109,8 +110,8 @@ def test_errors_say_what_to_do(metric, run, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
     with pytest.raises(HemlError, match="stands for the data set's own masks.*by their image_id"):
         metric.view(tmp_path / "good.png")
-    with pytest.raises(HemlError, match="no calibration"):
-        MetricTree.load(_without(run, tmp_path, "calibration.json"), run / "data")
+    with pytest.raises(HemlError, match="no metric of the tree"):
+        MetricTree.load(_without(run, tmp_path, "metric.json"), run / "data")
 
 
 def _without(run, folder, name):
@@ -128,8 +129,8 @@ def test_an_explanation_is_json_and_lines(metric):
     assert text.splitlines()[2].startswith("both  ")
     assert "├─ left" in text
     stored = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    parts = [stored["nodes"][leaf]["contribution"] for leaf in ("left", "right")]
-    assert sum(parts) == pytest.approx(stored["nodes"]["both"]["distance"], abs=1e-5)
+    parts = [stored["nodes"][leaf]["share"] for leaf in ("left", "right")]
+    assert sum(parts) == pytest.approx(stored["log_odds"], abs=1e-5)
     assert set(stored["nodes"]["left"]["distances"]) == {"cosine"}
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from heml.distances import bounded_snr
+from heml.distances import correlation_distance
 from heml.errors import HemlError
+from heml.explanation.exchange import distances
 from heml.explanation.figures import grid_figure
 from heml.explanation.neighbours import disagreements, neighbours
 
@@ -13,7 +14,7 @@ def naive(metric, image_id, node, split=None):
     stored = metric.gallery.embeddings[node]
     row = metric.gallery.row(image_id)
     others = [j for j in range(len(stored.image_ids)) if j != row and stored.present[j] and split in (None, stored.splits[j])]
-    return sorted((float(bounded_snr(stored.vectors[row], stored.vectors[j])), j) for j in others)
+    return sorted((float(correlation_distance(stored.vectors[row], stored.vectors[j])), j) for j in others)
 
 
 @pytest.mark.parametrize("split", [None, "train"])
@@ -25,6 +26,16 @@ def test_the_nearest_are_those_of_a_loop_without_the_image_itself(metric, split)
     assert found[0].label == metric.gallery.embeddings["right"].labels[found[0].row]
     everything = neighbours(metric.gallery.find("i003"), metric.gallery, "right", 100, split)
     assert len(everything) == len(expected)
+
+
+def test_the_nearest_by_the_tree_are_those_of_its_distance(metric):
+    view = metric.gallery.find("i003")
+    names = list(metric.tree.nodes)
+    others = [row for row in range(len(metric.gallery.canvases.image_ids)) if row != 3]
+    by_hand = sorted((float(metric.metric.distance(distances(view, metric.gallery.view(row), names))), row) for row in others)
+    found = neighbours(view, metric.gallery, metric.metric, 5)
+    assert [n.distance for n in found] == pytest.approx([d for d, _ in by_hand[:5]], abs=1e-5)
+    assert {n.split for n in neighbours(view, metric.gallery, metric.metric, 50, "val")} == {"val"}
 
 
 def test_an_image_without_the_node_is_told(metric):

@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from heml.distances import bounded_snr
-from heml.evaluation.calibration import Calibration, Scale, calibrate
+from heml.distances import correlation_distance
 from heml.evaluation.embeddings import NodeEmbeddings
-from heml.explanation.drawing import ALIKE, APART, pair_svg, positions, segment_pictures, to_png, write_explanation
-from heml.explanation.pairs import Explanation, digits, explain, telling_pairs
+from heml.evaluation.tree_metric import Term, TreeMetric
+from heml.explanation.drawing import ALIKE, APART, FULL_EDGE, pair_svg, positions, segment_pictures, to_png, write_explanation
+from heml.explanation.pairs import Explanation, digits, explain, signed, telling_pairs
 from heml.explanation.views import View
 from heml.tree import Node, Tree
 
@@ -45,53 +45,75 @@ def view(stored: dict[str, NodeEmbeddings], row: int) -> View:
     return View(f"i{row}", rng.integers(0, 256, (12, 8, 3), dtype=np.uint8), masks, vectors)
 
 
-def explained(first: int, second: int, calibration: Calibration | None = None, **options) -> Explanation:
+QUANTILES = [k / 100 for k in range(101)]
+METRIC = TreeMetric(
+    {name: Term(w, w, w, 10 * w, t, QUANTILES) for name, w, t in (("a", 0.5, 0.4), ("b", 0.2, 0.6), ("ab", 0.3, 0.5))}, "learned", 0.1, []
+)
+
+
+def explained(first: int, second: int, **options) -> Explanation:
     stored = embeddings()
-    return explain(
-        view(stored, first), view(stored, second), TREE, calibrate(stored, TREE) if calibration is None else calibration, **options
-    )
+    return explain(view(stored, first), view(stored, second), TREE, METRIC, **options)
 
 
 def test_distance_and_absence_at_every_node():
     stored, explanation = embeddings(), explained(1, 5)
-    x, y = stored["a"].vectors[1].numpy(), stored["a"].vectors[5].numpy()
-    expected = np.var(x - y, ddof=1) / (2 * (np.var(x, ddof=1) + np.var(y, ddof=1)))
+    expected = (1 - np.corrcoef(stored["a"].vectors[1], stored["a"].vectors[5])[0, 1]) / 2
     assert explanation.nodes["a"].distance == pytest.approx(expected, rel=1e-5)
     assert explanation.nodes["a"].similarity == pytest.approx(1 - expected, rel=1e-5)
+    assert explanation.nodes["a"].percentile == pytest.approx(100 * expected, abs=1e-3)
     assert np.isnan(explanation.nodes["b"].distance)
+    assert explanation.nodes["b"].evidence == 0
     assert "b  absent in the second" in str(explanation)
+    assert "b  absent in the first" in str(explained(5, 1))
     assert "absent in both" in str(explained(0, 5))
-    assert f"a  {digits(expected)}" in str(explanation)
-    assert str(explained(3, 3).nodes["ab"]).startswith("0.000")
+    assert f"(distance {digits(expected)}" in str(explanation)
 
 
-def test_without_a_calibration_there_are_distances_alone():
-    node = explained(1, 3, {}).nodes["ab"]
-    assert node.distance > 0
-    assert (node.decision, node.composed) == (None, None)
-    assert np.isnan(node.percentile)
-    assert np.isnan(node.contribution)
+@pytest.mark.parametrize("rows", [(1, 3), (1, 5), (0, 5), (2, 9), (7, 7)])
+def test_evidence_sums_to_the_log_odds_and_up_the_tree(rows):
+    found = explained(*rows)
+    assert sum(node.evidence for node in found.nodes.values()) == pytest.approx(found.log_odds, abs=1e-9)
+    assert found.nodes["ab"].subtree == pytest.approx(found.log_odds, abs=1e-9)
+    assert found.log_odds == pytest.approx(METRIC.slope * (METRIC.threshold - found.distance), abs=1e-6)
+    assert found.probability == pytest.approx(1 / (1 + np.exp(-found.log_odds)))
+    assert found.decision == ("same" if found.log_odds > 0 else "different")
+    for name, node in found.nodes.items():
+        expected = 0 if np.isnan(node.distance) else METRIC.terms[name].slope * (METRIC.terms[name].threshold - node.distance)
+        assert node.evidence == pytest.approx(expected)
 
 
-def test_decisions_are_by_threshold_and_compose_to_the_whole():
-    plain = explained(1, 3, {})
-    sides = {"a": -0.01, "b": -0.01, "ab": 0.01}  # both leaves above their threshold, the root below its own
-    scales = {name: Scale(plain.nodes[name].distance + side, 0.5, 0.5, []) for name, side in sides.items()}
-    found = explained(1, 3, scales)
-    assert {name: node.decision for name, node in found.nodes.items()} == {"a": "different", "b": "different", "ab": "same"}
-    assert found.decision == found.nodes["ab"].composed == "different"
-    assert "i1 and i3: different" in str(found)
-
-
-def test_contributions_sum_to_the_roots_distance():
+def test_shares_sum_to_the_log_odds():
     found = explained(1, 3, effects={"a": 0.3, "b": -0.1})
-    root = found.nodes["ab"]
-    assert found.nodes["a"].contribution + found.nodes["b"].contribution == pytest.approx(root.distance)
-    assert found.nodes["a"].contribution - found.nodes["b"].contribution == pytest.approx(0.4)
-    assert root.contribution == pytest.approx(root.distance)
+    assert found.nodes["a"].share + found.nodes["b"].share == pytest.approx(found.log_odds)
+    assert found.nodes["b"].share - found.nodes["a"].share == pytest.approx(0.4)
+    assert found.nodes["ab"].share == pytest.approx(found.log_odds)
     only = explained(0, 5, effects={"a": 0.3, "b": 0.0})  # neither shows b
-    assert only.nodes["b"].contribution == 0
-    assert only.nodes["a"].contribution == pytest.approx(only.nodes["ab"].distance)
+    assert only.nodes["b"].share == 0
+    assert only.nodes["a"].share == pytest.approx(only.log_odds)
+    assert np.isnan(explained(1, 3).nodes["a"].share)
+
+
+def test_the_sentence_names_the_decision_and_the_part_that_says_most():
+    found = explained(1, 3, effects={"a": 5.0, "b": 0.0})
+    shift = found.log_odds
+    side = "different" if shift < 0 else "same"
+    parts = {name: found.nodes[name].share for name in ("a", "b")}
+    speaking = {name: value for name, value in parts.items() if (value > 0) == (shift > 0)}
+    best = max(speaking, key=lambda name: abs(speaking[name]))
+    share = 100 * abs(speaking[best]) / sum(map(abs, speaking.values()))
+    against = "against" if side == "different" else "for"
+    sure = round(100 * max(found.probability, 1 - found.probability))
+    how = "mostly" if share > 50 else "above all"
+    assert found.sentence == f"{side.capitalize()} ({sure} %), {how} because of {best}: {share:.0f} % of the evidence {against} it."
+    assert str(found).splitlines()[0] == f"i1 and i3: {found.sentence}"
+    assert str(found).splitlines()[1].startswith(signed(found.log_odds))
+
+
+def test_certainty_is_never_said_to_be_whole():
+    certain = TreeMetric({name: replace(term, slope=1e4, threshold=1.0) for name, term in METRIC.terms.items()}, "learned", 0.1, [])
+    stored = embeddings()
+    assert "(99 %)" in explain(view(stored, 1), view(stored, 3), TREE, certain).sentence
 
 
 def test_other_distances_on_request():
@@ -108,6 +130,8 @@ def test_json_has_every_node_and_null_for_what_is_unknown():
     assert found["nodes"]["ab"]["children"] == ["a", "b"]
     assert found["root"] == "ab"
     assert 0 <= found["nodes"]["a"]["percentile"] <= 100
+    assert sum(node["evidence"] for node in found["nodes"].values()) == pytest.approx(found["log_odds"], abs=1e-6)
+    assert found["sentence"].startswith(found["decision"].capitalize())
 
 
 def test_small_distances_have_a_digit_more():
@@ -128,31 +152,39 @@ def test_telling_pairs_do_not_mind_how_a_node_stretches_its_distances():
     constant = torch.zeros(8).index_fill(0, torch.arange(4), 30.0)
     vectors = stretched["a"].vectors
     stretched["a"] = replace(stretched["a"], repeats=[vectors - vectors.mean(1, keepdim=True) + constant])
-    first = bounded_snr(plain["a"].vectors[1], plain["a"].vectors[3])
-    assert bounded_snr(stretched["a"].vectors[1], stretched["a"].vectors[3]) < first / 20
-    pairs = telling_pairs(stretched, TREE, 2)
-    rows = [int(name[1:]) for name in pairs[0]]
-    found = explain(view(stretched, rows[0]), view(stretched, rows[1]), TREE, calibrate(stretched, TREE)).nodes
-    assert found["ab"].percentile < 30
-    assert max(found["a"].percentile, np.nan_to_num(found["b"].percentile)) > 70
+    first = correlation_distance(plain["a"].vectors[1], plain["a"].vectors[3])
+    assert correlation_distance(stretched["a"].vectors[1], stretched["a"].vectors[3]) < first / 20
+    rows = [int(name[1:]) for name in telling_pairs(stretched, TREE, 2)[0]]
+    tests = np.flatnonzero(stretched["ab"].splits == "test")
+    a, b = (tests[index] for index in np.triu_indices(len(tests), 1))
+
+    def percentile(node):
+        every = correlation_distance(stretched[node].vectors[a], stretched[node].vectors[b]).numpy()
+        own = float(correlation_distance(stretched[node].vectors[rows[0]], stretched[node].vectors[rows[1]]))
+        return 100 * (every[~np.isnan(every)] < own).mean()
+
+    assert percentile("ab") < 30
+    assert max(percentile("a"), np.nan_to_num(percentile("b"))) > 70
 
 
-def test_the_figure_has_both_pictures_of_every_node_and_edges_as_thick_as_contributions():
+def test_the_figure_has_both_pictures_of_every_node_and_edges_as_thick_as_the_evidence_below():
     explanation = explained(1, 5, effects={"a": 0.4, "b": -0.1})
     drawing = ElementTree.fromstring(pair_svg(explanation, segment_pictures(explanation, dict.fromkeys(TREE.nodes, (0, 0, 8, 12)))))
     assert len(list(drawing.iter(f"{SVG}image"))) == 6
     assert {"a", "b", "ab", "absent"} <= {text.text for text in drawing.iter(f"{SVG}text")}
-    most = max(abs(d.contribution) for d in explanation.nodes.values())
-    expected = {1 + 10 * abs(explanation.nodes[leaf].contribution) / most for leaf in ("a", "b")}
-    drawn = {float(line.get("stroke-width")) for line in drawing.iter(f"{SVG}path") if line.get("stroke") in (APART, ALIKE)}
-    assert sorted(drawn) == pytest.approx(sorted(expected), abs=0.01)
+    assert signed(explanation.nodes["a"].evidence) in {text.text for text in drawing.iter(f"{SVG}text")}
+    drawn = [
+        (line.get("stroke"), float(line.get("stroke-width"))) for line in drawing.iter(f"{SVG}path") if line.get("stroke") in (APART, ALIKE)
+    ]
+    below = explanation.nodes["a"].subtree  # `b` is absent: its edge is grey
+    assert drawn == [(ALIKE if below > 0 else APART, pytest.approx(1 + 10 * min(abs(below) / FULL_EDGE, 1), abs=0.01))]
 
 
 def test_names_are_drawn_as_they_are_whatever_they_hold():
     stored = embeddings()
     names = ('a$_ <b>&"', "b\x01\n猫")
     first, second = (replace(view(stored, row), name=name) for row, name in zip((1, 3), names, strict=True))
-    explanation = explain(first, second, TREE, {})
+    explanation = explain(first, second, TREE, METRIC)
     svg = pair_svg(explanation, segment_pictures(explanation, dict.fromkeys(TREE.nodes, (0, 0, 8, 12))))
     told = [line.text for line in ElementTree.fromstring(svg).iter(f"{SVG}tspan")]
     assert told[0] == 'a$_ <b>&" and b\ufffd\ufffd猫'

@@ -9,7 +9,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.pipeline
 
-END = {"embed", "audit", "calibrate", "evaluate", "report"}
+END = {"embed", "audit", "weigh", "evaluate", "report"}
 HAIR_PATH = {"train_level_0@hair", "train_level_2@all"}
 
 

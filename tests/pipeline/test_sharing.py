@@ -16,7 +16,7 @@ MODELS_AND_SEGMENTS = ("models/", "data/segments")
 
 def test_two_clean_runs_give_the_same_hashes(finished, tmp_path):
     other = new_project(tmp_path / "other")
-    other.repro("calibrate")
+    other.repro("weigh")
     assert other.hashes(*MODELS_AND_SEGMENTS) == finished.hashes(*MODELS_AND_SEGMENTS)
     assert len(other.hashes("models/nodes")) == len(NODES)
 

@@ -15,7 +15,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from heml.explanation.pairs import digits
+from heml.explanation.drawing import FULL_EDGE
+from heml.explanation.pairs import signed
 from heml.reporting.page import load_run, write_report
 
 HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
@@ -89,22 +90,31 @@ def test_a_click_on_a_node_shows_its_neighbours_curve_and_worst_pairs(page):
     assert page.find_element(By.ID, "verdict").text != before
 
 
-def test_the_distances_are_those_of_the_run(page):
-    """Of every pair that can be chosen, what the page shows against what Python has."""
+def test_the_evidence_is_that_of_the_run(page):
+    """Of every listed pair what the page shows against what Python has, and of any other pair that it sums to the sentence's odds."""
     found = page.execute_script(
         "const d = JSON.parse(document.getElementById('explorer-data').textContent);"
-        "return d.listed.filter(p => p.second < d.tests).map(p => [p.first, p.second, p.distance, p.contribution]);"
+        "return d.listed.filter(p => p.second < d.tests).map(p => [p.first, p.second, p.distance, p.evidence, p.sentence]);"
     )
     assert found
-    for first, second, distances, contributions in found:
+    for first, second, distances, evidence, sentence in found:
         Select(page.find_element(By.ID, "first")).select_by_value(str(first))
         Select(page.find_element(By.ID, "second")).select_by_value(str(second))
         chips = [node.find_element(By.CLASS_NAME, "chip").text for node in nodes(page)]
-        expected = ["absent" if d is None else digits(d) for d in distances]
-        assert all(chip.endswith(text) for chip, text in zip(chips, expected, strict=True))
+        assert chips == ["absent" if d is None else signed(e) for d, e in zip(distances, evidence, strict=True)]
+        assert page.find_element(By.ID, "verdict").text.startswith(sentence)
         script = "return [...document.querySelectorAll('#stage path')].map(p => parseFloat(p.style.strokeWidth))"
-        most = max(abs(c) for c in contributions)
-        assert page.execute_script(script) == pytest.approx([1 + 11 * abs(c) / most for c in contributions[1:]], abs=0.01)
+        assert page.execute_script(script) == pytest.approx([1 + 10 * min(abs(e) / FULL_EDGE, 1) for e in evidence[1:]], abs=0.01)
+
+
+def test_any_pair_has_the_decision_that_its_evidence_sums_to(page):
+    for first, second in ((0, 5), (3, 8), (2, 11)):
+        Select(page.find_element(By.ID, "first")).select_by_value(str(first))
+        Select(page.find_element(By.ID, "second")).select_by_value(str(second))
+        chips = [node.find_element(By.CLASS_NAME, "chip").text for node in nodes(page)]
+        total = sum(float(chip.replace("−", "-")) for chip in chips if chip != "absent")
+        if abs(total) > 0.02:
+            assert page.find_element(By.ID, "verdict").text.startswith("Same" if total > 0 else "Different")
 
 
 def test_the_tree_works_by_keyboard(page):

@@ -53,7 +53,11 @@ def test_the_interactive_tree_has_every_node_and_test_image(reported):
     for node in data["nodes"]:
         assert len(base64.b64decode(node["pairs"])) == 2 * 12 * 11 / 2
     for pair in data["listed"]:
-        assert pair["contribution"][1] + pair["contribution"][2] == pytest.approx(pair["distance"][0], abs=2e-4)
+        assert sum(pair["evidence"]) == pytest.approx(pair["logOdds"], abs=1e-6)
+        assert pair["share"][1] + pair["share"][2] == pytest.approx(pair["logOdds"], abs=1e-5)
+        for node, distance, evidence in zip(data["nodes"], pair["distance"], pair["evidence"], strict=True):
+            expected = 0 if distance is None else node["slope"] * (node["threshold"] - distance)
+            assert evidence == pytest.approx(expected, abs=1e-6)
 
 
 def test_nothing_is_loaded_from_anywhere(reported):
@@ -72,9 +76,11 @@ def test_every_node_every_epoch_and_both_pairs_are_there(reported):
     assert page.count('alt="How graph explains') == 2
     peers = pd.read_csv(root / "reports" / "plots" / "peers.csv")
     assert peers["name"].tolist() == ["tree", "graph", "usual"]
-    assert peers.loc[0, "p@1"] == pytest.approx(pd.read_csv(root / "reports" / "nodes.csv").set_index("node").loc["both", "p@1"])
+    metrics = json.loads((root / "reports" / "metrics.json").read_text())
+    assert peers.loc[0, "p@1"] == pytest.approx(metrics["tree_p@1"], abs=1e-5)
     assert page.count("As text, with percentiles") == 2
-    assert "<b>87.5 %</b><span>P@1 of the whole tree" in page
+    assert f"<b>{100 * metrics['tree_p@1']:.1f} %</b><span>P@1 of the tree on test" in page
+    assert 'id="reliability"' in page
     assert "truncated" in page
     curves = pd.read_csv(root / "reports" / "plots" / "curves.csv")
     assert curves.groupby("node")["epoch"].max().to_dict() == {"left": 1, "right": 1, "both": 1}

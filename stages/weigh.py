@@ -1,0 +1,25 @@
+"""What each node weighs in the tree's answer, and what a distance means, from held-out pairs → models/metric.json."""
+
+from pathlib import Path
+
+from heml.errors import exit_on_error
+from heml.params import load_params
+from heml.tree import Tree
+
+
+def main() -> None:
+    params = load_params()
+    tree = Tree.from_params(params)
+    from heml.evaluation.embeddings import read_all  # brings torch, which what is checked above need not wait for
+    from heml.evaluation.tree_metric import write_metric
+    from heml.evaluation.weighing import weigh
+
+    metric = weigh(read_all("data/embeddings", tree), tree, params.metric, params.evaluate.search)
+    write_metric(Path("models/metric.json"), metric)
+    told = sorted(metric.terms.items(), key=lambda item: -item[1].weight)[:5]
+    print(f"{metric.weights} weights; most: {', '.join(f'{name} {term.weight:.2f}' for name, term in told)}")
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()
