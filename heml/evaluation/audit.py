@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from heml.atomic import new_folder
+from heml.datasets.store import SPLITS
 from heml.distances import Metric, nearest
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.pairing import MOST_PAIRS, draw_pairs, measure, pair_distances
@@ -131,43 +132,53 @@ def _filled(distances: NDArray[np.float64], metric: TreeMetric) -> NDArray[np.fl
 def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate) -> pd.DataFrame:
     """Every image that the root sees: how hard it is, whether its label is to be doubted, whether it is unlike all others.
 
-    Columns `IMAGES`: at how many of its nodes its nearest training image has another label; and by the tree's distance: `margin`, the
-    distance to the nearest training image of another label less that to the nearest of its own, over their sum, in [−1, 1], wrong
-    below 0; `doubt`, the share of its `NEAREST` nearest training images that have another label, `suggested` being the commonest of
-    theirs; `outlier`, its mean distance to the nearest five as a share of the images that are closer to theirs. No image is its own
-    neighbour. A training image's own label was trained on, so its `doubt` is understated.
+    Neighbours are searched as `evaluate.search` has it, in `train` or within the image's own split. Columns `IMAGES`: at how many of its
+    nodes its nearest neighbour has another label; and by the tree's distance: `margin`, the distance to the nearest of another label less
+    that to the nearest of its own, over their sum, in [−1, 1], wrong below 0; `doubt`, the share of its `NEAREST` nearest that have another
+    label, `suggested` being the commonest of theirs; `outlier`, its mean distance to the nearest five as a share of the images that are
+    closer to theirs. No image is its own neighbour. A training image's own label was trained on, so its `doubt` is understated.
     """
-    root = embeddings[tree.root]
-    asked, train = np.flatnonzero(root.present), root.rows("train")
-    if len(train) < 2:
-        return pd.DataFrame(columns=IMAGES)
+    vectors = metric.vectors(embeddings)
+    tables = [_images_of(split, embeddings, tree, metric, vectors, settings) for split in SPLITS]
+    table = pd.concat([found for found in tables if len(found)] or tables).sort_values("row", kind="stable")
+    if len(table):
+        table["outlier"] = np.searchsorted(np.sort(table["outlier"]), table["outlier"]) / len(table)
+    return table[IMAGES].reset_index(drop=True)
+
+
+def _images_of(
+    split: str, embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, vectors: torch.Tensor, settings: Evaluate
+) -> pd.DataFrame:
+    """A split's rows of `image_table`, `outlier` still a distance; `row` is the image's."""
+    root, searched = embeddings[tree.root], split if settings.search == "within" else "train"
+    asked, held = root.rows(split), root.rows(searched)
+    if len(held) < 2 or not len(asked):
+        return pd.DataFrame(columns=[*IMAGES, "row"])
     wrong, seen = np.zeros(len(root.labels), int), np.zeros(len(root.labels), int)
     for stored in embeddings.values():
-        rows, held = np.flatnonzero(stored.present), stored.rows("train")
-        if len(held) > 1:
-            near = held[_nearest_but_itself(stored.vectors, rows, held, 1, reported(settings, stored.distance))[1][:, 0]]
+        rows, among = stored.rows(split), stored.rows(searched)
+        if len(among) > 1 and len(rows):
+            near = among[_nearest_but_itself(stored.vectors, rows, among, 1, reported(settings, stored.distance))[1][:, 0]]
             wrong[rows] += stored.labels[near] != stored.labels[rows]
             seen[rows] += 1
-    vectors = metric.vectors(embeddings)
-    ends = [_nearest_of_label(vectors, root.labels, asked, train, metric.metric, same) for same in (True, False)]
+    ends = [_nearest_of_label(vectors, root.labels, asked, held, metric.metric, same) for same in (True, False)]
     own, other = (_distances(vectors, asked, end, metric) for end in ends)
-    apart, near = _nearest_but_itself(vectors, asked, train, NEAREST, metric.metric)
-    jury, five = root.labels[train[near]], apart[:, :5].mean(1)
-    counts = np.stack([(jury == label).sum(1) for label in range(int(root.labels.max()) + 1)], 1)
-    table = pd.DataFrame(
+    apart, near = _nearest_but_itself(vectors, asked, held, NEAREST, metric.metric)
+    jury = root.labels[held[near]]
+    return pd.DataFrame(
         {
             "image_id": np.array(root.image_ids, dtype=object)[asked],
-            "split": root.splits[asked],
+            "split": split,
             "label": root.labels[asked],
             "wrong_nodes": wrong[asked],
             "nodes": seen[asked],
             "margin": (other - own) / np.maximum(other + own, 1e-12),
             "doubt": (jury != root.labels[asked, None]).mean(1),
-            "suggested": counts.argmax(1),
-            "outlier": np.searchsorted(np.sort(five), five) / len(five),
+            "suggested": [np.bincount(row).argmax() for row in jury],
+            "outlier": apart[:, :5].mean(1),
+            "row": asked,
         }
     )
-    return table[IMAGES]
 
 
 def _distances(vectors: torch.Tensor, rows: NDArray[np.int64], others: NDArray[np.int64], metric: TreeMetric) -> NDArray[np.float64]:

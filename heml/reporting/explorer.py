@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -40,21 +41,24 @@ _UNKNOWN = 65535
 """A distance that does not exist; the square roots of others are in steps of 1/65534, since most distances are small."""
 
 
-def explorer(tree: MetricTree, mistakes: pd.DataFrame, table: pd.DataFrame, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def explorer(
+    tree: MetricTree, mistakes: pd.DataFrame, table: pd.DataFrame, reports: Sequence[Mapping[str, Any]], search: str
+) -> dict[str, Any]:
     """The page's data.
 
     Args:
         mistakes: `reports/audit/mistakes.csv`. table: `reports/nodes.csv`. reports: `reports/nodes/*.json`.
+        search: where test images look for their neighbours (`evaluate.search`).
     """
     gallery = tree.gallery
     assert gallery is not None
     listed = _listed(tree, gallery, mistakes)
     first = [gallery.row(name) for e, _ in listed for name in (e.first.name, e.second.name)]
     tests = _test_images(gallery, first)
-    near = _neighbours(gallery, tests)
+    near = _neighbours(gallery, tests, search)
     while len(tests) > 2 and len(_shown(tests, first, near)) > MOST_SHOWN:
         tests = tests[::2]
-        near = _neighbours(gallery, tests)
+        near = _neighbours(gallery, tests, search)
     rows = np.array(_shown(tests, first, near))
     place = {int(row): k for k, row in enumerate(rows)} | {-1: -1}
     root = gallery.embeddings[tree.tree.root]
@@ -70,7 +74,7 @@ def explorer(tree: MetricTree, mistakes: pd.DataFrame, table: pd.DataFrame, repo
         "images": [{"id": root.image_ids[r], "split": str(root.splits[r]), "label": int(root.labels[r])} for r in rows],
         "tests": len(tests),
         "listed": [_pair(e, kind, tree.counterfactual(e.first, e.second), order, place, gallery) for e, kind in listed],
-        "threshold": tree.metric.threshold,
+        "searched": "test" if search == "within" else "training",
         "shades": SHADES,
         "full": FULL,
         "fullEdge": FULL_EDGE,
@@ -132,15 +136,18 @@ def _shown(tests: Sequence[int], listed: Sequence[int], near: Mapping[str, NDArr
     return [*tests, *sorted(others)]
 
 
-def _neighbours(gallery: Gallery, tests: Sequence[int]) -> dict[str, NDArray[np.int64]]:
-    """The nearest training images of each test image at each node, (T, k); −1 where there is none."""
+def _neighbours(gallery: Gallery, tests: Sequence[int], search: str) -> dict[str, NDArray[np.int64]]:
+    """The nearest of each test image at each node, (T, k); −1 where there is none."""
     found = {}
     for name, stored in gallery.embeddings.items():
         near = np.full((len(tests), NEIGHBOURS), -1)
-        held, asking = stored.rows("train"), np.flatnonzero(stored.present[tests])
-        if len(held) and len(asking):
+        held, asking = stored.rows("test" if search == "within" else "train"), np.flatnonzero(stored.present[tests])
+        if len(held) > 1 and len(asking):
             asked = np.array(tests)[asking]
-            rows = held[nearest(standardise(stored.vectors[asked]), standardise(stored.vectors[held]), NEIGHBOURS, "euclidean")[1].numpy()]
+            place = np.full(len(stored.labels), -1)
+            place[held] = np.arange(len(held))
+            vectors = standardise(stored.vectors)
+            rows = held[nearest(vectors[asked], vectors[held], NEIGHBOURS, "euclidean", torch.from_numpy(place[asked]))[1].numpy()]
             near[asking, : rows.shape[1]] = rows
         found[name] = near
     return found

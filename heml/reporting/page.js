@@ -249,7 +249,7 @@ class Explorer {
     const node = data.nodes[k];
     const pair = this.current;
     $("panel-pair").replaceChildren(make("h3", "", node.name), this.pairPanel(k, pair));
-    $("panel-near").replaceChildren(make("h3", "", `Nearest training images by ${node.name}`), ...this.nearPanels(k, pair));
+    $("panel-near").replaceChildren(make("h3", "", `Nearest ${data.searched} images by ${node.name}`), ...this.nearPanels(k, pair));
     $("panel-curve").replaceChildren(make("h3", "", "Score and learning curve"), this.scorePanel(node), this.curve(node));
     $("panel-worst").replaceChildren(make("h3", "", `Worst pairs by ${node.name}`), this.worstPanel(k));
   }

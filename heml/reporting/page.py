@@ -114,7 +114,8 @@ def write_report(run: Run, reports: Path) -> None:
             style=_part("page.css"),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            explorer=explorer(run.metric, run.audit.mistakes, run.table, run.nodes) | {"labels": _label_names(run.description)},
+            explorer=explorer(run.metric, run.audit.mistakes, run.table, run.nodes, run.params.evaluate.search)
+            | {"labels": _label_names(run.description)},
             title=run.params.report.title,
             label=run.description.label,
             search=run.params.evaluate.search,

@@ -26,6 +26,14 @@ def test_one_leafs_epochs_train_that_leaf_and_its_ancestors(project):
     assert project.repro() == HAIR_PATH | END
 
 
+def test_a_part_that_is_switched_off_weighs_and_reports_anew_and_trains_nothing(project):
+    project.set(metric={"off": ["mouth"]})
+    assert project.repro() == {"weigh", "audit", "evaluate", "report"}
+    terms = json.loads((project.root / "models" / "metric.json").read_text())["terms"]
+    assert {name for name, term in terms.items() if not term["slope"]} >= {"mouth", "face", "all"}
+    assert sum(term["weight"] for term in terms.values()) == pytest.approx(1)
+
+
 def test_a_baseline_trains_alone_and_a_leafs_settings_leave_it_be(project):
     project.set(baselines={"usual": {"method": "traditional", "epochs": 1}})
     assert project.repro() == {"baseline@usual", "peer@usual", "report"}
