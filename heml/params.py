@@ -49,6 +49,8 @@ class DatasetBase(Strict):
     """The label whose metric is learnt."""
     seed: int = Field(0, ge=0)
     split: Split = Split()
+    split_by: Literal["image", "label"] = "image"
+    """`label`: no label is in two splits, so that a metric is judged on classes that it has never seen; `split` is then of labels."""
 
 
 class AvatarsDataset(DatasetBase):
@@ -61,6 +63,21 @@ class AvatarsDataset(DatasetBase):
     """Side of an image, pixels."""
     bias: float = Field(0.9, ge=0.5, le=1)
     """Probability that, in `train` only, the biased part takes a colour of its label's half; 0.5 plants no bias."""
+    personas: int | None = Field(None, ge=6)
+    """So many identities instead of two kinds of people: of fixed appearance, in varied pose, light, expression, clothes and glasses."""
+
+    @model_validator(mode="after")
+    def _identities_have_images_and_no_bias(self) -> AvatarsDataset:
+        if self.personas is not None:
+            if "bias" in self.model_fields_set and self.bias != 0.5:
+                raise ValueError(
+                    "bias: ties a part to one of two kinds of people, and with `personas` there are none; remove one of the two"
+                )
+            if self.images < 2 * self.personas:
+                raise ValueError(
+                    f"personas: {self.personas} identities need two images each, so at least {2 * self.personas}, not {self.images}"
+                )
+        return self
 
 
 class Size(Strict):
@@ -551,6 +568,12 @@ class Params(Strict):
         for name, student in self.students.items():
             if student.teacher not in nodes:
                 raise ValueError(f"students.{name}.teacher: {student.teacher!r} is no node of the tree; it has {', '.join(nodes)}")
+        return self
+
+    @model_validator(mode="after")
+    def _new_labels_are_found_among_themselves(self) -> Params:
+        if self.dataset.split_by == "label" and self.evaluate.search != "within":
+            raise ValueError("evaluate.search: must be `within` with dataset.split_by: label, since no image of train has a label of test")
         return self
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """A mistake in params.yaml is an error that names the key and what is allowed."""
 
 import pytest
+import yaml
 from conftest import ROOT
 
 from heml.errors import HemlError
@@ -107,3 +108,23 @@ def test_a_node_with_another_loss_takes_that_losss_miner_and_null_means_the_defa
     assert (params.node("hair").miner, params.node("hair").margin) == ("semihard", 0.1)
     assert (params.node("eyes").miner, params.node("eyes").margin) == (None, None)
     assert (params.node("glasses").miner, params.node("glasses").margin) == (None, 0.1)
+
+
+def test_new_labels_are_found_among_themselves(params_dict, parse):
+    params_dict["dataset"]["split_by"] = "label"
+    with pytest.raises(HemlError, match=r"evaluate\.search: must be `within` with dataset\.split_by: label"):
+        parse(params_dict)
+    params_dict["evaluate"]["search"] = "within"
+    assert parse(params_dict).dataset.split_by == "label"
+
+
+def test_a_part_that_is_switched_off_must_be_a_node(params_dict, parse):
+    params_dict["metric"] = {"off": ["hat"]}
+    with pytest.raises(HemlError, match=r"metric\.off: 'hat' is no node of the tree; it has hair"):
+        parse(params_dict)
+
+
+def test_yaml_is_read_as_dvc_reads_it(params_dict):
+    text = yaml.safe_dump(params_dict).replace("lr: 0.001", "lr: 1e-3") + "\n"
+    assert parse_params(text.replace("weights: learned", "off: [glasses]")).metric.off == ["glasses"]
+    assert parse_params(text).train.lr == 0.001

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from heml.datasets.images import BadImage, check_mask, decode_image, decode_mask
-from heml.datasets.splits import check_labels, stratified_split
+from heml.datasets.splits import check_labels, split_by_label, stratified_split
 from heml.datasets.store import SPLITS, Description, ImageRecord
 from heml.errors import HemlError
 from heml.params import FolderDataset, HubDataset, Limit, Rule
@@ -92,13 +92,14 @@ def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | 
         number = {name: i for i, name in enumerate(names)}
         values = {image_id: number[label] for image_id, label in found.items()}
     alone = [names[v] for v, n in Counter(values.values()).items() if n == 1]
-    if alone and len(names) > 1:
+    by_label = params.split_by == "label"
+    if alone and len(names) > 1 and not by_label:
         raise HemlError(f"{source.where}: class {alone[0]!r} of {params.label!r} has one image; a metric needs at least two")
-    splits = _draw(source.candidates, values, params.split.model_dump(), params.seed)
+    splits = _draw(source.candidates, values, params.split.model_dump(), params.seed, by_label)
     if isinstance(params, HubDataset):
         splits = _limited(splits, values, params.limit, params.seed)
     try:
-        check_labels(params.label, names, [(split, values[i]) for i, split in splits.items()])
+        check_labels(params.label, names, [(split, values[i]) for i, split in splits.items()], by_label)
     except HemlError as error:
         if isinstance(params, HubDataset) and params.limit != Limit():
             raise HemlError(
@@ -114,7 +115,7 @@ def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | 
                 kept.append((split, label))
                 yield ImageRecord(raw.image_id, split, label, raw.image, raw.name, raw.mask, raw.extra)
         if skipped:
-            check_labels(params.label, names, kept)
+            check_labels(params.label, names, kept, by_label)
 
     return records(), Description(source.name, params.label, names, source.classes, skipped), source.extra
 
@@ -209,7 +210,7 @@ def _by_rule(source: Source, rule: Rule, usable: _Usable, areas: Areas | None, a
     return values
 
 
-def _draw(candidates: list[Candidate], values: dict[str, int], fractions: dict[str, float], seed: int) -> dict[str, str]:
+def _draw(candidates: list[Candidate], values: dict[str, int], fractions: dict[str, float], seed: int, by_label: bool) -> dict[str, str]:
     """image_id → split, in order of image_id."""
     groups: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
     for c in candidates:
@@ -217,7 +218,9 @@ def _draw(candidates: list[Candidate], values: dict[str, int], fractions: dict[s
             groups[c.splits][c.image_id] = values[c.image_id]
     drawn: dict[str, str] = {}
     for splits, members in groups.items():
-        drawn |= stratified_split(members, {s: fractions[s] for s in SPLITS if s in splits}, seed)
+        drawn |= (split_by_label if by_label and len(splits) > 1 else stratified_split)(
+            members, {s: fractions[s] for s in SPLITS if s in splits}, seed
+        )
     return {c.image_id: drawn[c.image_id] for c in candidates if c.image_id in drawn}
 
 

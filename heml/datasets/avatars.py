@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -22,9 +22,10 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heml.datasets.images import encode_png
-from heml.datasets.splits import stratified_split
+from heml.datasets.splits import split_by_label, stratified_split
 from heml.datasets.store import Description, ImageRecord
 from heml.datasets.yaml_file import read_yaml
+from heml.errors import HemlError
 from heml.machine import cores
 from heml.params import AvatarsDataset
 from heml.progress import progress
@@ -145,6 +146,42 @@ def sample_look(tables: Tables, rng: np.random.Generator, bias: float = 0.5) -> 
         shapes[part] = table.shapes[rng.integers(len(table.shapes))] if table.shapes else ""
         colours[part] = colour if present else None
     return Look(label, shapes, colours)
+
+
+_VARIED = ("mouth", "eyes", "brows")
+"""Of an identity, parts whose drawing changes from image to image, an expression; their colour stays."""
+_WORN = ("clothes", "glasses")
+"""Parts that are not of the identity at all."""
+
+
+def sample_identities(tables: Tables, count: int, seed: int) -> list[Look]:
+    """So many identities, no two alike in what stays of them: looks whose label is the identity's number."""
+    found: list[Look] = []
+    known: set[tuple[tuple[str, str | None], ...]] = set()
+    for attempt in range(1000 * count):
+        look = sample_look(tables, np.random.default_rng((seed, attempt, 2)))
+        if (own := tuple(fixed_look(look).values())) not in known:
+            known.add(own)
+            found.append(replace(look, label=len(found)))
+            if len(found) == count:
+                return found
+    raise HemlError(f"dataset.personas: {count} are more identities than dataset.path has different looks for ({len(found)} found)")
+
+
+def fixed_look(identity: Look) -> dict[str, tuple[str, str | None]]:
+    """What stays of an identity in every image: part → (drawing, where that stays; colour, None where it is absent)."""
+    return {
+        part: ("" if part in _VARIED or colour is None else identity.shapes[part], colour)
+        for part, colour in identity.colours.items()
+        if part not in _WORN
+    }
+
+
+def vary(tables: Tables, identity: Look, rng: np.random.Generator) -> Look:
+    """An identity as one image shows it: with another expression, other clothes, and glasses or none."""
+    other = sample_look(tables, rng)
+    shapes = identity.shapes | {part: other.shapes[part] for part in (*_VARIED, *_WORN)}
+    return Look(identity.label, shapes, identity.colours | {part: other.colours[part] for part in _WORN})
 
 
 @lru_cache(maxsize=1)
@@ -277,9 +314,10 @@ def render(look: Look, size: int, rng: np.random.Generator) -> tuple[bytes, NDAr
     return buffer.getvalue(), mask
 
 
-def _draw(task: tuple[Tables, int, int, float, int]) -> tuple[int, bytes, bytes]:
-    tables, seed, index, bias, size = task
-    look = sample_look(tables, np.random.default_rng((seed, index, 0)), bias)
+def _draw(task: tuple[Tables, int, int, float, int, Look | None]) -> tuple[int, bytes, bytes]:
+    tables, seed, index, bias, size, identity = task
+    rng = np.random.default_rng((seed, index, 0))
+    look = vary(tables, identity, rng) if identity else sample_look(tables, rng, bias)
     jpeg, mask = render(look, size, np.random.default_rng((seed, index, 1)))
     return look.label, jpeg, encode_png(mask)
 
@@ -292,13 +330,26 @@ def avatars(params: AvatarsDataset, workers: int | None = None) -> tuple[Iterato
     """
     tables = load_tables(params.path)
     ids = [f"avatar_{i:06d}" for i in range(params.images)]
-    labels = {  # the label is the first draw, so it is the same whatever the bias
-        ids[i]: sample_look(tables, np.random.default_rng((params.seed, i, 0))).label for i in range(params.images)
-    }
-    splits = stratified_split(labels, params.split.model_dump(), params.seed)
+    people = sample_identities(tables, params.personas, params.seed) if params.personas else []
+    if people:
+        labels = {ids[i]: i % len(people) for i in range(params.images)}
+    else:  # the label is the first draw, so it is the same whatever the bias
+        labels = {ids[i]: sample_look(tables, np.random.default_rng((params.seed, i, 0))).label for i in range(params.images)}
+    assign = split_by_label if params.split_by == "label" else stratified_split
+    splits = assign(labels, params.split.model_dump(), params.seed)
 
     def records() -> Iterator[ImageRecord]:
-        tasks = [(tables, params.seed, i, params.bias if splits[ids[i]] == "train" else 0.5, params.size) for i in range(params.images)]
+        tasks = [
+            (
+                tables,
+                params.seed,
+                i,
+                params.bias if splits[ids[i]] == "train" else 0.5,
+                params.size,
+                people[i % len(people)] if people else None,
+            )
+            for i in range(params.images)
+        ]
         with ProcessPoolExecutor(workers or cores()) as pool:
             drawn = pool.map(_draw, tasks, chunksize=16)
             for image_id, (label, jpeg, mask) in zip(ids, progress(drawn, "avatars", len(ids), "image"), strict=True):
@@ -307,8 +358,19 @@ def avatars(params: AvatarsDataset, workers: int | None = None) -> tuple[Iterato
     description = Description(
         name="avatars",
         label=params.label,
-        label_names=["persona_0", "persona_1"],
+        label_names=[f"persona_{k:0{len(str(len(people) - 1))}d}" for k in range(len(people))] or ["persona_0", "persona_1"],
         classes=CLASSES,
-        evidence=tables.evidence(),
+        evidence={} if people else tables.evidence(),
+        looks=_looks(people),
     )
     return records(), description
+
+
+def _looks(people: list[Look]) -> dict[str, list[int]]:
+    """Of every part that an identity keeps, the number of its look by identity, −1 where it is absent."""
+    found: dict[str, list[int]] = {}
+    for part in fixed_look(people[0]) if people else ():
+        looks = [fixed_look(person)[part] for person in people]
+        number = {look: k for k, look in enumerate(dict.fromkeys(looks))}
+        found[part] = [-1 if look[1] is None else number[look] for look in looks]
+    return found

@@ -55,6 +55,27 @@ def bayes_limit(parts: Sequence[Evidence]) -> float:
     return float((joint.max(axis=1).sum() - _all_absent_gain(joint, absent)) / seen)
 
 
+def identity_limit(looks: Sequence[Sequence[int]], labels: NDArray[np.int64]) -> float:
+    """The best P@1 within a set of images whose labels are identities of fixed looks, for an observer who sees some of their parts.
+
+    Identities that look alike in those parts cannot be told apart: an image's neighbour is then any other image of theirs.
+
+    Args:
+        looks: of each visible part, the look of every identity; none: the observer sees nothing that an identity keeps.
+        labels: (N,) of the images.
+
+    Returns:
+        Expected accuracy in [0, 1]; NaN with fewer than two images.
+    """
+    if len(labels) < 2:
+        return float("nan")
+    seen = np.stack([np.asarray(part)[labels] for part in looks], 1) if looks else np.zeros((len(labels), 1), np.int64)
+    group = np.unique(seen, axis=0, return_inverse=True)[1].ravel()
+    own = np.bincount(labels)[labels] - 1
+    alike = np.bincount(group)[group] - 1
+    return float(np.mean(np.divide(own, alike, out=np.zeros(len(labels)), where=alike > 0)))
+
+
 def _all_absent_gain(joint: NDArray[np.float64], absent: NDArray[np.float64]) -> float:
     """What "all absent" adds to the sum of maxima, given that it was merged with outcomes of equal posterior."""
     if absent.sum() == 0:

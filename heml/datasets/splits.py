@@ -39,11 +39,41 @@ def stratified_split(labels: Mapping[str, int], fractions: Mapping[str, float], 
     return assigned
 
 
-def check_labels(label: str, names: Sequence[str], pairs: Sequence[tuple[str, int]]) -> None:
-    """Check that a metric can be learnt and judged: (split, label) pairs of all images.
+def split_by_label(labels: Mapping[str, int], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Assign labels, with all their images, to the splits that `fractions` names: each its share of the labels, and at least two.
+
+    Depends only on the labels and the seed.
+
+    Returns:
+        image_id → split.
 
     Raises:
-        HemlError: a constant label, an empty split, a class with fewer than two images in `train`.
+        HemlError: too few labels.
+    """
+    values = sorted(set(labels.values()))
+    if len(values) < 2 * len(fractions):
+        raise HemlError(f"dataset.split_by: label: {len(values)} labels are too few for two in each of {', '.join(fractions)}")
+    order = [values[k] for k in np.random.default_rng(seed).permutation(len(values))]
+    first, *others = fractions
+    total, start = sum(fractions.values()), 0
+    split_of: dict[int, str] = {}
+    for split in others:
+        count = max(min(round(fractions[split] / total * len(values)), len(values) - start - 2), 2)
+        split_of |= dict.fromkeys(order[start : start + count], split)
+        start += count
+    split_of |= dict.fromkeys(order[start:], first)
+    return {image_id: split_of[label] for image_id, label in labels.items()}
+
+
+def check_labels(label: str, names: Sequence[str], pairs: Sequence[tuple[str, int]], by_label: bool = False) -> None:
+    """Check that a metric can be learnt and judged: (split, label) pairs of all images.
+
+    Args:
+        by_label: no label may be in two splits (`dataset.split_by: label`), and each split judges by its own labels.
+
+    Raises:
+        HemlError: a constant label, an empty split; a class with fewer than two images in `train`; or, by label, a label in two splits,
+            or a split without two labels of two images.
     """
     if len(names) < 2:
         only = f"{names[0]!r} for every image" if names else "missing everywhere"
@@ -52,10 +82,32 @@ def check_labels(label: str, names: Sequence[str], pairs: Sequence[tuple[str, in
     for split in SPLITS:
         if not per_split[split]:
             raise HemlError(f"split {split!r} has no images; all of {', '.join(SPLITS)} are needed")
-    in_train = Counter(value for split, value in pairs if split == "train")
+    counts = Counter(pairs)
+    if by_label:
+        _check_disjoint(label, names, counts)
+        return
     for value, name in enumerate(names):
-        if in_train[value] < 2:
+        if counts["train", value] < 2:
             raise HemlError(
-                f"label {label!r}: class {name!r} has {in_train[value]} image(s) in train; at least two are needed "
-                "to pull together, so add images or merge the class with another"
+                f"label {label!r}: class {name!r} has {counts['train', value]} image(s) in train; at least two are needed "
+                "to pull together, so add images or merge the class with another; if held-out classes are to be new, set "
+                "dataset.split_by: label"
+            )
+
+
+def _check_disjoint(label: str, names: Sequence[str], counts: Mapping[tuple[str, int], int]) -> None:
+    """Of `check_labels`, by label."""
+    where: dict[int, str] = {}
+    for split, value in counts:
+        if where.setdefault(value, split) != split:
+            raise HemlError(
+                f"dataset.split_by: label: {label} {names[value]!r} is in {where[value]} and in {split}; keep each label in one split, "
+                "or set split_by: image"
+            )
+    for split in SPLITS:
+        many = [value for (own, value), n in counts.items() if own == split and n >= 2]
+        if len(many) < 2:
+            raise HemlError(
+                f"dataset.split_by: label: split {split!r} has {len(many)} label(s) with two or more images; two are needed, one to find "
+                "and one to tell apart"
             )

@@ -54,6 +54,9 @@ class Description:
     evidence: dict[str, list[list[float]]] = field(default_factory=dict)
     """Per class, the joint probabilities [P(look, label=0), P(look, label=1)] of its looks, where they are known;
     the last look is "absent". See `heml.datasets.limits`."""
+    looks: dict[str, list[int]] = field(default_factory=dict)
+    """Per class, the number of the look that each label always has, −1 for absent, where labels are identities; classes that vary freely
+    are left out."""
 
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
-from heml.datasets.limits import bayes_limit
+from heml.datasets.limits import bayes_limit, identity_limit
 from heml.datasets.store import Description
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings
@@ -22,9 +23,16 @@ from heml.params import Metric as MetricSettings
 from heml.tree import Tree
 
 
-def node_limit(leaves: list[str], segments: Mapping[str, Segment], description: Description) -> float:
-    """Bayes-optimal accuracy of seeing these leaves, where the data set's tables are known; else NaN."""
-    classes = sorted({c for leaf in leaves for c in segments[leaf].classes} & set(description.evidence))
+def node_limit(leaves: list[str], segments: Mapping[str, Segment], description: Description, labels: NDArray[np.int64]) -> float:
+    """The best accuracy of seeing these leaves, where the data set's tables are known; else NaN.
+
+    Args:
+        labels: of the test images, (N,), for identities that look alike there.
+    """
+    seen = {c for leaf in leaves for c in segments[leaf].classes}
+    if description.looks:
+        return identity_limit([description.looks[c] for c in sorted(seen & set(description.looks))], labels)
+    classes = sorted(seen & set(description.evidence))
     return bayes_limit([description.evidence[c] for c in classes]) if classes else float("nan")
 
 
@@ -103,7 +111,8 @@ def node_table(
         if node.name in fewer:
             row["tree_loses"] = whole - _tree_p1(embeddings, tree, fewer[node.name], settings)
         row |= {"node": node.name, "level": node.level, "segments": " ".join(leaves)}
-        row["limit"] = node_limit(leaves, segments, description)
+        stored = embeddings[node.name]
+        row["limit"] = node_limit(leaves, segments, description, stored.labels[stored.rows("test")])
         row["p@1/limit"] = row["p@1"] / row["limit"]
         rows.append(row)
     return pd.DataFrame(rows).reindex(columns=COLUMNS)

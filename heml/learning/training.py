@@ -56,26 +56,63 @@ class Training:
 
 
 def pk_batches(labels: NDArray[np.int64], batch_size: int, per_class: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """One epoch of P×K batches: positions into `labels`.
+    """One epoch of P×K batches: positions into `labels`, (P·K,) each.
 
-    K is `per_class`, or more where there are too few classes to fill the batch. A class with fewer than K images gives
-    some of them more than once. The epoch has as many batches as fit the images, at least one.
+    P = batch_size / `per_class` distinct classes, or all where there are fewer, with K images each, as many as fill the batch. Over the
+    epoch, classes come in proportion to their images, and every image of a class once before any comes again; a class with fewer than K
+    images gives some of them more than once. The epoch has as many batches as fit the images, at least one.
     """
-    classes = len(np.unique(labels))
-    k = max(per_class, -(-batch_size // classes))
-    length = max(len(labels) // batch_size, 1) * batch_size
-    np.random.seed(seed)  # noqa: NPY002 (the sampler draws from NumPy's global state)
-    sampler = MPerClassSampler(labels, k, batch_size=None, length_before_new_iter=max(length, k * classes))
-    order = np.fromiter(sampler, dtype=np.int64)[:length]
-    return iter(order.reshape(-1, batch_size)) if len(order) == length else iter([order])
+    values, counts = np.unique(labels, return_counts=True)
+    p = min(max(batch_size // per_class, 2), len(values))
+    k = -(-batch_size // p)
+    batches = max(len(labels) // batch_size, 1)
+    if p == len(values) and k * p == batch_size:  # every class in every batch
+        np.random.seed(seed)  # noqa: NPY002 (the sampler draws from NumPy's global state)
+        sampler = MPerClassSampler(labels, k, batch_size=None, length_before_new_iter=batches * batch_size)
+        return iter(np.fromiter(sampler, dtype=np.int64).reshape(-1, batch_size))
+    return iter(_drawn_batches(labels, values, counts, p, k, batches, np.random.default_rng(seed)))
+
+
+def _drawn_batches(
+    labels: NDArray[np.int64],
+    values: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    p: int,
+    k: int,
+    batches: int,
+    rng: np.random.Generator,
+) -> list[NDArray[np.int64]]:
+    """Batches of P distinct classes with K images each, (P·K,) positions."""
+    decks: dict[int, list[int]] = {int(value): [] for value in values}
+
+    def deal(value: int) -> list[int]:
+        own = np.flatnonzero(labels == value)
+        while len(decks[value]) < k:
+            decks[value] += rng.permutation(own).tolist()
+        drawn, decks[value] = decks[value][:k], decks[value][k:]
+        return drawn
+
+    owed, found = np.zeros(len(values)), []
+    for _ in range(batches):
+        owed += p * counts / counts.sum()  # what every class should have had by now
+        chosen = np.lexsort((rng.random(len(values)), -owed))[:p]
+        owed[chosen] -= 1
+        found.append(np.array([row for c in chosen for row in deal(int(values[c]))], np.int64))
+    return found
 
 
 def precision_at_1(network: MetricNetwork, images: NodeImages, distance: Metric, device: torch.device, split: str = "val") -> float:
-    """Share of a split's images whose nearest training image has their label; NaN without such images."""
+    """Share of a split's images whose nearest training image has their label; NaN without such images.
+
+    Where training has none of the split's labels (`dataset.split_by: label`), neighbours are searched within the split.
+    """
     queries, references = images.rows(split), images.rows("train")
-    if not len(queries):
+    own = None
+    if not np.isin(images.labels[queries], images.labels[references]).any():
+        references, own = queries, torch.arange(len(queries))
+    if len(queries) < (1 if own is None else 2):
         return float("nan")
-    found = nearest(embed(network, images, queries, device), embed(network, images, references, device), 1, distance)[1]
+    found = nearest(embed(network, images, queries, device), embed(network, images, references, device), 1, distance, own)[1]
     return float((images.labels[references[found[:, 0].numpy()]] == images.labels[queries]).mean())
 
 

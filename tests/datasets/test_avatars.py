@@ -111,3 +111,36 @@ def test_a_mistake_in_the_tables_is_named(tmp_path, old, new, said):
         A.load_tables(path)
     with pytest.raises(HemlError, match="no such file"):
         A.load_tables(tmp_path / "none.yaml")
+
+
+def test_identities_stay_themselves_and_test_has_new_ones():
+    params = AvatarsDataset(name="avatars", path=TABLES, images=72, size=48, personas=12, split_by="label")
+    records, description = A.avatars(params, workers=1)
+    found = list(records)
+    assert description.label_names[3] == "persona_03"
+    assert Counter(r.label for r in found) == dict.fromkeys(range(12), 6)
+    where = {split: {r.label for r in found if r.split == split} for split in ("train", "val", "test")}
+    assert sum(map(len, where.values())) == 12
+    assert min(map(len, where.values())) >= 2
+    assert set(description.looks) == {"skin", "mouth", "eyes", "brows", "hair", "facial_hair"}
+    assert len(set(zip(*description.looks.values(), strict=True))) == 12
+    assert description.evidence == {}
+
+
+def test_what_an_identity_wears_and_its_expression_vary_and_the_rest_stays(tables):
+    people = A.sample_identities(tables, 20, 0)
+    assert len({tuple(A.fixed_look(person).values()) for person in people}) == 20
+    assert people[:5] == A.sample_identities(tables, 5, 0)
+    shown = [A.vary(tables, people[3], np.random.default_rng(k)) for k in range(60)]
+    assert {tuple(A.fixed_look(look).values()) for look in shown} == {tuple(A.fixed_look(people[3]).values())}
+    assert len({look.shapes["mouth"] for look in shown}) > 2
+    assert len({look.colours["clothes"] for look in shown}) > 2
+    assert {look.colours["glasses"] is None for look in shown} == {True, False}
+    assert {look.label for look in shown} == {3}
+
+
+def test_identities_go_with_no_bias_and_need_two_images_each():
+    with pytest.raises(ValueError, match="bias: ties a part to one of two kinds of people"):
+        AvatarsDataset(name="avatars", path=TABLES, personas=12, bias=0.9)
+    with pytest.raises(ValueError, match="personas: 12 identities need two images each, so at least 24, not 20"):
+        AvatarsDataset(name="avatars", path=TABLES, personas=12, images=20)

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from heml.datasets.avatars import load_tables, sample_look
-from heml.datasets.limits import bayes_limit
+from heml.datasets.limits import bayes_limit, identity_limit
 
 
 def test_one_part_is_the_sum_of_larger_joint_probabilities():
@@ -56,3 +56,19 @@ def test_against_sampled_avatars(names):
             counts.setdefault(key, np.zeros(2))[look.label] += 1
     sampled = sum(c.max() for c in counts.values()) / sum(c.sum() for c in counts.values())
     assert bayes_limit([evidence[name] for name in names]) == pytest.approx(sampled, abs=0.012)
+
+
+def test_identities_that_look_alike_in_what_is_seen_cannot_be_told_apart():
+    """Against draws: the neighbour of an image is any other one that looks the same."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(6), 5)
+    hair, beard = [0, 0, 1, 1, 2, 3], [0, 1, -1, -1, 0, 0]
+    for looks in ([hair], [hair, beard], [beard], []):
+        seen = [tuple(part[label] for part in looks) for label in labels]
+        hits = []
+        for i in range(len(labels)):
+            alike = [j for j in range(len(labels)) if j != i and seen[j] == seen[i]]
+            hits += (labels[rng.choice(alike, 400)] == labels[i]).tolist()
+        assert identity_limit(looks, labels) == pytest.approx(np.mean(hits), abs=0.02)
+    assert identity_limit([hair, beard], labels) == pytest.approx((4 * 1 + 2 * 4 / 9) / 6)
+    assert np.isnan(identity_limit([hair], labels[:1]))

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from heml.datasets.splits import check_labels, stratified_split
+from heml.datasets.splits import check_labels, split_by_label, stratified_split
 from heml.errors import HemlError
 
 FRACTIONS = {"train": 0.6, "val": 0.15, "test": 0.25}
@@ -30,3 +30,30 @@ def test_a_class_that_train_hardly_has_is_named():
     pairs = [("train", 0), ("train", 0), ("train", 1), ("val", 0), ("test", 1)]
     with pytest.raises(HemlError, match=r"class 'b' has 1 image\(s\) in train"):
         check_labels("kind", ["a", "b"], pairs)
+
+
+def test_by_label_no_label_is_in_two_splits_and_each_has_its_share():
+    labels = {f"i{k:03d}": k % 100 for k in range(600)}
+    split = split_by_label(labels, FRACTIONS, 0)
+    where = {split_name: {labels[i] for i, own in split.items() if own == split_name} for split_name in FRACTIONS}
+    assert {name: len(own) for name, own in where.items()} == {"train": 60, "val": 15, "test": 25}
+    assert not where["train"] & where["val"]
+    assert not where["test"] & (where["train"] | where["val"])
+    assert split_by_label(dict(reversed(labels.items())), FRACTIONS, 0) == split
+    assert split_by_label(labels, FRACTIONS, 1) != split
+    few = Counter(split_by_label({f"i{k}": k % 6 for k in range(60)}, FRACTIONS, 0).values())
+    assert few == {"train": 20, "val": 20, "test": 20}
+    with pytest.raises(HemlError, match="5 labels are too few for two in each of train, val, test"):
+        split_by_label({f"i{k}": k % 5 for k in range(60)}, FRACTIONS, 0)
+
+
+def test_by_label_a_label_in_two_splits_is_named_and_one_image_alone_is_no_fault():
+    names = [f"p{k}" for k in range(7)]
+    pairs = [(split, 2 * k + own) for k, split in enumerate(("train", "val", "test")) for own in (0, 1) for _ in range(2)]
+    check_labels("who", names, [*pairs, ("test", 6)], by_label=True)
+    with pytest.raises(HemlError, match="who 'p0' is in train and in test; keep each label in one split"):
+        check_labels("who", names, [*pairs, ("test", 0)], by_label=True)
+    with pytest.raises(HemlError, match=r"split 'test' has 1 label\(s\) with two or more images"):
+        check_labels("who", names, pairs[:-1], by_label=True)
+    with pytest.raises(HemlError, match="set dataset.split_by: label"):
+        check_labels("who", names, pairs)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from node_data import make_node_data
 from torch.optim.swa_utils import AveragedModel
 
+from heml.distances import snr
 from heml.errors import HemlError
 from heml.evaluation.retrieval import score
 from heml.learning.embedding import embed
@@ -40,6 +42,58 @@ def test_batches_hold_k_of_each_class_even_of_a_rare_one():
     assert [b.tolist() for b in pk_batches(labels, 12, 4, 0)] == [b.tolist() for b in pk_batches(labels, 12, 4, 0)]
     two = list(pk_batches(labels[:63], 32, 8, 0))
     assert all(Counter(labels[b].tolist()) == {0: 16, 1: 16} for b in two)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 10, 40, 100])
+def test_every_batch_has_p_classes_of_k_images(classes):
+    """By the definition: P distinct classes of K images each, full batches, and nobody is forgotten."""
+    labels = np.arange(600) % classes
+    p = min(4, classes)
+    k = -(-32 // p)
+    seen = Counter()
+    for epoch in range(20):
+        batches = list(pk_batches(labels, 32, 8, epoch))
+        assert len(batches) == 600 // 32
+        for batch in batches:
+            assert set(Counter(labels[batch].tolist()).values()) == {k}
+            assert len(batch) == p * k
+        seen.update(row for batch in batches for row in batch.tolist())
+    counts = np.array([seen[row] for row in range(600)])
+    assert counts.min() > 0
+    of_class = np.bincount(labels, weights=counts)
+    assert of_class.max() < 2 * of_class.min()
+
+
+def test_classes_come_as_often_as_their_share_and_small_ones_repeat():
+    labels = np.array([0] * 300 + [1] * 150 + [2] * 100 + [3] * 3 + [4] * 47)
+    drawn = Counter()
+    for epoch in range(30):
+        for batch in pk_batches(labels, 16, 8, epoch):
+            found = Counter(labels[batch].tolist())
+            assert set(found.values()) == {8}
+            assert len(found) == 2
+            drawn.update(found)
+    total = sum(drawn.values())
+    assert drawn[0] / total == pytest.approx(0.5, abs=0.03)
+    assert drawn[1] / total == pytest.approx(0.25, abs=0.03)
+    assert 0 < drawn[3] / total < 0.02
+
+
+def test_labels_that_train_has_none_of_are_found_among_themselves(tmp_path):
+    data = make_node_data(tmp_path)
+    images = compose(data.canvases, data.segments, ["left"])
+    x0, y0, x1, y1 = images.box
+    network = new_network(SETTINGS, images.classes, (y1 - y0, x1 - x0))
+    new = replace(images, labels=np.where(images.splits == "val", images.labels + 5, images.labels))
+    rows = new.rows("val")
+    with torch.inference_mode():
+        vectors = embed(network, new, rows, CPU)
+    hits = []
+    for i in range(len(rows)):
+        others = [j for j in range(len(rows)) if j != i]
+        nearest = min(others, key=lambda j: float(snr(vectors[i], vectors[j])))
+        hits.append(new.labels[rows[nearest]] == new.labels[rows[i]])
+    assert precision_at_1(network, new, "snr", CPU) == pytest.approx(np.mean(hits))
 
 
 def test_a_tree_of_three_nodes_learns_and_the_root_starts_from_its_children(tmp_path):
