@@ -1,12 +1,12 @@
-"""How faithful are contributions? Against what happens to the root's distance when two images exchange one segment.
+"""Does an explanation say what the tree minds? Rules that give every segment a number, against exchanging the segment.
 
-dvc repro                                            # a finished run
-python -m benchmarks.faithfulness [--pairs 200]      # prints a Markdown table
+    python -m benchmarks.faithfulness            # a finished run in models/ and data/; some minutes
 
-For each of many random pairs of test images, a rule gives every segment that either image shows a number; Spearman's correlation
-compares them with the effect of the exchange (`heml.explanation.contributions.exchange`), the mean over both directions, and with
-the effect of giving the first image the second's segment alone. Saliency methods are Captum's, on the root's bounded SNR distance
-of both images as inputs; their maps are summed over each segment.
+The truth is what happens to the tree's log-odds when the two images exchange a segment (`heml.explanation.exchange`: every node that holds
+it sees the exchange at once; the mean of both directions). Over pairs of test images, Spearman's correlation over the segments that either
+image shows. Rules at reading cost use stored distances, areas and `models/metric.json` alone: what an exchange does to the segment's own
+leaf can be read exactly, since identical parts have distance 0; what it does at the nodes above is divided among the segments there.
+The saliency methods explain the root, as networks without a tree are explained.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import nn
 
-from heml.distances import bounded_snr
+from heml.distances import correlation_distance
 from heml.evaluation.retrieval import interval
-from heml.explanation.contributions import Image, embed_images, give, shown
+from heml.explanation.exchange import distances, exchange, shown
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.views import View
 from heml.learning.inputs import prepare
@@ -36,41 +36,38 @@ STEPS = 32
 
 
 class Comparison(nn.Module):
-    """Two prepared images, (B, 3, h, w) each, → their bounded SNR distance, (B,)."""
+    """Two prepared images, (B, 3, h, w) each, → their distance, (B,)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        return bounded_snr(*self.network(torch.cat([first, second])).chunk(2))
+        return correlation_distance(*self.network(torch.cat([first, second])).chunk(2))
 
 
 class Pair:
-    """Two views at the root, with the segments that either shows."""
+    """Two views, with the segments that either shows and every node's slope times distance."""
 
     def __init__(self, tree: MetricTree, first: View, second: View) -> None:
         self.tree, self.header, self.network = tree, tree.root, tree.network(tree.tree.root)
         self.first, self.second = first, second
         self.leaves = shown(first, second, self.header.leaves)
+        names = list(tree.tree.nodes)
+        self.apart = dict(zip(names, distances(first, second, names).tolist(), strict=True))
 
-    def embed(self, images: list[Image]) -> torch.Tensor:
-        return embed_images(self.network, self.header, images)
-
-    def whole(self, view: View) -> Image:
-        return view.canvas, view.seen(self.header.leaves)
-
-    def without(self, view: View, leaf: str) -> Image:
-        others = [other for other in self.header.leaves if other != leaf]
-        return view.canvas, view.seen(others)
+    def term(self, node: str) -> float:
+        """What two images that are the same at the node would gain there: its slope times the distance; 0 where one lacks it."""
+        return self.tree.metric.terms[node].slope * float(np.nan_to_num(self.apart[node]))
 
     def inputs(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Both as the root sees them, (1, 3, h, w)."""
         x0, y0, x1, y1 = self.header.box
         found = []
-        for pixels, mask in (self.whole(self.first), self.whole(self.second)):
-            p = torch.from_numpy(pixels[y0:y1, x0:x1].transpose(2, 0, 1).copy())[None].to(self.tree.device)
-            found.append(prepare(p, torch.from_numpy(mask[None, None, y0:y1, x0:x1].astype(np.uint8)).to(self.tree.device)))
+        for view in (self.first, self.second):
+            p = torch.from_numpy(view.canvas[y0:y1, x0:x1].transpose(2, 0, 1).copy())[None].to(self.tree.device)
+            mask = view.seen(self.header.leaves)[y0:y1, x0:x1]
+            found.append(prepare(p, torch.from_numpy(mask[None, None].astype(np.uint8)).to(self.tree.device)))
         return found[0], found[1]
 
     def masks(self, view: View) -> NDArray[np.bool_]:
@@ -88,60 +85,73 @@ class Pair:
 
 
 def exchanged(pair: Pair) -> NDArray[np.float64]:
-    """The effect of each exchange, (2, S): the first given the second's segment, and the reverse."""
-    images = [pair.whole(pair.first), pair.whole(pair.second)]
-    for leaf in pair.leaves:
-        images += [give(pair.first, pair.second, leaf, pair.header.leaves), give(pair.second, pair.first, leaf, pair.header.leaves)]
-    a, b, *rest = pair.embed(images)
-    return np.array([[float(bounded_snr(a, b) - bounded_snr(x, y)) for x, y in ends] for ends in
-                     ([(x, b) for x in rest[::2]], [(a, x) for x in rest[1::2]])])  # fmt: skip
+    """The truth, (S,)."""
+    found = exchange(pair.first, pair.second, pair.tree.tree, pair.tree.metric, pair.tree.made)
+    return np.array([found[leaf] for leaf in pair.leaves])
 
 
-def leaf_distances(pair: Pair) -> NDArray[np.float64]:
-    """Each leaf's own distance; 0.5, unrelated, where one image lacks it."""
-    a, b = pair.first, pair.second
-    return np.array([float(bounded_snr(a.vectors[s], b.vectors[s])) if a.has(s) and b.has(s) else 0.5 for s in pair.leaves])
+def leaf_evidence(pair: Pair) -> NDArray[np.float64]:
+    """Each leaf's evidence against one label."""
+    terms = pair.tree.metric.terms
+    return np.array([-terms[leaf].evidence(pair.apart[leaf]) for leaf in pair.leaves])
 
 
-def path_distances(pair: Pair) -> NDArray[np.float64]:
-    """The mean distance over the leaf and its ancestors, where both images have them."""
-    a, b, tree = pair.first, pair.second, pair.tree.tree
+def own_term(pair: Pair) -> NDArray[np.float64]:
+    """What an exchange does at the segment's own leaf, exactly: its distance becomes 0 in both directions.
+
+    Where one image lacks the segment, it is given in one direction, with distance 0 where nothing was said, and taken away in the other.
+    """
     found = []
     for leaf in pair.leaves:
-        nodes = [n for n in (leaf, *tree.ancestors(leaf)) if a.has(n) and b.has(n)]
-        found.append(np.mean([float(bounded_snr(a.vectors[n], b.vectors[n])) for n in nodes]))
+        term = pair.tree.metric.terms[leaf]
+        found.append(pair.term(leaf) if pair.first.has(leaf) and pair.second.has(leaf) else term.slope * term.threshold / 2)
     return np.array(found)
 
 
-def area_times_distance(pair: Pair) -> NDArray[np.float64]:
-    """Each leaf's own distance times the area that it covers in both."""
-    return leaf_distances(pair) * np.array([pair.first.masks[s].mean() + pair.second.masks[s].mean() for s in pair.leaves])
+def path_evidence(pair: Pair) -> NDArray[np.float64]:
+    """The evidence against one label, summed over the leaf and its ancestors."""
+    terms = pair.tree.metric.terms
+    return np.array([-sum(terms[n].evidence(pair.apart[n]) for n in (leaf, *pair.tree.tree.ancestors(leaf))) for leaf in pair.leaves])
 
 
-def leave_one_out(pair: Pair) -> NDArray[np.float64]:
-    """By how much the distance falls when both images lose the segment: embeddings that can be stored with every image."""
-    a, b, *rest = pair.embed(
-        [pair.whole(pair.first), pair.whole(pair.second)] + [pair.without(v, s) for s in pair.leaves for v in (pair.first, pair.second)]
-    )
-    return np.array([float(bounded_snr(a, b) - bounded_snr(x, y)) for x, y in zip(rest[::2], rest[1::2], strict=True)])
+def path_terms(pair: Pair) -> NDArray[np.float64]:
+    """Slope times distance, summed over the leaf and its ancestors."""
+    return np.array([sum(pair.term(n) for n in (leaf, *pair.tree.tree.ancestors(leaf))) for leaf in pair.leaves])
 
 
-def two_contexts(pair: Pair) -> NDArray[np.float64]:
-    """Half the effect of exchanging the segment first, half that of exchanging it last, after all others, both ways."""
-    ends = [(pair.first, pair.second), (pair.second, pair.first)]
-    last = np.zeros(len(pair.leaves))
-    for one, other in ends:
-        # all but the segment exchanged: the other image with the one's segment in place of its own
-        images = [pair.whole(other)] + [give(other, one, leaf, pair.header.leaves) for leaf in pair.leaves]
-        whole, *rest = pair.embed(images)
-        last += [float(bounded_snr(x, whole)) for x in rest]
-    return exchanged(pair).mean(0) / 2 + last / 4
+def divided(pair: Pair, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The leaf's own term, and of every ancestor's slope times distance the part that is the leaf's.
+
+    Args:
+        parts: (S,), in proportion to which segments below a node share.
+    """
+    found = own_term(pair)
+    for node in pair.tree.tree:
+        below = np.isin(pair.leaves, pair.tree.tree.leaves(node.name))
+        if node.children and parts[below].sum() > 0:
+            found[below] += pair.term(node.name) * parts[below] / parts[below].sum()
+    return found
+
+
+def by_area(pair: Pair) -> NDArray[np.float64]:
+    """Divided by the area that segments cover in both."""
+    return divided(pair, _areas(pair))
+
+
+def by_area_and_distance(pair: Pair) -> NDArray[np.float64]:
+    """Divided by area times the square root of the leaf's distance; ½ where one image lacks it."""
+    apart = np.nan_to_num(np.array([pair.apart[leaf] for leaf in pair.leaves]), nan=0.5)
+    return divided(pair, _areas(pair) * np.sqrt(apart))
+
+
+def _areas(pair: Pair) -> NDArray[np.float64]:
+    return np.array([pair.first.masks[leaf].mean() + pair.second.masks[leaf].mean() for leaf in pair.leaves])
 
 
 def grad_cam(pair: Pair) -> NDArray[np.float64]:
     """Captum's LayerGradCam at the trunk's last map, enlarged."""
     a, b = pair.inputs()
-    layer = LayerGradCam(lambda x: bounded_snr(*pair.network(x).chunk(2)).sum()[None], pair.network.trunk)
+    layer = LayerGradCam(lambda x: correlation_distance(*pair.network(x).chunk(2)).sum()[None], pair.network.trunk)
     maps = layer.attribute(torch.cat([a, b]).requires_grad_(), attr_dim_summation=True)
     maps = LayerAttribution.interpolate(maps, tuple(a.shape[2:]), "bilinear")
     return pair.over_segments((maps[:1], maps[1:]))
@@ -173,14 +183,15 @@ def feature_ablation(pair: Pair) -> NDArray[np.float64]:
 
 
 RULES: Mapping[str, Callable[[Pair], NDArray[np.float64]]] = {
-    "leaf distance": leaf_distances,
-    "leaf distance × area": area_times_distance,
-    "mean distance up the path": path_distances,
-    "leave one out": leave_one_out,
-    "exchange, first and last": two_contexts,
-    "Grad-CAM, summed": grad_cam,
-    "integrated gradients, summed": integrated_gradients,
-    "FeatureAblation": feature_ablation,
+    "leaf evidence": leaf_evidence,
+    "its own leaf's term": own_term,
+    "evidence up the path": path_evidence,
+    "terms up the path": path_terms,
+    "terms divided by area": by_area,
+    "terms divided by area × √distance": by_area_and_distance,
+    "Grad-CAM of the root, summed": grad_cam,
+    "integrated gradients of the root, summed": integrated_gradients,
+    "FeatureAblation of the root": feature_ablation,
 }
 
 
@@ -195,37 +206,28 @@ def measure(tree: MetricTree, pairs: int) -> str:
     """The table."""
     gallery = tree.gallery
     assert gallery is not None
-    stored = gallery.embeddings[tree.tree.root]
     average = _typical(tree, pairs)
     rules = {"the same for every pair (floor)": lambda pair: np.array([average[s] for s in pair.leaves]), **RULES}
-    both: dict[str, list[float]] = {name: [] for name in ("exchange", *rules)}
-    one: dict[str, list[float]] = {name: [] for name in both}
-    seconds: dict[str, list[float]] = {name: [] for name in both}
-    distances = []
-    for a, b in progress(_draw(stored.rows("test"), pairs), "faithfulness", unit="pair"):
+    told: dict[str, list[float]] = {name: [] for name in ("exchange", *rules)}
+    seconds: dict[str, list[float]] = {name: [] for name in told}
+    different = []
+    for a, b in progress(_draw(gallery.embeddings[tree.tree.root].rows("test"), pairs), "faithfulness", unit="pair"):
         pair = Pair(tree, gallery.view(a), gallery.view(b))
-        began = time.perf_counter()
-        effects = exchanged(pair)
-        found = {"exchange": effects.mean(0)}
-        seconds["exchange"].append(time.perf_counter() - began)
-        for name, rule in rules.items():
+        truth = np.zeros(0)
+        for name, rule in {"exchange": exchanged, **rules}.items():
             began = time.perf_counter()
-            found[name] = rule(pair)
+            found = rule(pair)
             seconds[name].append(time.perf_counter() - began)
-        for name, values in found.items():
-            both[name].append(correlation(values, effects.mean(0)))
-            one[name].append(correlation(values, effects[0]))
-        distances.append(float(bounded_snr(pair.first.vectors[tree.tree.root], pair.second.vectors[tree.tree.root])))
-    far = np.array(distances) > np.median(distances)
-    lines = ["| rule | Spearman | 95 % | of the farther half | first image alone | ms |", "|---|---|---|---|---|---|"]
-    for name, values in both.items():
+            truth = found if name == "exchange" else truth
+            told[name].append(correlation(found, truth))
+        different.append(float(tree.metric.log_odds(np.array(list(pair.apart.values())))) < 0)
+    lines = ["| rule | Spearman | 95 % | of pairs that the tree calls different | ms |", "|---|---|---|---|---|"]
+    for name, values in told.items():
         known = np.array(values)[~np.isnan(values)]
         low, high = interval(known, 1000)
-        lines.append(
-            f"| {name} | {known.mean():.2f} | {low:.2f} to {high:.2f} | {np.nanmean(np.array(values)[far]):.2f} "
-            f"| {np.nanmean(one[name]):.2f} | {1000 * np.median(seconds[name]):.0f} |"
-        )
-    return "\n".join(lines) + f"\n\n{len(distances)} pairs of test images, median distance {np.median(distances):.3f}."
+        apart = np.nanmean(np.array(values)[np.array(different)])
+        lines.append(f"| {name} | {known.mean():.2f} | {low:.2f} to {high:.2f} | {apart:.2f} | {1000 * np.median(seconds[name]):.1f} |")
+    return "\n".join(lines) + f"\n\n{len(different)} pairs of test images, of which the tree calls {sum(different)} different."
 
 
 def _draw(rows: NDArray[np.int64], pairs: int) -> list[tuple[int, int]]:
@@ -239,7 +241,7 @@ def _typical(tree: MetricTree, pairs: int) -> dict[str, float]:
     total, count = dict.fromkeys(tree.root.leaves, 0.0), dict.fromkeys(tree.root.leaves, 0)
     for a, b in _draw(tree.gallery.embeddings[tree.tree.root].rows("val"), pairs // 2):
         pair = Pair(tree, tree.gallery.view(a), tree.gallery.view(b))
-        for leaf, effect in zip(pair.leaves, exchanged(pair).mean(0).tolist(), strict=True):
+        for leaf, effect in zip(pair.leaves, exchanged(pair).tolist(), strict=True):
             total[leaf] += effect
             count[leaf] += 1
     return {leaf: total[leaf] / max(count[leaf], 1) for leaf in total}
