@@ -30,8 +30,8 @@ def node_limit(leaves: list[str], segments: Mapping[str, Segment], description: 
         labels: of the test images, (N,), for identities that look alike there.
     """
     seen = {c for leaf in leaves for c in segments[leaf].classes}
-    if description.looks:
-        return identity_limit([description.looks[c] for c in sorted(seen & set(description.looks))], labels)
+    if description.looks:  # an identity's outlines show in its neighbours' masks, so of a node that sees some parts it is not known
+        return identity_limit(list(description.looks.values()), labels) if set(description.looks) <= seen else float("nan")
     classes = sorted(seen & set(description.evidence))
     return bayes_limit([description.evidence[c] for c in classes]) if classes else float("nan")
 

@@ -12,7 +12,7 @@ from node_data import make_node_data
 from heml.datasets.store import Description
 from heml.errors import HemlError
 from heml.evaluation.embeddings import read_all, read_embeddings, stored_tree, write_embeddings
-from heml.evaluation.table import COLUMNS, evaluate_node, node_table, summary, tree_scores
+from heml.evaluation.table import COLUMNS, evaluate_node, node_limit, node_table, summary, tree_scores
 from heml.evaluation.weighing import weigh
 from heml.learning.embedding import embed
 from heml.learning.inputs import compose
@@ -139,3 +139,12 @@ def test_the_tree_is_known_from_the_stored_nodes_alone(run):
     assert tree.leaves("both") == ["left", "right"]
     with pytest.raises(HemlError, match="no embeddings of node 'nose'"):
         read_embeddings(root / "embeddings", "nose")
+
+
+def test_of_identities_the_limit_is_known_where_all_of_them_is_seen():
+    labels = np.repeat(np.arange(4), 3)
+    description = Description("t", "who", list("abcd"), looks={"left": [0, 0, 1, 2], "right": [0, 1, 0, 0]})
+    assert node_limit(["left", "right"], SEGMENTS, description, labels) == 1
+    assert np.isnan(node_limit(["left"], SEGMENTS, description, labels))
+    alike = replace(description, looks={"left": [0, 0, 1, 2], "right": [0, 0, 0, 0]})
+    assert node_limit(["left", "right"], SEGMENTS, alike, labels) == pytest.approx((6 * 2 / 5 + 6) / 12)
