@@ -13,10 +13,10 @@ from benchmarks.peers import tables
 from heml.baselines.build import baseline_images, build_baseline, load_baseline, new_baseline
 from heml.baselines.measure import COLUMNS, baseline_row, prepared_pair, tree_row
 from heml.baselines.pictures import evidence_figure, heat
-from heml.datasets.store import read_description
 from heml.errors import HemlError
 from heml.evaluation.embeddings import read_all, write_embeddings
-from heml.evaluation.table import node_table
+from heml.evaluation.table import tree_scores
+from heml.evaluation.weighing import weigh
 from heml.learning.embedding import embed
 from heml.learning.networks import Architecture, new_network
 from heml.learning.node import build_node
@@ -222,17 +222,15 @@ def test_the_trees_row_adds_up_its_nodes(tmp_path, params):
     train = params.train.model_copy(update={"epochs": 1})
     reports = [build_node(node, train, data.canvases, data.segments, tmp_path / "models", tmp_path / f"{node.name}.json") for node in tree]
     write_embeddings(tree, data.canvases, data.segments, tmp_path / "models", tmp_path / "embeddings")
-    segments = {name: params.segments["hair"].model_copy(update={"classes": [name]}) for name in ("left", "right")}
-    table = node_table(
-        tree, read_all(tmp_path / "embeddings", tree), segments, read_description(tmp_path / "images"), Evaluate(bootstrap=10)
-    )
-    row = tree_row(tree, table, reports, data.canvases, data.segments, tmp_path / "models")
+    embeddings = read_all(tmp_path / "embeddings", tree)
+    scores, _ = tree_scores(embeddings, tree, weigh(embeddings, tree, params.metric, "train"), Evaluate(bootstrap=10))
+    row = tree_row(tree, scores, reports, data.canvases, data.segments, tmp_path / "models")
     assert set(row) == set(COLUMNS)
-    assert row["p@1"] == table.set_index("node").loc["both", "p@1"]
+    assert row["p@1"] == scores["p@1"]
     assert row["train_seconds"] == pytest.approx(sum(report["seconds"] for report in reports))
     assert row["bytes"] == sum(path.stat().st_size for path in (tmp_path / "models").glob("*.safetensors"))
     twice = [report | {"repeats": report["repeats"] * 2} for report in reports]
-    halved = tree_row(tree, table, twice, data.canvases, data.segments, tmp_path / "models")
+    halved = tree_row(tree, scores, twice, data.canvases, data.segments, tmp_path / "models")
     assert halved["train_seconds"] == pytest.approx(row["train_seconds"] / 2)
     assert halved["bytes"] == pytest.approx(row["bytes"] / 2, abs=3)
     spent = sum(report["present"]["train"] / report["images_per_second"] for report in reports)
