@@ -132,7 +132,8 @@ Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
 class Limit(Strict):
-    """How many images of a split are used at most, drawn by `dataset.seed`, each label with its share; null: all."""
+    """How many images of a split are used at most, drawn by `dataset.seed`, each label with its share; null: all.
+    By `split_by: label`, labels as a whole but for the last."""
 
     train: int | None = Field(None, ge=4)
     val: int | None = Field(None, ge=2)

@@ -17,7 +17,7 @@ def main() -> None:
     records, description, extra = open_dataset(dataset, _areas(dataset))
     count = write_images("data/images", records, description, extra)
     keep_terms("reports/terms/dataset.txt", f"Data set {description.name}", dataset_terms(dataset))
-    print("\n".join(_summary(count, description)))
+    print("\n".join(_summary(count, description, dataset.split_by == "label")))
 
 
 def _areas(dataset: Dataset) -> Areas | None:
@@ -30,15 +30,18 @@ def _areas(dataset: Dataset) -> Areas | None:
     return covered(rule)
 
 
-def _summary(count: int, description: Description) -> Iterator[str]:
+def _summary(count: int, description: Description, by_label: bool) -> Iterator[str]:
     classes = f", {len(description.classes)} mask classes" if description.classes else ", no masks"
     yield f"{count} images, label {description.label!r} with {len(description.label_names)} values{classes}"
     counts = count_labels("data/images")
-    for label, name in enumerate(description.label_names[:MOST]):
+    for split in SPLITS if by_label else ():
+        own = [n for (where, _), n in counts.items() if where == split]
+        yield f"  {split}: {sum(own)} images of {len(own)} values of its own"
+    for label, name in enumerate([] if by_label else description.label_names[:MOST]):
         numbers = {split: counts[split, label] for split in SPLITS}
         few = "  (few: expect wide intervals)" if min(numbers.values()) < FEW else ""
         yield f"  {name}: " + ", ".join(f"{n} {split}" for split, n in numbers.items()) + few
-    if len(description.label_names) > MOST:
+    if len(description.label_names) > MOST and not by_label:
         yield f"  and {len(description.label_names) - MOST} more values"
     for left_out in description.skipped[:MOST]:
         yield f"  skipped: {left_out['reason']}"

@@ -97,7 +97,7 @@ def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | 
         raise HemlError(f"{source.where}: class {alone[0]!r} of {params.label!r} has one image; a metric needs at least two")
     splits = _draw(source.candidates, values, params.split.model_dump(), params.seed, by_label)
     if isinstance(params, HubDataset):
-        splits = _limited(splits, values, params.limit, params.seed)
+        splits = (_limited_by_label if by_label else _limited)(splits, values, params.limit, params.seed)
     try:
         check_labels(params.label, names, [(split, values[i]) for i, split in splits.items()], by_label)
     except HemlError as error:
@@ -241,6 +241,20 @@ def _limited(splits: dict[str, str], values: dict[str, int], limit: Limit, seed:
         for value in sorted(groups):
             members = groups[value]
             chosen.update(members[k] for k in rng.choice(len(members), counts[value], replace=False))
+    return {i: s for i, s in splits.items() if i in chosen}
+
+
+def _limited_by_label(splits: dict[str, str], values: dict[str, int], limit: Limit, seed: int) -> dict[str, str]:
+    """At most so many images of each split: labels drawn by seed, whole but for the last, since an image alone has nobody to find."""
+    chosen: set[str] = set()
+    for number, split in enumerate(SPLITS):
+        groups: dict[int, list[str]] = defaultdict(list)
+        for image_id, own in splits.items():
+            if own == split:
+                groups[values[image_id]].append(image_id)
+        order = np.random.default_rng((seed, number)).permutation(sorted(groups))
+        drawn = [image_id for value in order.tolist() for image_id in groups[value]]
+        chosen.update(drawn[: getattr(limit, split)])
     return {i: s for i, s in splits.items() if i in chosen}
 
 

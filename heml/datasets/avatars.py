@@ -6,9 +6,9 @@ import copy
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heml.datasets.images import encode_png
-from heml.datasets.splits import split_by_label, stratified_split
+from heml.datasets.splits import check_labels, split_by_label, stratified_split
 from heml.datasets.store import Description, ImageRecord
 from heml.datasets.yaml_file import read_yaml
 from heml.errors import HemlError
@@ -133,19 +133,31 @@ class Look:
 def sample_look(tables: Tables, rng: np.random.Generator, bias: float = 0.5) -> Look:
     """Draw one avatar's looks. `bias` is the chance that the biased part's colour is of its label's half; 0.5 is none."""
     label = int(rng.random() < tables.prior)
+    weights = {part: np.array([p[label] for p in table.colours.values()]) for part, table in tables.parts.items()}
+    if bias != 0.5:
+        names = weights[tables.biased]
+        half = (np.arange(len(names)) >= len(names) // 2) == bool(label)
+        weights[tables.biased] = np.where(half, bias, 1 - bias)
+    return Look(label, *_sample_parts(tables, weights, rng))
+
+
+def _sample_parts(
+    tables: Tables, weights: Mapping[str, NDArray[np.float64]], rng: np.random.Generator
+) -> tuple[dict[str, str], dict[str, str | None]]:
+    """A drawing and a colour (None: absent) of every part, each drawn by itself.
+
+    Args:
+        weights: of each part, its colours' probabilities up to a factor.
+    """
     shapes: dict[str, str] = {}
     colours: dict[str, str | None] = {}
     for part, table in tables.parts.items():
         names = list(table.colours)
-        weights = np.array([p[label] for p in table.colours.values()])
-        if part == tables.biased and bias != 0.5:
-            half = (np.arange(len(names)) >= len(names) // 2) == bool(label)
-            weights = np.where(half, bias, 1 - bias)
         present = rng.random() < table.present
-        colour = names[rng.choice(len(names), p=weights / weights.sum())]
+        colour = names[rng.choice(len(names), p=weights[part] / weights[part].sum())]
         shapes[part] = table.shapes[rng.integers(len(table.shapes))] if table.shapes else ""
         colours[part] = colour if present else None
-    return Look(label, shapes, colours)
+    return shapes, colours
 
 
 _VARIED = ("mouth", "eyes", "brows")
@@ -155,14 +167,19 @@ _WORN = ("clothes", "glasses")
 
 
 def sample_identities(tables: Tables, count: int, seed: int) -> list[Look]:
-    """So many identities, no two alike in what stays of them: looks whose label is the identity's number."""
+    """So many identities, no two alike in what stays of them: looks whose label is the identity's number.
+
+    Parts are independent, with their colours' frequencies over both personas: given one, they would all be of the same few.
+    """
+    prior = (1 - tables.prior, tables.prior)
+    weights = {part: np.array([np.dot(prior, p) for p in table.colours.values()]) for part, table in tables.parts.items()}
     found: list[Look] = []
     known: set[tuple[tuple[str, str | None], ...]] = set()
     for attempt in range(1000 * count):
-        look = sample_look(tables, np.random.default_rng((seed, attempt, 2)))
+        look = Look(len(found), *_sample_parts(tables, weights, np.random.default_rng((seed, attempt, 2))))
         if (own := tuple(fixed_look(look).values())) not in known:
             known.add(own)
-            found.append(replace(look, label=len(found)))
+            found.append(look)
             if len(found) == count:
                 return found
     raise HemlError(f"dataset.personas: {count} are more identities than dataset.path has different looks for ({len(found)} found)")
@@ -337,6 +354,9 @@ def avatars(params: AvatarsDataset, workers: int | None = None) -> tuple[Iterato
         labels = {ids[i]: sample_look(tables, np.random.default_rng((params.seed, i, 0))).label for i in range(params.images)}
     assign = split_by_label if params.split_by == "label" else stratified_split
     splits = assign(labels, params.split.model_dump(), params.seed)
+    names = [f"persona_{k:0{len(str(len(people) - 1))}d}" for k in range(len(people))] or ["persona_0", "persona_1"]
+    if people:
+        check_labels(params.label, names, [(splits[i], label) for i, label in labels.items()], params.split_by == "label")
 
     def records() -> Iterator[ImageRecord]:
         tasks = [
@@ -358,7 +378,7 @@ def avatars(params: AvatarsDataset, workers: int | None = None) -> tuple[Iterato
     description = Description(
         name="avatars",
         label=params.label,
-        label_names=[f"persona_{k:0{len(str(len(people) - 1))}d}" for k in range(len(people))] or ["persona_0", "persona_1"],
+        label_names=names,
         classes=CLASSES,
         evidence={} if people else tables.evidence(),
         looks=_looks(people),

@@ -36,7 +36,8 @@ def known_sources(paths: Iterable[Path], project: Path = Path()) -> Iterator[Kno
 def _dataset(params: Params, project: Path) -> tuple[str, list[str]]:
     dataset = params.dataset
     if isinstance(dataset, AvatarsDataset):
-        return f"{dataset.images} illustrated people, drawn on the spot", _model(params)
+        people = f"{dataset.images} images of {dataset.personas}" if dataset.personas else f"{dataset.images}"
+        return f"{people} illustrated people, drawn on the spot", _model(params)
     if not isinstance(dataset, HubDataset):
         return f"the folder {dataset.path}", [f"on disk: {'yes' if (project / dataset.path).is_dir() else 'no'}", *_model(params)]
     card = load_card(project / dataset.path)

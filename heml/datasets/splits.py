@@ -40,9 +40,10 @@ def stratified_split(labels: Mapping[str, int], fractions: Mapping[str, float], 
 
 
 def split_by_label(labels: Mapping[str, int], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Assign labels, with all their images, to the splits that `fractions` names: each its share of the labels, and at least two.
+    """Assign labels, with all their images, to the splits that `fractions` names.
 
-    Depends only on the labels and the seed.
+    Each gets its share of the labels with two or more images, at least two of them where there are enough (fewer cannot be
+    judged by), and its share of the labels with one image. Depends only on the labels and the seed.
 
     Returns:
         image_id → split.
@@ -50,18 +51,25 @@ def split_by_label(labels: Mapping[str, int], fractions: Mapping[str, float], se
     Raises:
         HemlError: too few labels.
     """
-    values = sorted(set(labels.values()))
-    if len(values) < 2 * len(fractions):
-        raise HemlError(f"dataset.split_by: label: {len(values)} labels are too few for two in each of {', '.join(fractions)}")
-    order = [values[k] for k in np.random.default_rng(seed).permutation(len(values))]
-    first, *others = fractions
-    total, start = sum(fractions.values()), 0
+    counts = Counter(labels.values())
+    many, alone = (sorted(value for value, n in counts.items() if (n >= 2) == wanted) for wanted in (True, False))
+    if len(many) < 2 * len(fractions):
+        raise HemlError(
+            f"dataset.split_by: label: {len(many)} labels with two or more images are too few for two in each of {', '.join(fractions)}; "
+            "add labels, or set split_by: image"
+        )
+    rng = np.random.default_rng(seed)
     split_of: dict[int, str] = {}
-    for split in others:
-        count = max(min(round(fractions[split] / total * len(values)), len(values) - start - 2), 2)
-        split_of |= dict.fromkeys(order[start : start + count], split)
-        start += count
-    split_of |= dict.fromkeys(order[start:], first)
+    for values, least in ((many, 2), (alone, 0)):
+        order = [values[k] for k in rng.permutation(len(values))]
+        first, *others = fractions
+        start = 0
+        for left, split in zip(range(len(others), 0, -1), others, strict=True):
+            share = round(fractions[split] / sum(fractions.values()) * len(values))
+            count = max(min(share, len(values) - start - least * left), least)
+            split_of |= dict.fromkeys(order[start : start + count], split)
+            start += count
+        split_of |= dict.fromkeys(order[start:], first)
     return {image_id: split_of[label] for image_id, label in labels.items()}
 
 

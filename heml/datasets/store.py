@@ -151,7 +151,10 @@ class _Shard:
 
 
 def _as_json(description: Description) -> str:
-    return json.dumps(asdict(description), sort_keys=True)
+    content = asdict(description)
+    if not description.looks:
+        del content["looks"]  # data sets of other labels keep the bytes they had
+    return json.dumps(content, sort_keys=True)
 
 
 def _shards(folder: str | Path) -> list[Path]:

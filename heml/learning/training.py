@@ -1,9 +1,10 @@
-"""Train one node: P×K batches, mined triplets, the best epoch by P@1 on `val` with neighbours searched in `train`."""
+"""Train one node: P×K batches, mined triplets, the best epoch by P@1 on `val`, searched in `train` or, where labels are new, in `val`."""
 
 from __future__ import annotations
 
 import copy
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,11 +57,10 @@ class Training:
 
 
 def pk_batches(labels: NDArray[np.int64], batch_size: int, per_class: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """One epoch of P×K batches: positions into `labels`, (P·K,) each.
+    """One epoch of P×K batches: positions into `labels`, (P·K,) each, as many batches as fit the images, at least one.
 
-    P = batch_size / `per_class` distinct classes, or all where there are fewer, with K images each, as many as fill the batch. Over the
-    epoch, classes come in proportion to their images, and every image of a class once before any comes again; a class with fewer than K
-    images gives some of them more than once. The epoch has as many batches as fit the images, at least one.
+    P = batch_size / `per_class` distinct classes, or all where there are fewer, and K images of each: `per_class`, or as many as
+    fill the batch. Classes come in proportion to their images, and no image comes twice in a batch but of a class with fewer than K.
     """
     values, counts = np.unique(labels, return_counts=True)
     p = min(max(batch_size // per_class, 2), len(values))
@@ -70,35 +70,45 @@ def pk_batches(labels: NDArray[np.int64], batch_size: int, per_class: int, seed:
         np.random.seed(seed)  # noqa: NPY002 (the sampler draws from NumPy's global state)
         sampler = MPerClassSampler(labels, k, batch_size=None, length_before_new_iter=batches * batch_size)
         return iter(np.fromiter(sampler, dtype=np.int64).reshape(-1, batch_size))
-    return iter(_drawn_batches(labels, values, counts, p, k, batches, np.random.default_rng(seed)))
+    rng = np.random.default_rng(seed)
+    turns = _turns(counts, p, batches, rng)
+    # Class by class along the batches and round again: a class has at most as many turns as there are batches, so never two in one.
+    slots = np.empty((p * batches, k), np.int64)
+    of_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    start = 0
+    for c in rng.permutation(len(values)):
+        slots[start : start + turns[c]] = _groups(of_class[c], int(turns[c]), k, rng)
+        start += turns[c]
+    order = rng.permutation(batches)
+    return iter(slots.reshape(p, batches, k).transpose(1, 0, 2).reshape(batches, p * k)[order])
 
 
-def _drawn_batches(
-    labels: NDArray[np.int64],
-    values: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    p: int,
-    k: int,
-    batches: int,
-    rng: np.random.Generator,
-) -> list[NDArray[np.int64]]:
-    """Batches of P distinct classes with K images each, (P·K,) positions."""
-    decks: dict[int, list[int]] = {int(value): [] for value in values}
+def _turns(counts: NDArray[np.int64], p: int, batches: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """In how many of the batches each class is, (C,), of sum P × batches: in proportion to its images, at most in all.
 
-    def deal(value: int) -> list[int]:
-        own = np.flatnonzero(labels == value)
-        while len(decks[value]) < k:
-            decks[value] += rng.permutation(own).tolist()
-        drawn, decks[value] = decks[value][:k], decks[value][k:]
-        return drawn
+    A class of two images or more is in at least one where there is room for all of them. Fractions are rounded up or down at random,
+    with the fraction as the chance, so that over epochs every class has its share.
+    """
+    least = (counts >= 2).astype(float) if (counts >= 2).sum() <= p * batches else np.zeros(len(counts))
+    low, high = 0.0, 2 * batches / counts.min()
+    for _ in range(100):  # turns per image, so that they are as many as there are
+        factor = (low + high) / 2
+        low, high = (factor, high) if np.clip(factor * counts, least, batches).sum() < p * batches else (low, factor)
+    shares = np.clip(high * counts, least, batches)
+    whole: NDArray[np.int64] = np.floor(shares).astype(np.int64)
+    order = rng.permutation(len(counts))
+    ends = np.cumsum((shares - whole)[order]).round(6)  # the last is whole
+    whole[order] += np.diff(np.floor(ends + rng.random()), prepend=0).astype(np.int64)
+    return whole
 
-    owed, found = np.zeros(len(values)), []
-    for _ in range(batches):
-        owed += p * counts / counts.sum()  # what every class should have had by now
-        chosen = np.lexsort((rng.random(len(values)), -owed))[:p]
-        owed[chosen] -= 1
-        found.append(np.array([row for c in chosen for row in deal(int(values[c]))], np.int64))
-    return found
+
+def _groups(members: NDArray[np.int64], number: int, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`members` in an order by chance, all before any comes again, as (number, K); none twice in a row of K if there are K of them."""
+    dealt: list[int] = []
+    while len(dealt) < number * k:
+        begun = Counter(dealt[len(dealt) - len(dealt) % k :])  # the row that goes on with this round
+        dealt += sorted(rng.permutation(members).tolist(), key=begun.__getitem__)
+    return np.array(dealt[: number * k], np.int64).reshape(number, k)
 
 
 def precision_at_1(network: MetricNetwork, images: NodeImages, distance: Metric, device: torch.device, split: str = "val") -> float:

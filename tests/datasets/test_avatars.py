@@ -144,3 +144,31 @@ def test_identities_go_with_no_bias_and_need_two_images_each():
         AvatarsDataset(name="avatars", path=TABLES, personas=12, bias=0.9)
     with pytest.raises(ValueError, match="personas: 12 identities need two images each, so at least 24, not 20"):
         AvatarsDataset(name="avatars", path=TABLES, personas=12, images=20)
+
+
+def test_identities_parts_are_independent_with_the_tables_colours_over_both_personas(tables):
+    people = A.sample_identities(tables, 2000, 0)
+    for part in ("skin", "hair", "eyes", "brows", "mouth"):
+        names = list(tables.parts[part].colours)
+        counts = Counter(person.colours[part] for person in people)
+        assert [counts[name] / 2000 for name in names] == pytest.approx([sum(tables.parts[part].colours[n]) / 2 for n in names], abs=0.05)
+    colours = np.array([[list(tables.parts[x].colours).index(p.colours[x]) for x in ("skin", "hair", "eyes")] for p in people])
+    assert np.abs(np.corrcoef(colours.T) - np.eye(3)).max() < 0.08
+
+
+def test_more_identities_than_there_are_looks_is_said(tables):
+    few = tables.model_copy(
+        update={"parts": {part: table.model_copy(update={"shapes": table.shapes[:1]}) for part, table in tables.parts.items()}}
+    )
+    one = {"colours": {"#000000": (1.0, 1.0), "#ffffff": (0.0, 0.0)}}
+    few.parts.update({part: few.parts[part].model_copy(update=one) for part in ("skin", "mouth", "eyes", "brows")})
+    assert len(A.sample_identities(few, 20, 0)) == 20  # 4 colours of hair × (4 of facial hair or none)
+    with pytest.raises(
+        HemlError, match=r"dataset\.personas: 21 are more identities than dataset\.path has different looks for \(20 found\)"
+    ):
+        A.sample_identities(few, 21, 0)
+
+
+def test_too_few_images_of_an_identity_for_every_split_are_refused():
+    with pytest.raises(HemlError, match="split 'val' has no images"):
+        A.avatars(AvatarsDataset(name="avatars", path=TABLES, images=24, size=32, personas=12))

@@ -124,3 +124,47 @@ def test_skipping_may_not_empty_a_split(make_folder):
         (root / "images" / f"{i:03d}.png").write_bytes(b"")
     with pytest.raises(HemlError, match="split 'test' has no images"):
         load(root, on_bad_image="skip")
+
+
+def people(root, splits=None, n=48):
+    """labels.csv of 12 people, `p0` to `p11`, in turn; `splits`: of each person."""
+    lines = ["image_id,kind" + (",split" if splits else "")]
+    lines += [f"{i:03d},p{i % 12}" + (f",{splits[i % 12]}" if splits else "") for i in range(n)]
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_by_label_no_label_is_in_two_splits(make_folder):
+    root = make_folder(n=48, splits=False)
+    people(root)
+    records, description, _ = load(root, split_by="label")
+    where = {split: {r.label for r in records if r.split == split} for split in ("train", "val", "test")}
+    assert {split: len(own) for split, own in where.items()} == {"train": 7, "val": 2, "test": 3}
+    assert set.union(*where.values()) == set(range(12))
+    assert description.label_names[:3] == ["p0", "p1", "p10"]
+    text = (root / "labels.csv").read_text().splitlines()
+    (root / "labels.csv").write_text("\n".join([text[0], *reversed(text[1:])]) + "\n")
+    assert [r.split for r in load(root, split_by="label")[0]] == [r.split for r in records]
+    people(root, n=37)  # p1 to p11 have three images, p0 four
+    (root / "labels.csv").write_text((root / "labels.csv").read_text() + "040,alone\n")
+    assert "alone" in load(root, split_by="label")[1].label_names
+
+
+def test_by_label_a_data_sets_own_splits_may_not_share_a_label(make_folder):
+    root = make_folder(n=48)
+    own = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
+    people(root, own)
+    assert {r.split for r in load(root, split_by="label")[0] if r.label == 2} == {"test"}  # p10
+    (root / "labels.csv").write_text((root / "labels.csv").read_text().replace("012,p0,train", "012,p0,test"))
+    with pytest.raises(HemlError, match=r"dataset\.split_by: label: kind 'p0' is in train and in test"):
+        load(root, split_by="label")
+    people(root, own)
+    with pytest.raises(HemlError, match="set dataset.split_by: label"):
+        load(root)
+
+
+def test_by_label_skipping_may_not_leave_a_split_one_label(make_folder):
+    root = make_folder(n=24)
+    people(root, ["train"] * 8 + ["val"] * 2 + ["test"] * 2, n=24)
+    (root / "images" / "009.png").write_bytes(b"")
+    with pytest.raises(HemlError, match=r"split 'val' has 1 label\(s\) with two or more images"):
+        load(root, split_by="label", on_bad_image="skip")

@@ -197,6 +197,24 @@ def test_a_subset_keeps_the_labels_shares_and_its_number(hub, tmp_path):
             assert abs(counts[split, label] - n * share) < 1.5
 
 
+def test_a_subset_by_label_has_labels_as_a_whole(hub, tmp_path):
+    features = {name: FEATURES[name] for name in ("image", "kind")}
+    kind = [k % 30 for k in range(180)]
+    hub.add("dataset", "me/mine", COMMIT, {"all.parquet": parquet({"image": squares(4)["image"] * 45, "kind": kind}, features)})
+    own = mine(tmp_path).model_dump() | {"split_by": "label", "limit": {"train": 50, "val": 12, "test": 12}}
+    drawn = {}
+    for seed in (0, 0, 1):
+        records, _, _ = load(HubDataset(**(own | {"seed": seed})))
+        assert Counter(r.split for r in records) == {"train": 50, "val": 12, "test": 12}
+        assert len({(r.split, r.label) for r in records}) == len({r.label for r in records}) == 9 + 2 + 2
+        counts = sorted(Counter(r.label for r in records).values())
+        assert counts == [2] + [6] * 12
+        drawn[seed] = [*drawn.get(seed, []), tuple(r.image_id for r in records)]
+    assert drawn[0][0] == drawn[0][1] != drawn[1][0]
+    with pytest.raises(HemlError, match=r"split 'val' has 1 label\(s\) with two or more images.*dataset\.limit"):
+        load(HubDataset(**(own | {"limit": {"val": 6}})))
+
+
 def test_files_sorted_by_label_are_told_from_a_set_with_one_label(hub, tmp_path):
     features = {name: FEATURES[name] for name in ("image", "kind")}
     images = squares(4)["image"] * 10

@@ -43,8 +43,18 @@ def test_by_label_no_label_is_in_two_splits_and_each_has_its_share():
     assert split_by_label(labels, FRACTIONS, 1) != split
     few = Counter(split_by_label({f"i{k}": k % 6 for k in range(60)}, FRACTIONS, 0).values())
     assert few == {"train": 20, "val": 20, "test": 20}
-    with pytest.raises(HemlError, match="5 labels are too few for two in each of train, val, test"):
+    with pytest.raises(HemlError, match="5 labels with two or more images are too few for two in each of train, val, test"):
         split_by_label({f"i{k}": k % 5 for k in range(60)}, FRACTIONS, 0)
+
+
+def test_by_label_every_split_has_two_labels_that_can_be_found_whatever_the_seed():
+    labels = {f"i{k}_{j}": k for k in range(12) for j in range(1 if k < 5 else 6)}  # five of twelve have one image
+    names = [f"p{k}" for k in range(12)]
+    for seed in range(50):
+        for fractions in (FRACTIONS, {"train": 0.1, "val": 0.45, "test": 0.45}):
+            split = split_by_label(labels, fractions, seed)
+            assert split.keys() == labels.keys()
+            check_labels("who", names, [(split[i], label) for i, label in labels.items()], by_label=True)
 
 
 def test_by_label_a_label_in_two_splits_is_named_and_one_image_alone_is_no_fault():

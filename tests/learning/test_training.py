@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from node_data import make_node_data
+from pytorch_metric_learning.samplers.m_per_class_sampler import MPerClassSampler
 from torch.optim.swa_utils import AveragedModel
 
 from heml.distances import snr
@@ -44,39 +45,74 @@ def test_batches_hold_k_of_each_class_even_of_a_rare_one():
     assert all(Counter(labels[b].tolist()) == {0: 16, 1: 16} for b in two)
 
 
-@pytest.mark.parametrize("classes", [2, 3, 5, 10, 40, 100])
-def test_every_batch_has_p_classes_of_k_images(classes):
-    """By the definition: P distinct classes of K images each, full batches, and nobody is forgotten."""
-    labels = np.arange(600) % classes
-    p = min(4, classes)
-    k = -(-32 // p)
-    seen = Counter()
-    for epoch in range(20):
-        batches = list(pk_batches(labels, 32, 8, epoch))
-        assert len(batches) == 600 // 32
+def check_batches(labels, batch_size, per_class, epochs):
+    """By the definition: P distinct classes of K images each, none twice unless its class has fewer.
+
+    Returns:
+        How often each image came in each epoch, (epochs, N).
+    """
+    sizes = np.bincount(labels)
+    p = min(batch_size // per_class, np.count_nonzero(sizes))
+    k = -(-batch_size // p)
+    seen = np.zeros((epochs, len(labels)), int)
+    for epoch in range(epochs):
+        batches = list(pk_batches(labels, batch_size, per_class, epoch))
+        assert len(batches) == max(len(labels) // batch_size, 1)
         for batch in batches:
-            assert set(Counter(labels[batch].tolist()).values()) == {k}
-            assert len(batch) == p * k
-        seen.update(row for batch in batches for row in batch.tolist())
-    counts = np.array([seen[row] for row in range(600)])
-    assert counts.min() > 0
-    of_class = np.bincount(labels, weights=counts)
-    assert of_class.max() < 3 * of_class.min()
-
-
-def test_classes_come_as_often_as_their_share_and_small_ones_repeat():
-    labels = np.array([0] * 300 + [1] * 150 + [2] * 100 + [3] * 3 + [4] * 47)
-    drawn = Counter()
-    for epoch in range(30):
-        for batch in pk_batches(labels, 16, 8, epoch):
             found = Counter(labels[batch].tolist())
-            assert set(found.values()) == {8}
-            assert len(found) == 2
-            drawn.update(found)
-    total = sum(drawn.values())
-    assert drawn[0] / total == pytest.approx(0.5, abs=0.03)
-    assert drawn[1] / total == pytest.approx(0.25, abs=0.03)
-    assert 0 < drawn[3] / total < 0.02
+            assert len(found) == p
+            assert set(found.values()) == {k}
+            for label in found:
+                most = max(Counter(batch[labels[batch] == label].tolist()).values())
+                assert most == -(-k // sizes[label])
+            np.add.at(seen[epoch], batch, 1)
+    return seen
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 10, 40, 100])
+def test_every_batch_has_p_classes_of_k_images_and_every_image_comes_equally_often(classes):
+    labels = np.arange(600) % classes
+    seen = check_batches(labels, 32, 8, 40)
+    assert seen.sum(0).min() > 0.4 * seen.mean() * 40
+    assert seen.sum(0).max() < 1.6 * seen.mean() * 40
+    p = min(4, classes)
+    for epoch in seen:
+        turns = np.bincount(labels, weights=epoch) / -(-32 // p)
+        assert set(turns) <= {18 * p // classes, -(-18 * p // classes)}
+        if classes not in (2, 100):  # the library draws anew for every batch; six images of a class are fewer than K
+            assert epoch.max() - epoch.min() <= 2
+
+
+def test_classes_come_in_proportion_to_their_images_at_most_in_every_batch():
+    labels = np.repeat(np.arange(6), [300, 150, 100, 3, 46, 1])
+    epochs = check_batches(labels, 16, 8, 30)
+    drawn = np.bincount(labels, weights=epochs.sum(0))
+    assert drawn / drawn.sum() == pytest.approx([0.5, 0.25, 1 / 6, 0.0135, 0.077, 0.002], abs=0.015)
+    assert epochs[:, labels == 3].any(1).all()  # of two images or more: in every epoch
+    ruled = np.repeat(np.arange(5), [1000, 10, 10, 10, 10])
+    drawn = np.bincount(ruled, weights=check_batches(ruled, 32, 8, 30).sum(0))
+    assert drawn[0] == 30 * 32 * 8
+    assert drawn[1:] == pytest.approx(30 * 32 * 8 * 3 / 4, rel=0.02)
+
+
+def test_where_there_is_no_room_for_all_classes_chance_gives_each_its_share():
+    labels = np.repeat(np.arange(400), [2] * 200 + [3] * 200)  # 1,000 images, 31 batches of 8: 248 turns for 400 classes
+    drawn = np.bincount(labels, weights=check_batches(labels, 32, 4, 60).sum(0))
+    assert drawn[:200].sum() / drawn[200:].sum() == pytest.approx(2 / 3, abs=0.02)
+    assert drawn.min() > 0
+
+
+def test_fewer_images_than_a_batch_still_fill_it():
+    check_batches(np.repeat(np.arange(12), 2), 32, 8, 3)
+    check_batches(np.repeat(np.arange(3), [2, 5, 1]), 32, 8, 3)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_batches_of_all_classes_are_the_librarys(classes):
+    labels = np.random.default_rng(0).integers(0, classes, 600)
+    np.random.seed(7)  # noqa: NPY002 (the sampler draws from NumPy's global state)
+    expected = list(MPerClassSampler(labels, 32 // classes, batch_size=None, length_before_new_iter=576))
+    assert np.concatenate(list(pk_batches(labels, 32, 8, 7))).tolist() == expected
 
 
 def test_labels_that_train_has_none_of_are_found_among_themselves(tmp_path):
