@@ -142,6 +142,10 @@ def read_all(folder: str | Path, tree: Tree) -> dict[str, NodeEmbeddings]:
 
 
 def stored_tree(models: str | Path, names: Iterable[str]) -> Tree:
-    """The tree that stored nodes make up, from their headers alone; others in the folder, of an earlier tree, are left alone."""
-    headers = [load_header(node_path(models, name)) for name in sorted(names)]
+    """The tree that stored nodes make up, from their headers alone; others in the folder, of an earlier tree, are left alone.
+
+    Args:
+        names: in the order that nodes of one level keep, which is that of the metric's terms.
+    """
+    headers = [load_header(node_path(models, name)) for name in names]
     return Tree([Node(h.node, h.level, *(h.children or (None, None))) for h in headers])

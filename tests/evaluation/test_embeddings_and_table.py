@@ -137,6 +137,8 @@ def test_the_tree_is_known_from_the_stored_nodes_alone(run):
     tree = stored_tree(root / "nodes", ["left", "right", "both"])
     assert tree.root == "both"
     assert tree.leaves("both") == ["left", "right"]
+    for names in (["right", "left", "both"], ["left", "right", "both"]):  # in the order of the metric's terms, whatever the alphabet says
+        assert list(stored_tree(root / "nodes", names).nodes) == names
     with pytest.raises(HemlError, match="no embeddings of node 'nose'"):
         read_embeddings(root / "embeddings", "nose")
 
