@@ -53,8 +53,7 @@ class Pair:
         self.tree, self.header, self.network = tree, tree.root, tree.network(tree.tree.root)
         self.first, self.second = first, second
         self.leaves = shown(first, second, self.header.leaves)
-        names = list(tree.tree.nodes)
-        self.apart = dict(zip(names, distances(first, second, names).tolist(), strict=True))
+        self.apart = dict(zip(tree.metric.terms, distances(first, second, tree.metric).tolist(), strict=True))
 
     def term(self, node: str) -> float:
         """What two images that are the same at the node would gain there: its slope times the distance; 0 where one lacks it."""

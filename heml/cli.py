@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import math
 import re
 import textwrap
 from collections.abc import Iterable
@@ -76,18 +75,15 @@ def _explain(arguments: argparse.Namespace) -> None:
 def _counterfactual(tree: MetricTree, explanation: Explanation, stem: Path) -> Path:
     from PIL import Image
 
-    from heml.explanation.pairs import words
+    from heml.explanation.pairs import certainty, words
     from heml.explanation.pictures import side_by_side
 
     found = tree.counterfactual(explanation.first, explanation.second)
     if found is None:
         raise HemlError("no exchange of up to four parts turns the decision")
     parts = " and ".join(words(name) for name in found.segments)
-    sure = 1 / (1 + math.exp(-abs(found.log_odds)))
-    other = "same" if found.log_odds > 0 else "different"
-    print(
-        f"\nwith the {parts} of {found.donor.name}, {explanation.first.name} and {explanation.second.name} are {other} ({100 * sure:.0f} %)"
-    )
+    told = f"{'same' if found.log_odds > 0 else 'different'} ({certainty(found.log_odds)} %)"
+    print(f"\nwith the {parts} of {found.donor.name}, {explanation.first.name} and {explanation.second.name} are {told}")
     path = stem.with_name(f"{stem.name}--changed.png")
     picture = side_by_side([explanation.first.canvas, found.donor.canvas, found.image.canvas])
     with new_file(path) as partial:

@@ -556,6 +556,10 @@ class Params(Strict):
     evaluate: Evaluate
     report: Report
 
+    @property
+    def _nodes(self) -> list[str]:
+        return [name for k in range(LEVELS) for name in getattr(self.tree, f"level_{k}")]
+
     @model_validator(mode="after")
     def _mirrors_are_mutual(self) -> Params:
         for name, segment in self.segments.items():
@@ -565,10 +569,9 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _teachers_are_nodes(self) -> Params:
-        nodes = [name for k in range(LEVELS) for name in getattr(self.tree, f"level_{k}")]
         for name, student in self.students.items():
-            if student.teacher not in nodes:
-                raise ValueError(f"students.{name}.teacher: {student.teacher!r} is no node of the tree; it has {', '.join(nodes)}")
+            if student.teacher not in self._nodes:
+                raise ValueError(f"students.{name}.teacher: {student.teacher!r} is no node of the tree; it has {', '.join(self._nodes)}")
         return self
 
     @model_validator(mode="after")
@@ -579,10 +582,9 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _off_are_nodes(self) -> Params:
-        nodes = [name for k in range(LEVELS) for name in getattr(self.tree, f"level_{k}")]
         for name in self.metric.off:
-            if name not in nodes:
-                raise ValueError(f"metric.off: {name!r} is no node of the tree; it has {', '.join(nodes)}")
+            if name not in self._nodes:
+                raise ValueError(f"metric.off: {name!r} is no node of the tree; it has {', '.join(self._nodes)}")
         return self
 
     @model_validator(mode="after")

@@ -228,10 +228,7 @@ def _limited(splits: dict[str, str], values: dict[str, int], limit: Limit, seed:
     """At most so many images of each split, drawn by seed; each label keeps its share."""
     chosen: set[str] = set()
     for number, split in enumerate(SPLITS):
-        groups: dict[int, list[str]] = defaultdict(list)
-        for image_id, own in splits.items():
-            if own == split:
-                groups[values[image_id]].append(image_id)
+        groups = _by_value(split, splits, values)
         total, most = sum(map(len, groups.values())), getattr(limit, split)
         shares = {value: len(members) * min(most or total, total) / total for value, members in groups.items()}
         counts = {value: int(share) for value, share in shares.items()}
@@ -248,14 +245,20 @@ def _limited_by_label(splits: dict[str, str], values: dict[str, int], limit: Lim
     """At most so many images of each split: labels drawn by seed, whole but for the last, since an image alone has nobody to find."""
     chosen: set[str] = set()
     for number, split in enumerate(SPLITS):
-        groups: dict[int, list[str]] = defaultdict(list)
-        for image_id, own in splits.items():
-            if own == split:
-                groups[values[image_id]].append(image_id)
+        groups = _by_value(split, splits, values)
         order = np.random.default_rng((seed, number)).permutation(sorted(groups))
         drawn = [image_id for value in order.tolist() for image_id in groups[value]]
         chosen.update(drawn[: getattr(limit, split)])
     return {i: s for i, s in splits.items() if i in chosen}
+
+
+def _by_value(split: str, splits: dict[str, str], values: dict[str, int]) -> dict[int, list[str]]:
+    """Label value → the split's images that have it."""
+    groups: dict[int, list[str]] = defaultdict(list)
+    for image_id, own in splits.items():
+        if own == split:
+            groups[values[image_id]].append(image_id)
+    return groups
 
 
 def _in_order(values: set[str]) -> list[str]:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from heml.atomic import new_folder
 from heml.datasets.store import SPLITS
-from heml.distances import Metric, nearest
+from heml.distances import Metric
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.pairing import MOST_PAIRS, draw_pairs, measure, pair_distances
-from heml.evaluation.retrieval import interval, reported, search_in
+from heml.evaluation.retrieval import interval, nearest_but_itself, reported, search_in
 from heml.evaluation.tree_metric import TreeMetric
 from heml.params import Evaluate
 from heml.tree import Tree
@@ -104,7 +104,7 @@ def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: 
             continue
         apart = measure(embeddings, root.labels, np.array([row, row]), np.array([found, right])).distances
         near, far = metric.distance(apart)
-        wrong = np.array([term.weight for term in metric.terms.values()]) * np.subtract(*_filled(apart, metric)[::-1])
+        wrong = np.diff(metric.parts(apart), axis=0)[0]  # above 0: the node prefers the wrong image
         worst = int(wrong.argmax())
         rows.append(
             {
@@ -122,11 +122,6 @@ def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: 
         )
     table = pd.DataFrame(rows, columns=MISTAKES)
     return table.assign(gap=table["right_distance"] - table["distance"]).sort_values("gap", ascending=False, kind="stable")[MISTAKES]
-
-
-def _filled(distances: NDArray[np.float64], metric: TreeMetric) -> NDArray[np.float64]:
-    """With a node's threshold where one of the two images lacks it."""
-    return np.where(np.isnan(distances), [term.threshold for term in metric.terms.values()], distances)
 
 
 def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate) -> pd.DataFrame:
@@ -158,12 +153,12 @@ def _images_of(
     for stored in embeddings.values():
         rows, among = stored.rows(split), stored.rows(searched)
         if len(among) > 1 and len(rows):
-            near = among[_nearest_but_itself(stored.vectors, rows, among, 1, reported(settings, stored.distance))[1][:, 0]]
+            near = among[nearest_but_itself(stored.vectors, rows, among, 1, reported(settings, stored.distance))[1][:, 0]]
             wrong[rows] += stored.labels[near] != stored.labels[rows]
             seen[rows] += 1
     ends = [_nearest_of_label(vectors, root.labels, asked, held, metric.metric, same) for same in (True, False)]
     own, other = (_distances(vectors, asked, end, metric) for end in ends)
-    apart, near = _nearest_but_itself(vectors, asked, held, NEAREST, metric.metric)
+    apart, near = nearest_but_itself(vectors, asked, held, NEAREST, metric.metric)
     jury = root.labels[held[near]]
     return pd.DataFrame(
         {
@@ -193,16 +188,6 @@ def _spearman(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
     return float(pd.DataFrame({"x": x, "y": y}).corr(method="spearman").to_numpy()[0, 1])
 
 
-def _nearest_but_itself(
-    vectors: torch.Tensor, rows: NDArray[np.int64], held: NDArray[np.int64], k: int, metric: Metric
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The nearest of each row, itself left out: distances and places in `held`, (len(rows), k) each."""
-    place = np.full(len(vectors), -1)
-    place[held] = np.arange(len(held))
-    distances, found = nearest(vectors[rows], vectors[held], k, metric, torch.from_numpy(place[rows]))
-    return distances.numpy(), found.numpy()
-
-
 def _nearest_of_label(
     vectors: torch.Tensor, labels: NDArray[np.int64], rows: NDArray[np.int64], held: NDArray[np.int64], metric: Metric, same: bool
 ) -> NDArray[np.int64]:
@@ -215,7 +200,7 @@ def _nearest_of_label(
         asking = np.flatnonzero(labels[rows] == label)
         among = held[(labels[held] == label) == same]
         if len(among) > 1:
-            found[asking] = among[_nearest_but_itself(vectors, rows[asking], among, 1, metric)[1][:, 0]]
+            found[asking] = among[nearest_but_itself(vectors, rows[asking], among, 1, metric)[1][:, 0]]
         elif len(among):
             found[asking] = np.where(rows[asking] == among[0], -1, among[0])
     return found

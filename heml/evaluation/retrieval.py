@@ -125,6 +125,16 @@ class Search:
         return found
 
 
+def nearest_but_itself(
+    vectors: torch.Tensor, rows: NDArray[np.int64], held: NDArray[np.int64], k: int, metric: Metric
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The nearest of each row, itself left out: distances and places in `held`, (len(rows), k) each."""
+    place = np.full(len(vectors), -1)
+    place[held] = np.arange(len(held))
+    distances, found = nearest(vectors[rows], vectors[held], k, metric, torch.from_numpy(place[rows]))
+    return distances.numpy(), found.numpy()
+
+
 def reported(settings: Evaluate, trained: Distance) -> Distance:
     """The distance that scores are reported under: `evaluate.distance`, or what a network was trained under."""
     return trained if settings.distance == "trained" else settings.distance

@@ -137,7 +137,8 @@ def tree_scores(
     search = search_in(root.rows, "test", settings.search)
     pairs = held_out(embeddings, tree, "test", settings.search)
     log_odds = metric.log_odds(pairs.distances)
-    found = reliability(pairs, log_odds) if pairs.tell else reliability(pairs, log_odds).head(0)
+    found = reliability(pairs, log_odds)
+    found = found if pairs.tell else found.head(0)
     scores: dict[str, float] = {"queries": len(search.asked)} | dict.fromkeys(["p@1_low", "p@1_high", *METRICS], float("nan"))
     scores["chance"], scores["majority"] = floors(root.labels[search.asked], root.labels[search.held])
     if search.possible:

@@ -85,10 +85,15 @@ class TreeMetric:
         found: NDArray[np.float64] = self.evidence(distances).sum(-1)
         return found
 
+    def parts(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What every node adds to D, (…, M), from their distances, (…, M); a node that is missing adds its threshold's."""
+        weights, _, thresholds = self._columns
+        found: NDArray[np.float64] = weights * np.where(np.isnan(distances), thresholds, distances)
+        return found
+
     def distance(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         """D, (…) in [0, 1], from the nodes' distances, (…, M)."""
-        weights, _, thresholds = self._columns
-        found: NDArray[np.float64] = (weights * np.where(np.isnan(distances), thresholds, distances)).sum(-1)
+        found: NDArray[np.float64] = self.parts(distances).sum(-1)
         return found
 
     @property

@@ -243,7 +243,7 @@ def tree_metric(found: Fit, names: Sequence[str], settings: Metric, kept: NDArra
     return TreeMetric(terms, settings.weights, None if np.isinf(found.penalty) else found.penalty, list(settings.off))
 
 
-def seen(tree: Tree, off: Sequence[str]) -> NDArray[np.bool_]:
+def blind(tree: Tree, off: Sequence[str]) -> NDArray[np.bool_]:
     """Of every node, (M,), whether it sees nothing of the parts that are off."""
     hidden = {leaf for name in off for leaf in tree.leaves(name)}
     return np.array([not hidden & set(tree.leaves(node.name)) for node in tree])
@@ -267,7 +267,7 @@ def weigh(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Metric
     with one_thread():
         found = fit(pairs, settings.weights, list(embeddings).index(tree.root))
         low, high = weight_intervals(pairs, found, RESAMPLES if settings.weights == "learned" else 0)
-    kept = seen(tree, settings.off)
+    kept = blind(tree, settings.off)
     plain = tree_metric(found, list(embeddings), settings, kept)
     share = (found.weights * kept).sum()
     terms = {}
@@ -288,13 +288,11 @@ def without_each(
     if settings.weights == "root":
         return {}
     pairs = held_out(embeddings, tree, "val", search)
-    names, found = list(embeddings), {}
-    for n, name in enumerate(names):
-        others = np.arange(len(names)) != n
-        fewer = replace(pairs, distances=pairs.distances[:, others])
-        kept = seen(tree, settings.off)[others]
-        if kept.any():
-            with one_thread():
-                again = fit(fewer, "learned", -1, [np.inf if penalty is None else penalty])
-            found[name] = tree_metric(again, [other for other in names if other != name], settings, kept)
+    names, kept, found = list(embeddings), blind(tree, settings.off), {}
+    with one_thread():
+        for n, name in enumerate(names):
+            others = np.arange(len(names)) != n
+            if kept[others].any():
+                again = fit(replace(pairs, distances=pairs.distances[:, others]), "learned", -1, [np.inf if penalty is None else penalty])
+                found[name] = tree_metric(again, [other for other in names if other != name], settings, kept[others])
     return found

@@ -54,9 +54,10 @@ def embed_images(network: MetricNetwork, header: Header, images: Sequence[Image]
     return torch.where(there[:, None], found.float().cpu(), torch.nan)
 
 
-def distances(first: View, second: View, nodes: Sequence[str]) -> NDArray[np.float64]:
-    """At every node, (M,); NaN where one of the two lacks it."""
-    found = [float(correlation_distance(first.vectors[n], second.vectors[n])) if first.has(n) and second.has(n) else np.nan for n in nodes]
+def distances(first: View, second: View, metric: TreeMetric) -> NDArray[np.float64]:
+    """At every node of the metric, in its order, (M,); NaN where one of the two lacks it."""
+    both = ((first.vectors[n], second.vectors[n]) if first.has(n) and second.has(n) else None for n in metric.terms)
+    found = [float(correlation_distance(*pair)) if pair else np.nan for pair in both]
     return np.array(found)
 
 
@@ -69,12 +70,11 @@ def exchange(first: View, second: View, tree: Tree, metric: TreeMetric, embed: E
     Returns:
         Leaf → change of the log-odds.
     """
-    names = list(tree.nodes)
-    whole = distances(first, second, names)
+    whole = distances(first, second, metric)
     leaves = shown(first, second, tree.leaves())
     ends = [(give(one, other, [leaf]), other) for leaf in leaves for one, other in ((first, second), (second, first))]
     changed = np.repeat(whole[None], len(ends), 0)  # (2 per leaf, M)
-    for column, name in enumerate(names):
+    for column, name in enumerate(metric.terms):
         below = tree.leaves(name)
         rows = [2 * k + side for k, leaf in enumerate(leaves) if leaf in below for side in (0, 1)]
         if rows and metric.terms[name].slope:
@@ -127,15 +127,14 @@ def counterfactual(
         donor: the second itself where the tree calls the two different, or an image that it calls unlike the second.
         most: the largest set.
     """
-    names = list(tree.nodes)
     leaves = shown(first, donor, tree.leaves())
-    before = float(metric.log_odds(distances(first, second, names)))
+    before = float(metric.log_odds(distances(first, second, metric)))
 
     def tried(sets: Sequence[list[str]]) -> list[tuple[float, View]]:
         views = [give(first, donor, segments) for segments in sets]
-        vectors = {n: embed(n, [(view.canvas, view.seen(tree.leaves(n))) for view in views]) for n in names}
+        vectors = {n: embed(n, [(view.canvas, view.seen(tree.leaves(n))) for view in views]) for n in metric.terms}
         views = [replace(view, vectors={n: v[k] for n, v in vectors.items()}) for k, view in enumerate(views)]
-        return [(float(metric.log_odds(distances(view, second, names))), view) for view in views]
+        return [(float(metric.log_odds(distances(view, second, metric))), view) for view in views]
 
     def turned(log_odds: float) -> bool:
         return (log_odds > 0) != (before > 0)

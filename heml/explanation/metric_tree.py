@@ -197,7 +197,7 @@ class MetricTree:
         """
         a, b = self.views([first, second])
         donor = b
-        if float(self.metric.log_odds(node_distances(a, b, list(self.tree.nodes)))) > 0:
+        if float(self.metric.log_odds(node_distances(a, b, self.metric))) > 0:
             if self.gallery is None:
                 raise HemlError(
                     "the tree calls the two the same: what would make them differ comes from a third image, and there is no data"

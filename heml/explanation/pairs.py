@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,8 +92,7 @@ class Explanation:
     @property
     def sentence(self) -> str:
         """The answer in words: *Different (97 %), mostly because of the beard: 62 % of the evidence against.*"""
-        sure = max(self.probability, 1 - self.probability)
-        told = f"{self.decision.capitalize()} ({min(round(100 * sure), 99) if sure < 1 else 99} %)"
+        told = f"{self.decision.capitalize()} ({certainty(self.log_odds)} %)"
         side = 1 if self.log_odds > 0 else -1
         speaking = {name: side * value for name, value in self.parts.items() if side * value > 0}
         if not speaking:
@@ -137,6 +137,11 @@ class Explanation:
         }
 
 
+def certainty(log_odds: float) -> int:
+    """How sure a decision is, percent from 50 to 99: nothing is certain."""
+    return min(round(100 / (1 + math.exp(-abs(log_odds)))), 99)
+
+
 def words(name: str) -> str:
     """A part's name for people."""
     return name.replace("_", " ")
@@ -170,19 +175,19 @@ def explain(
         effects: what exchanging each segment does to the tree's log-odds (`exchange.exchange`); without it there are no shares.
         distances: others to report beside the nodes' own, from the first image to the second.
     """
-    names = list(tree.nodes)
-    found = node_distances(first, second, names)
-    evidence = dict(zip(names, metric.evidence(found).tolist(), strict=True))
+    found = node_distances(first, second, metric)
+    apart, evidence = (dict(zip(metric.terms, values.tolist(), strict=True)) for values in (found, metric.evidence(found)))
     log_odds = sum(evidence.values())
     by_leaf = shares(dict(effects), log_odds, shown(first, second, tree.leaves())) if effects is not None else None
     nodes: dict[str, NodeEvidence] = {}
-    for name, distance in zip(names, found.tolist(), strict=True):  # leaves first
+    for node in tree:  # leaves first
+        name, distance = node.name, apart[node.name]
         nodes[name] = NodeEvidence(
             distance,
             metric.terms[name].percentile(distance),
             (first.has(name), second.has(name)),
             evidence[name],
-            evidence[name] + sum(nodes[child].subtree for child in tree[name].children),
+            evidence[name] + sum(nodes[child].subtree for child in node.children),
             sum(by_leaf[leaf] for leaf in tree.leaves(name)) if by_leaf else float("nan"),
             {kind: float(nearest(first.vectors[name][None], second.vectors[name][None], 1, kind)[0]) for kind in distances}
             if not np.isnan(distance)

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from heml.distances import nearest, standardise
+from heml.distances import standardise
 from heml.evaluation.pairing import pair_distances
+from heml.evaluation.retrieval import nearest_but_itself
 from heml.explanation.drawing import FULL, FULL_EDGE, SHADES, positions
 from heml.explanation.exchange import Counterfactual
 from heml.explanation.metric_tree import MetricTree
@@ -143,11 +143,8 @@ def _neighbours(gallery: Gallery, tests: Sequence[int], search: str) -> dict[str
         near = np.full((len(tests), NEIGHBOURS), -1)
         held, asking = stored.rows("test" if search == "within" else "train"), np.flatnonzero(stored.present[tests])
         if len(held) > 1 and len(asking):
-            asked = np.array(tests)[asking]
-            place = np.full(len(stored.labels), -1)
-            place[held] = np.arange(len(held))
             vectors = standardise(stored.vectors)
-            rows = held[nearest(vectors[asked], vectors[held], NEIGHBOURS, "euclidean", torch.from_numpy(place[asked]))[1].numpy()]
+            rows = held[nearest_but_itself(vectors, np.array(tests)[asking], held, NEIGHBOURS, "euclidean")[1]]
             near[asking, : rows.shape[1]] = rows
         found[name] = near
     return found

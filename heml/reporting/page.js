@@ -70,8 +70,7 @@ class Explorer {
   /** The answer in words, as `heml explain` has it, but by the evidence of the leaves alone. */
   sentence(evidence, logOdds) {
     const side = logOdds > 0 ? 1 : -1;
-    const sure = Math.min(99, Math.round(100 / (1 + Math.exp(-Math.abs(logOdds)))));
-    const told = `${side > 0 ? "Same" : "Different"} (${sure} %)`;
+    const told = `${side > 0 ? "Same" : "Different"} (${certainty(logOdds)} %)`;
     const leaves = data.nodes.map((node, k) => [k, side * evidence[k]]).filter(([k, e]) => !data.nodes[k].children.length && e > 0);
     if (!leaves.length) return `${told}, by its parts together.`;
     const [best, most] = leaves.reduce((a, b) => (b[1] > a[1] ? b : a));
@@ -238,8 +237,7 @@ class Explorer {
       image.src = pair.change.picture;
       const told = pair.change.logOdds > 0 ? "same" : "different";
       image.alt = `${a.id} with the ${pair.change.segments.join(" and ")} of ${pair.change.donor}`;
-      const sure = Math.min(99, Math.round(100 / (1 + Math.exp(-Math.abs(pair.change.logOdds)))));
-      change.append(image, make("p", "", `What would have to change: with the ${pair.change.segments.join(" and ")} of ${pair.change.donor}, ${a.id} and ${b.id} would be ${told} (${sure} %).`));
+      change.append(image, make("p", "", `What would have to change: with the ${pair.change.segments.join(" and ")} of ${pair.change.donor}, ${a.id} and ${b.id} would be ${told} (${certainty(pair.change.logOdds)} %).`));
     }
   }
 
@@ -374,6 +372,11 @@ class Explorer {
       this.show(this.pair(i, j));
     });
   }
+}
+
+/** How sure a decision is, percent from 50 to 99. */
+function certainty(logOdds) {
+  return Math.min(99, Math.round(100 / (1 + Math.exp(-Math.abs(logOdds)))));
 }
 
 /** Evidence: always with its sign. */

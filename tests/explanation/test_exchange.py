@@ -132,7 +132,7 @@ def test_shares_keep_the_order_and_sum_to_the_log_odds():
 
 
 def odds(of_tree, first, second):
-    return float(of_tree.log_odds(distances(first, second, NAMES)))
+    return float(of_tree.log_odds(distances(first, second, of_tree)))
 
 
 def test_a_counterfactual_turns_the_decision_by_the_networks_and_none_smaller_does(metric):

@@ -83,6 +83,15 @@ def test_evidence_sums_to_the_log_odds_and_up_the_tree(rows):
         assert node.evidence == pytest.approx(expected)
 
 
+def test_a_node_speaks_by_its_own_term_whatever_order_they_stand_in():
+    stored, found = embeddings(), explained(1, 3, effects={"a": 0.3, "b": -0.1})
+    turned = replace(METRIC, terms=dict(reversed(METRIC.terms.items())))
+    other = explain(view(stored, 1), view(stored, 3), TREE, turned, {"a": 0.3, "b": -0.1})
+    assert other.nodes == found.nodes
+    assert other.log_odds == pytest.approx(found.log_odds, abs=1e-12)
+    assert other.distance == pytest.approx(found.distance, abs=1e-12)
+
+
 def test_shares_sum_to_the_log_odds():
     found = explained(1, 3, effects={"a": 0.3, "b": -0.1})
     assert found.nodes["a"].share + found.nodes["b"].share == pytest.approx(found.log_odds)
