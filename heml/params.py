@@ -17,6 +17,7 @@ LEVELS = 8
 """Levels a tree can have: `level_0` (leaves) to `level_7`. DVC needs one stage definition per level."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+NotNegative = Annotated[float, Field(ge=0)]
 """A segment's or node's name: it becomes a file, a folder and a DVC stage name."""
 
 
@@ -462,8 +463,12 @@ class AvslSettings(Strict):
 
     method: Literal["avsl"]
     loss: Literal["triplet_margin", "proxy_anchor"] = "triplet_margin"
-    links: int = Field(8, ge=1)
-    """Links kept from each node to the level below."""
+    links: int | None = Field(None, ge=1)
+    """Links kept from each node to the level below; null: a quarter of `embedding_dim`."""
+    gate_lr: float = Field(0.1, gt=0)
+    """Peak learning rate of the gates, without weight decay; a hundred times the trunk's."""
+    level_weights: tuple[NotNegative, NotNegative, NotNegative] = (0.5, 1.0, 0.5)
+    """Weight of the loss of each level, lowest first; the mended distance's is 1."""
     momentum: float = Field(0.5, ge=0, lt=1)
     """Weight of the past in the running average of the links."""
 
@@ -486,9 +491,9 @@ class GroupingSettings(Strict):
     """Attentive grouping (Xu et al., arXiv 2011.08877)."""
 
     method: Literal["grouping"]
-    groups: int = Field(4, ge=2, le=64)
-    """Learned queries; each makes an equal part of the embedding."""
-    diversity: float = Field(1.0, ge=0)
+    groups: int = Field(3, ge=2, le=64)
+    """Learned queries; each makes an equal part of the embedding, which has `embedding_dim` dimensions or the few less that divide."""
+    diversity: float = Field(0.02, ge=0)
     """Weight of the loss that keeps groups apart."""
 
 
@@ -596,8 +601,8 @@ class Params(Strict):
             if baseline.method == "grouping":
                 if train.loss in WITH_CENTRES:
                     raise ValueError(f"baselines.{name}.loss: {train.loss!r} has class centres, which groups cannot share; choose another")
-                if train.embedding_dim % baseline.groups:
-                    raise ValueError(f"baselines.{name}.groups: must divide embedding_dim ({train.embedding_dim}), not {baseline.groups}")
+                if train.embedding_dim < baseline.groups:
+                    raise ValueError(f"baselines.{name}.groups: at most embedding_dim ({train.embedding_dim}), not {baseline.groups}")
         return self
 
     def node(self, name: str) -> Train:

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from heml.baselines.evidence import Evidence, saliency
+from heml.baselines.evidence import Evidence, cells, saliency
 from heml.errors import HemlError
 from heml.learning.embedders import Aim, mac, spoc
 from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.objectives import Objective
-from heml.params import Train
+from heml.params import AvslSettings, Train
 
 LEVELS = 3
 _CELLS = 1 << 24
@@ -132,14 +132,22 @@ class Avsl(MetricNetwork):
 
     embedder: Graph  # type: ignore[assignment]
 
-    def __init__(self, architecture: Architecture, size: tuple[int, int], links: int, momentum: float) -> None:
+    def __init__(self, architecture: Architecture, size: tuple[int, int], settings: AvslSettings) -> None:
         """
         Raises:
-            HemlError: the trunk has not three resolutions for images of that size.
+            HemlError: the trunk has not three resolutions for images of that size, or the last is a single cell, whose gates could
+                not tell one image from another.
         """
         super().__init__(architecture, size)
+        cells(self.trunk, size)
         self.taken, channels = _levels(self.trunk, size)
-        self.embedder = Graph(channels, architecture.embedding_dim, links, momentum)
+        dims = architecture.embedding_dim
+        self.gate_lr, self.level_weights = settings.gate_lr, settings.level_weights
+        self.embedder = Graph(channels, dims, settings.links or max(dims // 4, 1), settings.momentum)
+
+    def at_own_rate(self) -> list[tuple[list[nn.Parameter], float]]:
+        """The gates: at the trunk's rate they would stay where they began."""
+        return [([self.embedder.alpha, self.embedder.beta], self.gate_lr)]
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
         """(B, 3, h, w) → the maps of the three levels."""
@@ -165,9 +173,9 @@ class Avsl(MetricNetwork):
         return self.embedder.metric(queries, references)
 
     def aim(self, settings: Train, classes: int) -> Objective:
-        """The loss, triplet_margin or proxy_anchor, of every level's distance and of the mended one, summed."""
+        """The loss, triplet_margin or proxy_anchor, of every level's distance, by `level_weights`, and of the mended one, summed."""
         kind = {"triplet_margin": TripletLoss, "proxy_anchor": ProxyAnchorLoss}[settings.loss]
-        return Objective(kind(self.embedder, settings.options, classes), None, self.metric)
+        return Objective(kind(self.embedder, settings.options, classes, self.level_weights), None, self.metric)
 
     @torch.inference_mode()
     def evidence(self, first: torch.Tensor, second: torch.Tensor) -> Evidence:
@@ -190,39 +198,40 @@ class Avsl(MetricNetwork):
 
 
 class _GraphLoss(nn.Module):
-    def __init__(self, graph: Graph, options: dict[str, float], classes: int) -> None:
+    def __init__(self, graph: Graph, options: dict[str, float], classes: int, level_weights: Sequence[float]) -> None:
         super().__init__()
         self.graph = (graph,)  # in a tuple: its weights are the network's, not this loss's
         self.options = options
+        self.weights = (*level_weights, 1.0)
 
-    def distances(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
-        """Of every level and the mended one, (B, N) each."""
+    def distances(self, first: torch.Tensor, second: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
+        """Weight and distances (B, N), of every level and the mended one."""
         nodes, mended = self.graph[0].compare(first[:, None], second[None])
-        return [part.sum(2) for part in (*nodes, mended)]
+        return [(weight, part.sum(2)) for weight, part in zip(self.weights, (*nodes, mended), strict=True)]
 
 
 class TripletLoss(_GraphLoss):
-    """max(0, d(a, p) − d(a, n) + margin), averaged where positive, summed over the distances."""
+    """max(0, d(a, p) − d(a, n) + margin), averaged where positive, summed over the distances by their weights."""
 
     def forward(self, representations: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         same = labels[:, None] == labels
         positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         triplets = positive[:, :, None] & ~same[:, None, :]
         total = representations.sum() * 0
-        for d in self.distances(representations, representations):
+        for weight, d in self.distances(representations, representations):
             violations = (d[:, :, None] - d[:, None, :] + self.options["margin"])[triplets].clamp_min(0)
-            total = total + violations.sum() / (violations > 0).sum().clamp_min(1)
+            total = total + weight * violations.sum() / (violations > 0).sum().clamp_min(1)
         return total
 
 
 class ProxyAnchorLoss(_GraphLoss):
-    """Proxy anchor (Kim et al., CVPR 2020) with a proxy per class and level, summed over the distances.
+    """Proxy anchor (Kim et al., CVPR 2020) with a proxy per class and level, summed over the distances by their weights.
 
     A proxy is as sure of its nodes as the batch is on average.
     """
 
-    def __init__(self, graph: Graph, options: dict[str, float], classes: int) -> None:
-        super().__init__(graph, options, classes)
+    def __init__(self, graph: Graph, options: dict[str, float], classes: int, level_weights: Sequence[float]) -> None:
+        super().__init__(graph, options, classes, level_weights)
         self.proxies = nn.Parameter(torch.empty(LEVELS, classes, graph.dims))
         nn.init.kaiming_normal_(self.proxies, mode="fan_out")
 
@@ -231,11 +240,11 @@ class ProxyAnchorLoss(_GraphLoss):
         proxies = torch.cat([*F.normalize(self.proxies, dim=2), *sure], 1)
         own = F.one_hot(labels, len(proxies)).bool()
         total = representations.sum() * 0
-        for d in self.distances(representations, proxies):
+        for weight, d in self.distances(representations, proxies):
             similarity = 1 - d / 2  # the cosine, where nothing is mended
             pull = torch.where(own, -self.options["alpha"] * (similarity - self.options["margin"]), -torch.inf)
             push = torch.where(own, -torch.inf, self.options["alpha"] * (similarity + self.options["margin"]))
-            total = total + _log1p_sum_exp(pull).sum() / own.any(0).sum() + _log1p_sum_exp(push).mean()
+            total = total + weight * (_log1p_sum_exp(pull).sum() / own.any(0).sum() + _log1p_sum_exp(push).mean())
         return total
 
 

@@ -37,7 +37,7 @@ def new_baseline(settings: Any, architecture: Architecture, size: tuple[int, int
         HemlError: the images are too small for the method.
     """
     if settings.method == "avsl":
-        return Avsl(architecture, size, settings.links, settings.momentum)
+        return Avsl(architecture, size, settings)
     if settings.method == "diml":
         return Diml(architecture, size, settings.grid, settings.rerank, settings.smoothing, settings.iterations)
     if settings.method == "grouping":

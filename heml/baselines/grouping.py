@@ -21,17 +21,17 @@ from heml.params import Train
 
 
 class Groups(Embedder):
-    """(B, C, h, w) → (B, D): K parts of D/K dimensions and of length 1, joined and divided by √K.
+    """(B, C, h, w) → (B, K·⌊D/K⌋): K parts of length 1, joined and divided by √K.
 
-    Keys are a 1×1 convolution to C/8 channels, values one to D/K; a group is the sum of the values weighted by the softmax, over
-    positions, of its query times the keys.
+    Keys are a 1×1 convolution without bias to C/8 channels, values one to ⌊D/K⌋; a group is the sum of the values weighted by the
+    softmax, over positions, of its query times the keys.
     """
 
     def __init__(self, features: int, embedding_dim: int, groups: int, diversity: float) -> None:
         nn.Module.__init__(self)
         self.diversity = diversity
-        self.key = nn.Conv2d(features, max(features // 8, 1), 1)
-        self.value = nn.Conv2d(features, embedding_dim // groups, 1)
+        self.key = nn.Conv2d(features, max(features // 8, 1), 1, bias=False)
+        self.value = nn.Conv2d(features, embedding_dim // groups, 1, bias=False)
         self.queries = nn.Parameter(torch.empty(groups, self.key.out_channels))
         nn.init.xavier_normal_(self.queries)
 
@@ -57,12 +57,12 @@ class Groups(Embedder):
 
 
 def diversity_loss(groups: torch.Tensor) -> torch.Tensor:
-    """Mean over the pairs of groups, and over images, of log(1 + exp(2·(cos − 0.5)·25)): (B, K, d), of length 1 → scalar.
+    """Σ over the pairs of groups of log(1 + exp(2·(cos − 0.5)·25)) / (K − 1), averaged over images: (B, K, d), of length 1 → scalar.
 
     It pushes the groups of one image below a cosine of 0.5.
     """
     pairs = [(groups[:, i] * groups[:, j]).sum(1) for i, j in combinations(range(groups.shape[1]), 2)]
-    return F.softplus(2 * (torch.stack(pairs) - 0.5) * 25).mean()
+    return F.softplus(2 * (torch.stack(pairs) - 0.5) * 25).sum(0).mean() / (groups.shape[1] - 1)
 
 
 class AttentiveGrouping(MetricNetwork):

@@ -50,6 +50,10 @@ class MetricNetwork(nn.Module):
         embedded: torch.Tensor = self.embedder(self.trunk(x))
         return embedded
 
+    def at_own_rate(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Weights that learn at another rate than the rest, and without weight decay: none."""
+        return []
+
     def loss(self, x: torch.Tensor, labels: torch.Tensor, aim: Aim, half: bool = False) -> tuple[torch.Tensor, int]:
         """Training loss of a batch of prepared images, and the number of mined triplets.
 

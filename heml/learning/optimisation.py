@@ -13,11 +13,15 @@ from torch.optim import lr_scheduler as schedules
 from heml.params import Train
 
 
-def new_optimizer(network: nn.Module, own: Sequence[nn.Parameter], settings: Train) -> Optimizer:
-    """The optimiser of a network, with the loss's own weights at their own rate and without weight decay."""
-    groups: list[dict[str, object]] = [{"params": list(network.parameters())}]
-    if own:
-        groups.append({"params": list(own), "lr": settings.loss_lr, "weight_decay": 0.0})
+def new_optimizer(network: nn.Module, own: Sequence[tuple[Sequence[nn.Parameter], float]], settings: Train) -> Optimizer:
+    """The optimiser of a network.
+
+    Args:
+        own: weights, the network's or its loss's, that learn at a rate of their own and without weight decay.
+    """
+    apart = {id(parameter) for parameters, _ in own for parameter in parameters}
+    groups: list[dict[str, object]] = [{"params": [p for p in network.parameters() if id(p) not in apart]}]
+    groups += [{"params": list(parameters), "lr": lr, "weight_decay": 0.0} for parameters, lr in own if len(parameters)]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, settings.lr, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay, fused=True)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam

@@ -167,7 +167,7 @@ def _train(
     """All epochs; what came of them goes into `result`, and the best weights into `network`."""
     rows = images.rows("train")
     steps = max(len(rows) // settings.batch_size, 1)
-    optimizer = new_optimizer(network, aim.parameters(), settings)
+    optimizer = new_optimizer(network, [(aim.parameters(), settings.loss_lr), *network.at_own_rate()], settings)
     schedule = new_schedule(optimizer, settings, steps, settings.epochs)
     averaged = AveragedModel(network) if settings.swa else None
     result.val_p1 = -1.0

@@ -9,9 +9,12 @@ from torch.nn import functional as F
 from heml.baselines.avsl import Avsl, Graph, ProxyAnchorLoss, TripletLoss, certainty
 from heml.errors import HemlError
 from heml.learning.networks import Architecture
-from heml.params import TRUNKS
+from heml.learning.optimisation import new_optimizer
+from heml.params import TRUNKS, AvslSettings, Train
 
 SHAPE = Architecture("resnet18", "plain", 16, 8, 2)
+SETTINGS = AvslSettings(method="avsl", links=3)
+WEIGHTS = (0.5, 1.0, 0.25)
 
 
 def features(n: int = 6) -> list[torch.Tensor]:
@@ -111,17 +114,17 @@ def test_the_losses_are_the_librarys_on_every_level():
         g.beta.fill_(50)  # so that the mended distance is the top level's
     r = g(x)
     levels = g.split(r)[0]
-    triplet = TripletLoss(g, {"margin": 0.3}, 2)
+    triplet = TripletLoss(g, {"margin": 0.3}, 2, WEIGHTS)
     theirs = losses.TripletMarginLoss(0.3, distance=LpDistance(power=2))
-    expected = sum(theirs(level, labels) for level in (*levels, levels[-1]))
+    expected = sum(w * theirs(level, labels) for w, level in zip((*WEIGHTS, 1), (*levels, levels[-1]), strict=True))
     torch.testing.assert_close(triplet(r, labels), expected, atol=1e-4, rtol=1e-4)
 
-    anchor = ProxyAnchorLoss(g, {"margin": 0.1, "alpha": 32.0}, 2)
+    anchor = ProxyAnchorLoss(g, {"margin": 0.1, "alpha": 32.0}, 2, WEIGHTS)
     expected = torch.tensor(0.0)
     for k, level in enumerate((*levels, levels[-1])):
         theirs = losses.ProxyAnchorLoss(2, 8, 0.1, 32)
         theirs.proxies.data.copy_(anchor.proxies[min(k, 2)])
-        expected = expected + theirs(level, labels)
+        expected = expected + (*WEIGHTS, 1)[k] * theirs(level, labels)
     torch.testing.assert_close(anchor(r, labels), expected, atol=1e-3, rtol=1e-4)
     assert len(list(anchor.parameters())) == 1
     assert not list(triplet.parameters())
@@ -137,10 +140,27 @@ def test_the_mended_distance_teaches_the_gates_alone():
     assert all(layer.weight.grad is None or not layer.weight.grad.any() for layer in g.to_nodes)
 
 
+def test_gates_learn_at_their_own_rate_and_are_not_decayed():
+    network = Avsl(SHAPE, (64, 64), SETTINGS)
+    rest, gates = new_optimizer(network, network.at_own_rate(), Train(lr=0.001, weight_decay=0.01)).param_groups
+    assert [p is q for p, q in zip(gates["params"], (network.embedder.alpha, network.embedder.beta), strict=True)] == [True, True]
+    assert (gates["lr"], gates["weight_decay"], rest["lr"], rest["weight_decay"]) == (0.1, 0.0, 0.001, 0.01)
+    assert len(rest["params"]) + 2 == len(list(network.parameters()))
+
+
+def test_a_quarter_of_the_dimensions_is_linked():
+    assert Avsl(SHAPE, (64, 64), AvslSettings(method="avsl")).embedder.kept == 2
+
+
+def test_a_top_map_of_one_cell_is_an_error():
+    with pytest.raises(HemlError, match="single cell.*enlarge"):
+        Avsl(SHAPE, (32, 32), SETTINGS)
+
+
 @pytest.mark.parametrize("trunk", ["resnet18", "efficientnet_lite0", "mobilenet_v3_small", "densenet121"])
 def test_levels_are_the_last_of_three_resolutions(trunk):
     assert trunk in TRUNKS
-    network = Avsl(Architecture(trunk, "plain", 16, 8, 2), (64, 64), 3, 0.5).eval()
+    network = Avsl(Architecture(trunk, "plain", 16, 8, 2), (64, 64), SETTINGS).eval()
     with torch.inference_mode():
         x = torch.randn(2, 3, 64, 64)
         found = network.features(x)
@@ -149,7 +169,7 @@ def test_levels_are_the_last_of_three_resolutions(trunk):
 
 
 def test_resnets_levels_are_its_layers_2_to_4():
-    network = Avsl(SHAPE, (64, 64), 3, 0.5).eval()
+    network = Avsl(SHAPE, (64, 64), SETTINGS).eval()
     x = torch.randn(1, 3, 64, 64)
     t = network.trunk
     expected = t.layer1(t.maxpool(t.relu(t.bn1(t.conv1(x)))))
@@ -161,7 +181,7 @@ def test_resnets_levels_are_its_layers_2_to_4():
 def test_gates_of_a_fresh_network_are_open_to_both_sides():
     torch.manual_seed(0)
     for side in (64, 96):
-        network = Avsl(SHAPE, (side, side), 3, 0.5).eval()
+        network = Avsl(SHAPE, (side, side), SETTINGS).eval()
         with torch.inference_mode():
             certainties = network.embedder.split(network(torch.randn(4, 3, side, side)))[1]
         for k in (1, 2):
@@ -193,13 +213,14 @@ def test_a_gpu_finds_the_same_distances():
 
 
 def test_too_small_images_are_an_error():
+    shallow = Architecture("resnet18:1", "plain", 16, 8, 2)
     with pytest.raises(HemlError, match="three resolutions.*enlarge"):
-        Avsl(SHAPE, (4, 4), 3, 0.5)
+        Avsl(shallow, (8, 8), SETTINGS)
 
 
 def test_similarity_lies_where_the_images_agree():
     """Two images share a bright place in every channel; the saliency of both is highest there."""
-    network = Avsl(SHAPE, (64, 64), 3, 0.5).eval()
+    network = Avsl(SHAPE, (64, 64), SETTINGS).eval()
     torch.manual_seed(0)
     base = [torch.rand(2, c, side, side) * 0.1 for c, side in ((128, 8), (256, 4), (512, 2))]
     base[-1][0, :, 0, 1] = base[-1][1, :, 1, 0] = torch.rand(512) + 1

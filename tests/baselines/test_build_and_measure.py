@@ -182,7 +182,7 @@ def test_an_unknown_baseline_and_wrong_settings_are_errors(params):
         ("avsl: {method: avsl, miner: all}", "baselines.avsl.miner: unknown key"),
         ("avsl: {method: avsl, loss: snr}", "baselines.avsl.loss: .*'triplet_margin' or 'proxy_anchor'.*got 'snr'"),
         ("tree: {method: diml}", "baselines.tree: the tree itself"),
-        ("g: {method: grouping, groups: 3}", r"baselines.g.groups: must divide embedding_dim \(64\), not 3"),
+        ("g: {method: grouping, groups: 64, embedding_dim: 32}", r"baselines.g.groups: at most embedding_dim \(32\), not 64"),
         ("g: {method: grouping, loss: proxy_anchor}", "baselines.g.loss: 'proxy_anchor' has class centres"),
         ("g: {method: traditional, batch_size: 33}", r"baselines.g: batch_size \(33\)"),
     ]:

@@ -12,7 +12,7 @@ from heml.params import Train
 
 def rates(settings: Train, epoch: int, epochs: int) -> list[list[float]]:
     own = [nn.Parameter(torch.zeros(3))]
-    optimizer = new_optimizer(nn.Linear(2, 2), own, settings)
+    optimizer = new_optimizer(nn.Linear(2, 2), [(own, settings.loss_lr)], settings)
     schedule = new_schedule(optimizer, settings, epoch, epochs)
     seen = []
     for _ in range(epoch * epochs):
