@@ -2,14 +2,30 @@
 
 dvc repro                                # with `baselines` named in params.yaml (docs/peers.md)
 python -m benchmarks.peers [reports/plots/peers.csv]
+python -m benchmarks.peers --paired RUN [RUN …]     # finished runs whose baselines are named method0, method1 … by seed, train.seeds: 3
+
+With `--paired`, per run: P@1 and MAP@R of the tree, of its root and of every method, means over seeds, and the difference of the
+tree's P@1 to each, paired over test images (95 % bootstrap).
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import torch
+
+from heml.baselines.build import baseline_images, load_baseline
+from heml.evaluation.embeddings import read_all
+from heml.evaluation.retrieval import Scores, floors, interval, search_in
+from heml.evaluation.weighing import weigh
+from heml.learning.embedding import embed
+from heml.learning.store import node_path
+from heml.params import load_params
+from heml.tree import Tree
 
 
 def tables(peers: pd.DataFrame) -> str:
@@ -51,10 +67,47 @@ def _markdown(rows: list[dict[str, str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def paired(root: Path) -> str:
+    """One run's table, a row per method."""
+    params = load_params(root / "params.yaml")
+    tree, search = Tree.from_params(params), params.evaluate.search
+    stored = read_all(root / "data/embeddings", tree)
+    top = stored[tree.root]
+    who = search_in(top.rows, "test", search)
+    found: dict[str, list[Scores]] = {"tree": [], "root alone": []}
+    for seed in range(len(top.repeats)):
+        own = {name: replace(node, repeats=[node.repeats[seed]]) for name, node in stored.items()}
+        metric = weigh(own, tree, params.metric, search)
+        found["tree"].append(who.score(metric.vectors(own), top.labels, metric.metric))
+        found["root alone"].append(who.score(top.repeats[seed], top.labels, "snr"))
+    for name, settings in params.baselines.items():
+        header, network = load_baseline(settings, node_path(root / "models/baselines", name), torch.device("cpu"))
+        images = baseline_images(settings, root / "data/canvases", root / "data/segments", header.leaves)
+        rows = np.union1d(who.asked, who.held)
+        embedded = embed(network, images, rows, torch.device("cpu"))
+        vectors = torch.full((len(images.image_ids), embedded.shape[1]), torch.nan)
+        vectors[torch.from_numpy(rows)] = embedded
+        scores = who.score(vectors, images.labels, getattr(network, "metric", "snr"))
+        found.setdefault(name.rstrip("0123456789"), []).append(scores)
+    first = np.mean([scores.p_at_1 for scores in found["tree"]], axis=0)
+    lines = ["| | P@1 by seed | mean | MAP@R | the tree's P@1 less its |", "|---|---|---|---|---|"]
+    for name, runs in found.items():
+        mean = np.mean([scores.p_at_1 for scores in runs], axis=0)
+        low, high = interval(first - mean, 1000)
+        apart = f"{100 * (first - mean).mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})" if name != "tree" else ""
+        each = ", ".join(f"{100 * scores.p_at_1.mean():.1f}" for scores in runs)
+        deep = 100 * np.mean([scores.map_at_r.mean() for scores in runs])
+        lines.append(f"| {name} | {each} | {100 * mean.mean():.1f} | {deep:.1f} | {apart} |")
+    chance, majority = floors(top.labels[who.asked], top.labels[who.held])
+    return f"{root.name}: {len(who.asked)} test images; chance {100 * chance:.1f}, majority {100 * majority:.1f}\n\n" + "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", nargs="?", type=Path, default=Path("reports/plots/peers.csv"))
-    print(tables(pd.read_csv(parser.parse_args().table)))
+    parser.add_argument("--paired", nargs="+", type=Path, metavar="RUN", help="folders of finished runs")
+    args = parser.parse_args()
+    print("\n\n".join(map(paired, args.paired)) if args.paired else tables(pd.read_csv(args.table)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import gc
+import json
 import re
 import textwrap
 from collections.abc import Iterable
@@ -212,6 +214,30 @@ def _classes(arguments: argparse.Namespace) -> None:
     print(f"\n{to_yaml(propose(list(segments)))}")
 
 
+def _bias(arguments: argparse.Namespace) -> None:
+    told = arguments.reports / "bias" / "findings.json"
+    if not told.is_file():
+        raise HemlError(f"{told}: not there; run `dvc repro bias` first")
+    found = json.loads(told.read_text("utf-8"))
+    for finding in found["findings"]:
+        print(finding["sentence"])
+        sides = (f"{group} → {label}" for group, label in finding["told"].items())
+        print(f"  tied in train: {', '.join(sides)}")
+        part = finding["part"]
+        print(f"  deflate it: `recompose: {{{part}: {{}}}}` or `metric: {{balance: [{part}]}}` in params.yaml (docs/bias.md)")
+    if not found["findings"]:
+        print("No part tells the label in train and not in the held-out images.")
+    if arguments.all:
+        print()
+        with (arguments.reports / "bias" / "associations.csv").open(encoding="utf-8") as file:
+            rows = sorted(csv.DictReader(file), key=lambda row: -float(row["v_train"] or 0))
+        for row in rows:
+            values = "  ".join(f"{split} {float(row[f'v_{split}'] or 'nan'):.2f}" for split in SPLITS)
+            verdict = "in train alone" if row["suspect"] == "True" else f"follows {row['follows']}" if row["follows"] else ""
+            print(f"{row['part']:>20} {row['kind']:<9} V: {values}  {verdict}".rstrip())
+    print("\n" + "\n".join(found["caveats"]))
+
+
 def _repro(arguments: argparse.Namespace) -> None:
     load_params()  # a mistake is told before anything starts
     if arguments.ray:
@@ -317,6 +343,11 @@ def main(argv: list[str] | None = None) -> None:
     export.add_argument("--node", action="append", default=[], metavar="NODE", help="this node alone; may be repeated (default: all)")
     _add_run(export)
     export.set_defaults(run=_export)
+
+    bias = commands.add_parser("bias", help="which part tells the label in the training images alone, and whether the tree leans on it")
+    bias.add_argument("--reports", type=Path, default=Path("reports"), help="folder, after `dvc repro bias` (default: reports)")
+    bias.add_argument("--all", action="store_true", help="list everything that was looked at, the strongest tie first")
+    bias.set_defaults(run=_bias)
 
     classes = commands.add_parser("classes", help="what the segmenter found in your images, and segments and a tree to start from")
     classes.add_argument("--data", type=Path, default=Path("data"), help="folder of the data, after `dvc repro segment` (default: data)")

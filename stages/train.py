@@ -23,6 +23,7 @@ def main() -> None:
         Path("data/segments"),
         Path("models/nodes"),
         Path("reports/nodes") / f"{name}.json",
+        Path("data/recipes"),
     )
     score = "P@1 on val not measured" if report["val_p1"] is None else f"P@1 on val {report['val_p1']:.3f}"
     print(f"{name}: {report['note'] or score}")

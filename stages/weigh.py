@@ -10,11 +10,13 @@ from heml.tree import Tree
 def main() -> None:
     params = load_params()
     tree = Tree.from_params(params)
-    from heml.evaluation.embeddings import read_all  # brings torch, which what is checked above need not wait for
+    from heml.bias.balance import balanced  # brings torch, which what is checked above need not wait for
+    from heml.evaluation.embeddings import read_all
     from heml.evaluation.tree_metric import write_metric
     from heml.evaluation.weighing import weigh
 
-    metric = weigh(read_all("data/embeddings", tree), tree, params.metric, params.evaluate.search)
+    images = balanced(params.metric.balance, Path("data"), params.bias.groups)
+    metric = weigh(read_all("data/embeddings", tree), tree, params.metric, params.evaluate.search, images)
     write_metric(Path("models/metric.json"), metric)
     told = sorted(metric.terms.items(), key=lambda item: -item[1].weight)[:5]
     print(f"{metric.weights} weights; most: {', '.join(f'{name} {term.weight:.2f}' for name, term in told)}")

@@ -13,6 +13,7 @@ from node_data import NodeData, make_node_data
 from heml.baselines.build import build_baseline
 from heml.baselines.measure import write_tree
 from heml.baselines.peers import write_peer
+from heml.bias.write import write_bias
 from heml.datasets.store import Description, ImageRecord, read_description, read_rows, write_images
 from heml.evaluation.audit import write_audit
 from heml.evaluation.duplicates import COLUMNS
@@ -67,6 +68,7 @@ def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") ->
     reliability.to_csv(root / "reports" / "reliability.csv", index=False)
     table.to_csv(root / "reports" / "nodes.csv", index=False)
     write_audit(embeddings, tree, metric, params.evaluate, root / "reports" / "audit")
+    write_bias(params, root)
     same = pd.DataFrame([(f"i000{nasty}", "train", f"i002{nasty}", "val", 0.99, True)], columns=COLUMNS)
     same.to_csv(root / "reports" / "duplicates.csv", index=False)
     (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both", scores)))

@@ -170,6 +170,11 @@ def read_description(folder: str | Path) -> Description:
     return Description(**json.loads(metadata[b"heml"]))
 
 
+def extra_columns(folder: str | Path) -> list[str]:
+    """The data set's own columns, beside those that every store has."""
+    return [name for name in pq.read_schema(_shards(folder)[0]).names if name not in OWN]
+
+
 def count_images(folder: str | Path) -> int:
     """Number of images in all shards."""
     return sum(pq.read_metadata(path).num_rows for path in _shards(folder))

@@ -31,6 +31,8 @@ class Pairs:
     """Whether the two have one label, (P,)."""
     distances: NDArray[np.float64]
     """At every node, (P, M) in [0, 1]; NaN where one of the two lacks the node."""
+    counts: NDArray[np.float64] | None = None
+    """How much each pair counts, (P,); None: all the same."""
 
     def weights(self, times: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Of each pair, (P,), so that pairs of one label and of two weigh one half each: at even odds.
@@ -39,6 +41,7 @@ class Pairs:
             times: how often each pair counts, (P,).
         """
         times = np.ones(len(self.same)) if times is None else times
+        times = times if self.counts is None else times * self.counts
         found = np.zeros(len(self.same))
         for kind in (self.same, ~self.same):
             total = times[kind].sum()

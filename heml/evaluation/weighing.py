@@ -62,7 +62,8 @@ def thresholds_of(pairs: Pairs) -> Vector:
     found = np.full(pairs.distances.shape[1], 0.5)
     for n, distances in enumerate(pairs.distances.T):
         known = ~np.isnan(distances)
-        own = Pairs(pairs.a[known], pairs.b[known], pairs.same[known], distances[known, None])
+        counts = None if pairs.counts is None else pairs.counts[known]
+        own = Pairs(pairs.a[known], pairs.b[known], pairs.same[known], distances[known, None], counts)
         if own.tell:
             found[n] = _threshold(distances[known], own.same, own.weights())
     return found
@@ -255,15 +256,22 @@ def held_out(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, split: str, s
     return measure(embeddings, root.labels, *ask(search_in(root.rows, split, search), root.labels))
 
 
-def weigh(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Metric, search: str) -> TreeMetric:
+def weigh(
+    embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Metric, search: str, images: NDArray[np.float64] | None = None
+) -> TreeMetric:
     """The tree's metric, fitted on pairs of `val`.
 
     A part that is off takes its terms away and leaves the others as they were, but for their share of the distance.
+
+    Args:
+        images: how much each image counts, (N,), and a pair as the product of its two; None: all the same.
 
     Raises:
         HemlError: nothing is left.
     """
     pairs, test = (held_out(embeddings, tree, split, search) for split in ("val", "test"))
+    if images is not None:
+        pairs = replace(pairs, counts=images[pairs.a] * images[pairs.b])
     with one_thread():
         found = fit(pairs, settings.weights, list(embeddings).index(tree.root))
         low, high = weight_intervals(pairs, found, RESAMPLES if settings.weights == "learned" else 0)

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from heml.datasets.canvas import load_canvases
 from heml.errors import HemlError
+from heml.learning.recipes import KEPT, Recomposed, read_recipes
 from heml.params import Canvas, Segment
 from heml.segmentation.manifest import Partition, read_manifest
+from heml.segmentation.masks import unpack_mask
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -53,6 +55,11 @@ class NodeImages:
     area: float
     """Mean share of the canvas that the segments cover in `train`, absent images counting 0."""
 
+    recomposed: tuple[Recomposed, ...] = field(default=(), repr=False)
+    """Segments that training exchanges between images."""
+    rest: NDArray[np.uint8] | None = field(default=None, repr=False)
+    """(N, ceil(H·W/8)): the union of the other segments' masks."""
+
     resident: tuple[torch.Tensor, torch.Tensor] | None = field(default=None, repr=False)
     """All batches in one, on a GPU (`on`)."""
 
@@ -68,11 +75,52 @@ class NodeImages:
         crop = np.ascontiguousarray(masks[:, None, y0:y1, x0:x1])
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))), torch.from_numpy(crop)
 
+    def training_batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `batch`, with segments exchanged where there are recipes for it. An image that would show nothing then stays as it is."""
+        pixels, masks = self.batch(rows)
+        if not self.recomposed:
+            return pixels, masks
+        x0, y0, x1, y1 = self.box
+        shape = self.pixels.shape[1], self.pixels.shape[2]
+        for i, row in enumerate(rows.tolist()):
+            found = self._recompose(row, shape, rng)
+            if found is not None:
+                image, seen = found
+                pixels[i] = torch.from_numpy(np.ascontiguousarray(image[y0:y1, x0:x1].transpose(2, 0, 1)))
+                masks[i, 0] = torch.from_numpy(seen[y0:y1, x0:x1].astype(np.uint8))
+        return pixels, masks
+
+    def _recompose(self, row: int, shape: tuple[int, int], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+        """One image with its segments exchanged, as `made`; None where no recipe leaves anything to see."""
+        x0, y0, x1, y1 = self.box
+        for _ in range(4 * len(self.recomposed)):
+            recipes = [part.recipes for part in self.recomposed]
+            draws = [int(rng.integers(r.donors.shape[1])) if rng.random() < r.rate else KEPT for r in recipes]
+            image, seen = self.made(row, shape, draws)
+            if seen[y0:y1, x0:x1].any():
+                return image, seen
+        return None
+
+    def made(self, row: int, shape: tuple[int, int], draws: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """One image by some recipes: pixels (H, W, 3), and what is seen of it, (H, W).
+
+        Args:
+            draws: of each of `recomposed`, which of its recipes; `KEPT`: none.
+        """
+        assert self.rest is not None
+        image, seen = np.array(self.pixels[row]), unpack_mask(self.rest[row].tobytes(), shape)
+        for part, draw in zip(self.recomposed, draws, strict=True):
+            given, mask = part.make(row, draw, self.pixels, shape)
+            if given is not None:
+                image[mask] = given[mask]
+            seen |= mask
+        return image, seen
+
     def on(self, device: torch.device, share: float = 0.5) -> NodeImages:
         """The same images for training on a device: on a GPU all of them lie there from the start, if they take no more than this
         share of what is free; else, and on a CPU, batches come from disk.
         """
-        if device.type == "cpu" or self.resident is not None:
+        if device.type == "cpu" or self.resident is not None or self.recomposed:
             return self
         height, width = self.size
         fits = len(self.present) * height * width * 4 <= share * torch.cuda.mem_get_info(device)[0]
@@ -96,11 +144,18 @@ class NodeImages:
 
 
 def compose(
-    canvases: str | Path, segments: str | Path, leaves: Sequence[str], box: Box | None = None, start: int = 0, stop: int | None = None
+    canvases: str | Path,
+    segments: str | Path,
+    leaves: Sequence[str],
+    box: Box | None = None,
+    start: int = 0,
+    stop: int | None = None,
+    recipes: str | Path | None = None,
 ) -> NodeImages:
     """The images of a node that stands on `leaves`.
 
     Args:
+        recipes: the folder of recipes by which training exchanges segments; None: it does not.
         box: the box of a trained node; by default it is found from the training images.
         start, stop: only these rows; of a trained node.
 
@@ -119,6 +174,7 @@ def compose(
         there |= part.present
         boxes[part.present, :2] = np.minimum(boxes[part.present, :2], part.boxes[part.present, :2])
         boxes[part.present, 2:] = np.maximum(boxes[part.present, 2:], part.boxes[part.present, 2:])
+    made = {leaf: read_recipes(Path(recipes) / f"{leaf}.parquet", stored.image_ids) for leaf in leaves} if recipes else {}
     train = stored.splits == "train"
     if box is None and not (there & train).any():
         raise HemlError(f"segments {', '.join(leaves)}: present in no training image")
@@ -136,6 +192,10 @@ def compose(
         classes=int(stored.labels.max(initial=0)) + 1,
         segments={leaf: part.definition for leaf, part in parts.items()},
         area=float(area[train].mean()) if train.any() else 0.0,
+        recomposed=tuple(Recomposed(parts[leaf].packed, parts[leaf].boxes, found) for leaf, found in made.items() if found),
+        rest=np.bitwise_or.reduce([np.zeros_like(packed), *(part.packed for leaf, part in parts.items() if not made.get(leaf))])
+        if any(made.values())
+        else None,
     )
 
 

@@ -17,16 +17,22 @@ from heml.errors import HemlError
 from heml.learning.averaging import average, reestimate_batchnorm
 from heml.learning.inputs import NodeImages, compose, prepared_batches
 from heml.learning.networks import Architecture, MetricNetwork, new_network
+from heml.learning.recipes import read_recipes
 from heml.learning.store import Header, fingerprint, load_header, load_state, node_path, save_node
 from heml.learning.training import Training, train_node, untrainable
 from heml.params import Train
 from heml.tree import Node
 
 
-def build_node(node: Node, settings: Train, canvases: Path, segments: Path, models: Path, report_path: Path) -> dict[str, Any]:
+def build_node(
+    node: Node, settings: Train, canvases: Path, segments: Path, models: Path, report_path: Path, recipes: Path | None = None
+) -> dict[str, Any]:
     """Train `node` and write `models/<node>.safetensors` and its report; returns the report.
 
     The leaves of an inner node are read from its children's headers.
+
+    Args:
+        recipes: the folder of recipes by which training exchanges segments; None: it does not.
 
     Raises:
         HemlError: a child is missing or of another shape, the segments are in no training image, NaN in the loss.
@@ -37,7 +43,7 @@ def build_node(node: Node, settings: Train, canvases: Path, segments: Path, mode
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     children = [load_header(node_path(models, child)) for child in node.children]
     leaves = [leaf for child in children for leaf in child.leaves] or [node.name]
-    images = compose(canvases, segments, leaves)
+    images = compose(canvases, segments, leaves, recipes=recipes)
     results, starts = [], []
     for repeat in range(settings.seeds):
         own = settings.model_copy(update={"seed": settings.seed + repeat})
@@ -46,6 +52,9 @@ def build_node(node: Node, settings: Train, canvases: Path, segments: Path, mode
         results.append(train_node(node.name, network, images, own, device))
 
     lineage = {f"segment={leaf}": fingerprint(segments / f"segment={leaf}" / "part-0.parquet") for leaf in leaves}
+    if recipes:
+        made = {leaf: recipes / f"{leaf}.parquet" for leaf in leaves}
+        lineage |= {f"recipes={leaf}": fingerprint(path) for leaf, path in made.items() if read_recipes(path, images.image_ids)}
     lineage |= {f"node={child.node}": fingerprint(node_path(models, child.node)) for child in children}
     header = Header(
         node=node.name,

@@ -218,6 +218,7 @@ def _epoch(
     The loss is read once, at the end: to read it in every step would make a GPU wait for the CPU each time.
     """
     seed = settings.seed * 100_003 + epoch
+    rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     half = settings.precision == "bfloat16" and device.type == "cuda"
@@ -228,7 +229,7 @@ def _epoch(
     for chosen in _batches(images.labels[rows], clusters, settings, seed):
         if isinstance(network.embedder, DivideAndConquer):
             network.embedder.learner = None if clusters is None else int(clusters[chosen[0]])
-        pixels, masks = images.batch(rows[chosen])  # (B, 3, h, w), (B, 1, h, w)
+        pixels, masks = images.training_batch(rows[chosen], rng)  # (B, 3, h, w), (B, 1, h, w)
         x = augment(pixels.to(device), masks.to(device), settings, flip, generator)
         y = torch.from_numpy(images.labels[rows[chosen]]).to(device)  # (B,)
         loss, triplets = network.loss(x, y, aim, half)

@@ -28,6 +28,7 @@ from heml.explanation.pairs import telling_pairs
 from heml.explanation.pictures import overlay, palette
 from heml.explanation.views import Gallery
 from heml.params import Params
+from heml.reporting.bias import Bias, bias_section
 from heml.reporting.curves import curve_figure, curve_table, reliability_figure
 from heml.reporting.embedded import figure_uri, file_uri, image_uri, svg_uri
 from heml.reporting.explorer import explorer
@@ -47,6 +48,7 @@ class Run:
     duplicates: pd.DataFrame
     """`reports/duplicates.csv`."""
     audit: Audit
+    bias: Bias
     reliability: pd.DataFrame
     """`reports/reliability.csv`."""
     metrics: dict[str, float]
@@ -84,6 +86,7 @@ def load_run(params: Params, root: Path = Path()) -> Run:
             table("audit/mistakes.csv", ["image_id", "nearest", "right", "blame"]),
             table("audit/images.csv", ["image_id"]),
         ),
+        Bias.read(root / "reports/bias"),
         table("reliability.csv"),
         json.loads((root / "reports/metrics.json").read_text("utf-8")),
         [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree],
@@ -130,6 +133,7 @@ def write_report(run: Run, reports: Path) -> None:
             segmenter=run.segmenter,
             overlays=_overlays(run),
             findings=findings(run.audit, run.metric),
+            bias=bias_section(run.bias, run.metric, run.params, run.gallery.data),
             curves=figure_uri(curve_figure(curves)),
             cost=_cost(run),
             pairs=[

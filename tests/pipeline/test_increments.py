@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from heml.learning.store import load_header
+
 pytestmark = pytest.mark.pipeline
 
-END = {"embed", "audit", "weigh", "evaluate", "report"}
+END = {"embed", "audit", "weigh", "evaluate", "bias", "report"}
 HAIR_PATH = {"train_level_0@hair", "train_level_2@all"}
 
 
@@ -28,10 +30,31 @@ def test_one_leafs_epochs_train_that_leaf_and_its_ancestors(project):
 
 def test_a_part_that_is_switched_off_weighs_and_reports_anew_and_trains_nothing(project):
     project.set(metric={"off": ["mouth"]})
-    assert project.repro() == {"weigh", "audit", "evaluate", "report"}
+    assert project.repro() == {"weigh", "audit", "evaluate", "bias", "report"}
     terms = json.loads((project.root / "models" / "metric.json").read_text())["terms"]
     assert {name for name, term in terms.items() if not term["slope"]} >= {"mouth", "face", "all"}
     assert sum(term["weight"] for term in terms.values()) == pytest.approx(1)
+
+
+def test_a_recomposed_segment_trains_the_nodes_that_hold_it_and_no_other(project):
+    before = project.hashes("data/segments", "models/nodes")
+    project.set(recompose={"hair": {}})
+    assert project.repro() == {"recompose"} | HAIR_PATH | END
+    changed = {path for path, value in project.hashes("data/segments", "models/nodes").items() if before[path] != value}
+    assert changed == {"models/nodes/hair.safetensors", "models/nodes/all.safetensors"}
+    header = load_header(project.root / "models" / "nodes" / "all.safetensors")
+    assert "recipes=hair" in header.lineage
+    assert "recipes=eyes" not in header.lineage
+    project.set(recompose={})
+    assert project.repro() == set()  # all of it comes out of the run cache
+    assert project.hashes("models/nodes") == {path: value for path, value in before.items() if path.startswith("models")}
+
+
+def test_balanced_weights_train_nothing(project):
+    project.set(metric={"balance": ["eyes"]})
+    ran = project.repro()
+    assert "weigh" in ran
+    assert ran <= {"weigh", "audit", "evaluate", "bias", "report"}
 
 
 def test_a_baseline_trains_alone_and_a_leafs_settings_leave_it_be(project):
@@ -49,7 +72,7 @@ def test_a_baseline_trains_alone_and_a_leafs_settings_leave_it_be(project):
 def test_one_segments_dilation_cuts_that_partition_and_trains_that_path(project):
     before = project.hashes("data/segments")
     project.set(segments__hair__dilate=1)
-    assert project.repro() == {"manifest@hair"} | HAIR_PATH | END
+    assert project.repro() == {"manifest@hair", "recompose"} | HAIR_PATH | END
     changed = {path for path, value in project.hashes("data/segments").items() if before[path] != value}
     assert changed == {"data/segments/segment=hair"}
 

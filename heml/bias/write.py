@@ -1,0 +1,106 @@
+"""`reports/bias/`: what was looked at, as tables, and what was found, as JSON; `reports/bias.json`: what compares experiments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heml.atomic import new_file, new_folder
+from heml.bias.attributes import Attribute, attributes
+from heml.bias.findings import CAVEATS, Finding, findings
+from heml.bias.groups import GROUPS, LEANS, group_table, leaning_row, node_hits, tree_hits
+from heml.bias.reliance import exchanges, pairs_of_two_labels, reliance_rows, reliance_table
+from heml.bias.ties import Labelled, associations
+from heml.datasets.store import read_description
+from heml.evaluation.retrieval import floors, search_in
+from heml.explanation.metric_tree import MetricTree
+from heml.explanation.views import Gallery
+from heml.params import Params
+from heml.tree import Tree
+
+ATTRIBUTES = "part kind group train val test typical".split()
+
+
+def look(gallery: Gallery, images: Path, params: Params) -> tuple[list[Attribute], Labelled]:
+    """What can be said of a data set's images, and their labels."""
+    canvases = gallery.canvases
+    found = list(attributes(canvases, gallery.partitions, images, params.bias))
+    return found, Labelled(canvases.labels, canvases.splits, read_description(images).label_names)
+
+
+def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
+    """Write `attributes.csv`, `associations.csv`, `groups.csv`, `leans.csv`, `reliance.csv` and `findings.json`; returns the findings.
+
+    Args:
+        root: the working folder of a run.
+    """
+    tree = Tree.from_params(params)
+    trained = MetricTree.load(root / "models", root / "data")
+    gallery = trained.gallery
+    assert gallery is not None
+    looked, images = look(gallery, root / "data/images", params)
+    known = associations(looked, images, params.bias.fdr)
+    embeddings = gallery.embeddings
+    by_tree = tree_hits(embeddings, tree, trained.metric, params.evaluate)
+    by_node = {name: node_hits(stored, params.evaluate) for name, stored in embeddings.items()}
+    leans, groups = [], []
+    for attribute, suspect in zip(looked, known["suspect"].tolist(), strict=True):
+        leans.append(leaning_row(attribute, images, by_tree, ""))
+        groups.append(group_table(attribute, images, by_tree.test))
+        if suspect:
+            leans += [leaning_row(attribute, images, by_node[node], node) for node in _holding(tree, attribute.part)]
+    pairs = pairs_of_two_labels(embeddings[tree.root].rows("test"), images.labels, params.bias.pairs)
+    moved = [
+        row
+        for part in (exchanges(pairs, gallery.view, tree, trained.metric, trained.made) if len(pairs) else ())
+        for row in reliance_rows(part, [attribute for attribute in looked if attribute.part == part.part])
+    ]
+    tables = {
+        "attributes": _attribute_table(looked, images, gallery.canvases.image_ids),
+        "associations": known,
+        "groups": pd.concat(groups) if groups else pd.DataFrame(columns=GROUPS),
+        "leans": pd.DataFrame(leans, columns=LEANS),
+        "reliance": reliance_table(moved),
+    }
+    found = findings(looked, images, gallery.canvases.image_ids, known, tables["leans"], tables["reliance"])
+    search = search_in(embeddings[tree.root].rows, "test", params.evaluate.search)
+    chance, majority = floors(images.labels[search.asked], images.labels[search.held])
+    told = {"findings": [finding.to_dict() for finding in found], "chance": chance, "majority": majority, "caveats": CAVEATS}
+    with new_folder(root / "reports/bias") as partial:
+        for name, table in tables.items():
+            table.to_csv(partial / f"{name}.csv", index=False, float_format="%.6g")
+        (partial / "findings.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    with new_file(root / "reports/bias.json") as file:
+        file.write_text(json.dumps(summary(found), indent=2) + "\n", "utf-8")
+    return found
+
+
+def summary(found: Sequence[Finding]) -> dict[str, Any]:
+    """What compares experiments: of each finding how strong the tie is, and what the tree makes of it."""
+    keys = {"with": "tie_holds_p@1", "against": "tie_broken_p@1", "fall": "fall", "worst": "worst_group_p@1"}
+    tied = {
+        f"{finding.part}_{finding.kind}": {"v_train": round(finding.v_train, 4)}
+        | {name: round(finding.tree[key], 4) for key, name in keys.items() if finding.tree[key] is not None}
+        for finding in found
+    }
+    return {"findings": len(found), **tied}
+
+
+def _holding(tree: Tree, part: str) -> list[str]:
+    """The nodes that see a segment; none sees a column."""
+    return [node.name for node in tree if part in tree.leaves(node.name)]
+
+
+def _attribute_table(looked: Sequence[Attribute], images: Labelled, image_ids: Sequence[str]) -> pd.DataFrame:
+    rows = []
+    for attribute in looked:
+        for k, group in enumerate(attribute.groups):
+            counts = {split: int(np.sum((attribute.values == k) & (images.splits == split))) for split in ("train", "val", "test")}
+            typical = " ".join(image_ids[row] for row in attribute.typical[k])
+            rows.append({"part": attribute.part, "kind": attribute.kind, "group": group} | counts | {"typical": typical})
+    return pd.DataFrame(rows, columns=ATTRIBUTES)

@@ -1,0 +1,19 @@
+"""Which part tells the label in train alone, and whether the tree leans on it → reports/bias, reports/bias.json."""
+
+from heml.errors import exit_on_error
+from heml.params import load_params
+from heml.tree import Tree
+
+
+def main() -> None:
+    params = load_params()
+    Tree.from_params(params)
+    from heml.bias.write import write_bias  # brings torch, which what is checked above need not wait for
+
+    found = write_bias(params)
+    print("\n".join(finding.sentence for finding in found) or "no part tells the label in train alone")
+
+
+if __name__ == "__main__":
+    with exit_on_error():
+        main()
