@@ -1,4 +1,4 @@
-"""The README's pictures, from a finished run: docs/page.png, docs/pair.png and docs/neighbours.png.
+"""The README's pictures, from a finished run: docs/page.png, docs/bias.png, docs/pair.png and docs/neighbours.png.
 
 make repro && python docs/screenshots.py       # needs chromium and chromedriver
 """
@@ -48,6 +48,7 @@ def page() -> None:
         nodes = browser.find_elements(By.CSS_SELECTOR, "#stage .node")
         next(node for node in nodes if node.find_element(By.CLASS_NAME, "name").text == "skin").click()
         save(Image.open(io.BytesIO(explorer.screenshot_as_png)), "page.png")
+        save(Image.open(io.BytesIO(browser.find_element(By.ID, "bias").screenshot_as_png)), "bias.png")
     finally:
         browser.quit()
 

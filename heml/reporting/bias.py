@@ -69,6 +69,7 @@ def _finding(finding: dict[str, Any], bias: Bias, metric: MetricTree) -> dict[st
         ],
         "groups": own.to_dict("records"),
         "lowest": own.loc[~own["few"].astype(bool), "p@1"].min(),
+        "highest": own["p@1"].max(),
     }
 
 
