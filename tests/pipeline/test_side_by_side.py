@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,11 @@ def test_an_interrupt_leaves_a_state_from_which_dvc_goes_on(finished, tmp_path):
     deadline = time.monotonic() + 120
     while not list(other.root.glob("data/segments/*")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    errors = None
+    while errors is None and time.monotonic() < deadline:
+        process.send_signal(signal.SIGINT)  # again after a while, as a person would
+        with suppress(subprocess.TimeoutExpired):
+            errors = process.communicate(timeout=5)[1]
     assert process.returncode == 130, errors
     assert "interrupted" in errors
     assert "Traceback" not in errors
