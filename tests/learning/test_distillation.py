@@ -2,15 +2,18 @@
 
 import itertools
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from node_data import make_node_data
 from torch.nn import functional as F
 
-from heml.learning.distillation import build_student, distillation_loss
+from heml.learning.distillation import _measure, build_student, distillation_loss
 from heml.learning.embedding import embed
 from heml.learning.inputs import compose
+from heml.learning.networks import new_network
 from heml.learning.node import build_node
 from heml.learning.store import fingerprint, load_network, node_path
 from heml.params import Student, Train
@@ -49,3 +52,18 @@ def test_a_student_is_smaller_and_keeps_the_neighbours(tmp_path):
     assert header.val_p1 == [max(row["val_p1"] for row in report["history"])]
     images = compose(data.canvases, data.segments, ["left"], header.box)
     assert embed(network, images, images.rows("test"), CPU).shape == (48, 8)
+
+
+def test_labels_that_train_has_not_are_sought_among_the_other_test_images(tmp_path):
+    data = make_node_data(tmp_path / "data")
+    images = compose(data.canvases, data.segments, ["left"])
+    new = replace(images, labels=np.where(images.splits == "train", images.labels, images.labels + 2))
+    network = new_network(Train(embedding_dim=8, hidden_dim=16), 4, images.size).eval()
+    (tmp_path / "weights").write_bytes(b"x")
+    found = _measure(network, tmp_path / "weights", new, "cosine", CPU)
+    rows = images.rows("test")
+    embedded = embed(network, images, rows, CPU)
+    close = torch.cdist(embedded, embedded)
+    close.fill_diagonal_(torch.inf)
+    expected = (images.labels[rows][close.argmin(1).numpy()] == images.labels[rows]).mean()
+    assert found["p@1"] == expected > 0
