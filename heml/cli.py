@@ -114,10 +114,10 @@ def _neighbours(arguments: argparse.Namespace) -> None:
     names = read_description(arguments.data / "images").label_names
     own = gallery.embeddings[node].labels[gallery.row(view.name)] if view.name in gallery else None
     print(f"nearest to {view.name} by {by}: 0 is the same, 0.5 unrelated, 1 opposite")
-    pictures = [(view.picture(header.leaves, header.box), view.name if own is None else f"{view.name}\n{names[own]}", None)]
+    pictures = [(view.picture(tree.tree.sees(node), header.box), view.name if own is None else f"{view.name}\n{names[own]}", None)]
     for n in found:
         print(f"{digits(n.distance)}  {n.image_id}  {names[n.label]}  ({n.split})")
-        picture = gallery.view(n.row).picture(header.leaves, header.box)
+        picture = gallery.view(n.row).picture(tree.tree.sees(node), header.box)
         pictures.append((picture, f"{n.image_id}\n{names[n.label]}  {digits(n.distance)}", None if own is None else n.label == own))
     among = [node, *(tree.tree[name].name for name in arguments.against)] if arguments.against else list(tree.tree.nodes)
     told = disagreements(view, gallery, among, 5, node if arguments.against else None)
@@ -224,7 +224,8 @@ def _bias(arguments: argparse.Namespace) -> None:
         sides = (f"{group} → {label}" for group, label in finding["told"].items())
         print(f"  tied in train: {', '.join(sides)}")
         part = finding["part"]
-        print(f"  deflate it: `recompose: {{{part}: {{}}}}` or `metric: {{balance: [{part}]}}` in params.yaml (docs/bias.md)")
+        ways = f"`recompose: {{{part}: {{}}}}`, `embed: {{hide: [{part}]}}` or `metric: {{balance: [{part}]}}`"
+        print(f"  deflate it: {ways} in params.yaml (docs/bias.md)")
     if not found["findings"]:
         print("No part tells the label in train and not in the held-out images.")
     if arguments.all:

@@ -510,6 +510,13 @@ class Evaluate(Strict):
     """Resamples behind the 95 % interval; 0 leaves it out."""
 
 
+class Embed(Strict):
+    """How images are embedded."""
+
+    hide: list[Name] = []
+    """Segments that nodes of other segments do not see when they embed an image: what else these nodes know stays. Nothing trains again."""
+
+
 class Metric(Strict):
     """The tree's own metric: what each node's distance weighs in its answer."""
 
@@ -593,6 +600,7 @@ class Params(Strict):
     train: Train
     students: dict[Name, Student]
     baselines: dict[Name, Baseline]
+    embed: Embed
     metric: Metric
     evaluate: Evaluate
     bias: Bias

@@ -30,13 +30,14 @@ class Tree:
 
     Args:
         nodes: in any order; a child must stand on a lower level than its parent, which also rules out cycles.
+        hidden: leaves that nodes of other leaves do not see.
 
     Raises:
         HemlError: fewer than 2 or more than 64 leaves, a name used twice, a node that joins itself, an unknown,
-            repeated or higher child, more than one root.
+            repeated or higher child, more than one root; a hidden name that is no leaf, or every leaf hidden.
     """
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node], hidden: Sequence[str] = ()) -> None:
         self.nodes: dict[str, Node] = {}
         for node in sorted(nodes, key=lambda n: n.level):
             if node.name in self.nodes:
@@ -54,6 +55,12 @@ class Tree:
         if len(roots) != 1:
             raise HemlError(f"tree: must end in one root, but {', '.join(roots)} are joined by no node; join them")
         self.root = roots[0]
+        self.hidden = tuple(hidden)
+        for name in hidden:
+            if name not in self.leaves():
+                raise HemlError(f"embed.hide: {name!r} is no leaf of the tree; it has {', '.join(self.leaves())}")
+        if set(self.leaves()) <= set(hidden):
+            raise HemlError("embed.hide: hides every leaf; leave one at least")
 
     def _check_child(self, node: Node, child: str) -> None:
         where = f"tree.level_{node.level}.{node.name}"
@@ -79,7 +86,7 @@ class Tree:
                     known = ", ".join(params.segments)
                     raise HemlError(f"tree.level_0.{name}: no such segment; `segments` has {known}")
                 nodes.append(Node(name, k, getattr(node, "left", None), getattr(node, "right", None)))
-        return cls(nodes)
+        return cls(nodes, params.embed.hide)
 
     def __iter__(self) -> Iterator[Node]:
         """Nodes by level, leaves first: the order of training."""
@@ -100,6 +107,11 @@ class Tree:
             return [node.name for node in self if not node.children]
         children = self[below].children
         return [leaf for child in children for leaf in self.leaves(child)] if children else [below]
+
+    def sees(self, name: str) -> list[str]:
+        """The leaves whose segments a node sees: those under it without hidden ones, or all of them where all are hidden."""
+        under = self.leaves(name)
+        return [leaf for leaf in under if leaf not in self.hidden] or under
 
     def ancestors(self, name: str) -> list[str]:
         """The path from a node's parent up to the root: what a change in it re-trains."""

@@ -80,3 +80,15 @@ def test_a_proposal_pairs_left_with_right_and_reads_back(params_dict, parse):
     assert [n.name for n in Tree.from_params(parse(params_dict))] == [n.name for n in tree]
     with pytest.raises(HemlError, match="given twice"):
         propose(["a", "a"])
+
+
+def test_a_hidden_leaf_is_seen_by_itself_and_by_nodes_of_hidden_leaves_alone():
+    tree = Tree(list(uneven()), ["a"])
+    assert {n.name: tree.sees(n.name) for n in tree} == {"a": ["a"], "b": ["b"], "c": ["c"], "ab": ["b"], "all": ["b", "c"]}
+    both = Tree(list(uneven()), ["a", "b"])
+    assert (both.sees("ab"), both.sees("all")) == (["a", "b"], ["c"])
+    assert tree.leaves("all") == ["a", "b", "c"]
+    with pytest.raises(HemlError, match=r"embed\.hide: 'ab' is no leaf of the tree; it has a, b, c"):
+        Tree(list(uneven()), ["ab"])
+    with pytest.raises(HemlError, match=r"embed\.hide: hides every leaf"):
+        Tree(list(uneven()), ["a", "b", "c"])

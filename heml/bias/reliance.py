@@ -64,7 +64,7 @@ def exchanges(pairs: NDArray[np.int64], view: Callable[[int], View], tree: Tree,
         changed = whole.copy()
         given = [give(views[one], views[other], [leaf]) for one, other in ends]
         for column, (name, term) in enumerate(metric.terms.items()):
-            below = tree.leaves(name)
+            below = tree.sees(name)
             if leaf in below and term.slope and ends:
                 found = embed(name, [(image.canvas, image.seen(below)) for image in given])
                 changed[:, column] = correlation_distance(found, torch.stack([views[other].vectors[name] for _, other in ends])).numpy()

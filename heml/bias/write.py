@@ -15,6 +15,7 @@ from heml.bias.attributes import Attribute, attributes
 from heml.bias.findings import CAVEATS, Finding, findings
 from heml.bias.groups import GROUPS, LEANS, group_table, leaning_row, node_hits, tree_hits
 from heml.bias.reliance import exchanges, pairs_of_two_labels, reliance_rows, reliance_table
+from heml.bias.remedies import remedies, remedy_table
 from heml.bias.ties import Labelled, associations
 from heml.datasets.store import read_description
 from heml.evaluation.retrieval import floors, search_in
@@ -34,7 +35,7 @@ def look(gallery: Gallery, images: Path, params: Params) -> tuple[list[Attribute
 
 
 def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
-    """Write `attributes.csv`, `associations.csv`, `groups.csv`, `leans.csv`, `reliance.csv` and `findings.json`; returns the findings.
+    """Write the tables `attributes`, `associations`, `groups`, `leans`, `reliance`, `remedies`, and `findings.json`; returns the findings.
 
     Args:
         root: the working folder of a run.
@@ -48,12 +49,14 @@ def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
     embeddings = gallery.embeddings
     by_tree = tree_hits(embeddings, tree, trained.metric, params.evaluate)
     by_node = {name: node_hits(stored, params.evaluate) for name, stored in embeddings.items()}
-    leans, groups = [], []
+    leans, groups, deflated = [], [], []
     for attribute, suspect in zip(looked, known["suspect"].tolist(), strict=True):
         leans.append(leaning_row(attribute, images, by_tree, ""))
         groups.append(group_table(attribute, images, by_tree.test))
         if suspect:
             leans += [leaning_row(attribute, images, by_node[node], node) for node in _holding(tree, attribute.part)]
+            if attribute.part in tree.leaves():
+                deflated += list(remedies(attribute, images, embeddings, params, root))
     pairs = pairs_of_two_labels(embeddings[tree.root].rows("test"), images.labels, params.bias.pairs)
     moved = [
         row
@@ -66,6 +69,7 @@ def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
         "groups": pd.concat(groups) if groups else pd.DataFrame(columns=GROUPS),
         "leans": pd.DataFrame(leans, columns=LEANS),
         "reliance": reliance_table(moved),
+        "remedies": remedy_table(deflated),
     }
     found = findings(looked, images, gallery.canvases.image_ids, known, tables["leans"], tables["reliance"])
     search = search_in(embeddings[tree.root].rows, "test", params.evaluate.search)
@@ -93,7 +97,7 @@ def summary(found: Sequence[Finding]) -> dict[str, Any]:
 
 def _holding(tree: Tree, part: str) -> list[str]:
     """The nodes that see a segment; none sees a column."""
-    return [node.name for node in tree if part in tree.leaves(node.name)]
+    return [node.name for node in tree if part in tree.sees(node.name)]
 
 
 def _attribute_table(looked: Sequence[Attribute], images: Labelled, image_ids: Sequence[str]) -> pd.DataFrame:

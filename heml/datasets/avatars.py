@@ -83,12 +83,13 @@ class Tables(BaseModel):
     model_config = ConfigDict(extra="forbid")
     style: str = Field(pattern="^avataaars$")
     prior: float = Field(0.5, gt=0, lt=1)
-    biased: str
+    biased: str | list[str]
+    """The part, or parts, whose colours `dataset.bias` ties to the label in `train`."""
     parts: dict[str, PartTable]
 
     @model_validator(mode="after")
     def _known_parts(self) -> Tables:
-        for part in (*self.parts, self.biased):
+        for part in (*self.parts, *self.tied):
             if part not in PARTS or part not in self.parts:
                 raise ValueError(f"part {part!r} is unknown or has no table; parts are {', '.join(PARTS)}")
         missing = [part for part in PARTS if part not in self.parts]
@@ -101,6 +102,11 @@ class Tables(BaseModel):
             if unknown or (known and not table.shapes):
                 raise ValueError(f"parts.{part}.shapes: {unknown or 'none given'}; known are {', '.join(known)}")
         return self
+
+    @property
+    def tied(self) -> list[str]:
+        """The biased parts."""
+        return [self.biased] if isinstance(self.biased, str) else self.biased
 
     def evidence(self) -> dict[str, list[list[float]]]:
         """Per part, the joint probabilities of its looks with the label in held-out images, the last look "absent"."""
@@ -131,13 +137,13 @@ class Look:
 
 
 def sample_look(tables: Tables, rng: np.random.Generator, bias: float = 0.5) -> Look:
-    """Draw one avatar's looks. `bias` is the chance that the biased part's colour is of its label's half; 0.5 is none."""
+    """Draw one avatar's looks. `bias` is the chance that a biased part's colour is of its label's half; 0.5 is none."""
     label = int(rng.random() < tables.prior)
     weights = {part: np.array([p[label] for p in table.colours.values()]) for part, table in tables.parts.items()}
-    if bias != 0.5:
-        names = weights[tables.biased]
-        half = (np.arange(len(names)) >= len(names) // 2) == bool(label)
-        weights[tables.biased] = np.where(half, bias, 1 - bias)
+    for part in tables.tied if bias != 0.5 else ():
+        count = len(weights[part])
+        half = (np.arange(count) >= count // 2) == bool(label)
+        weights[part] = np.where(half, bias, 1 - bias)
     return Look(label, *_sample_parts(tables, weights, rng))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,7 @@ def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, f
         each: how row groups are handed out.
     """
     total = len(load_canvases(canvases).image_ids)
-    groups = [(node.name, start) for node in tree for start in range(0, total, ROWS_PER_GROUP)]
+    groups = [(node.name, tree.sees(node.name), start) for node in tree for start in range(0, total, ROWS_PER_GROUP)]
     tables = iter(progress(each(partial(_embed_group, canvases, segments, models), groups), "embed", len(groups), "group"))
     with new_folder(folder) as target:
         for node in tree:
@@ -72,13 +72,13 @@ def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, f
                     writer.write_table(next(tables))
 
 
-def _embed_group(canvases: Path, segments: Path, models: Path, group: tuple[str, int]) -> pa.Table:
-    """The rows of one row group of a node, the one that begins at row `start`."""
-    node, start = group
+def _embed_group(canvases: Path, segments: Path, models: Path, group: tuple[str, list[str], int]) -> pa.Table:
+    """The rows of one row group of a node that sees some leaves, the one that begins at row `start`."""
+    node, leaves, start = group
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     path = node_path(models, node)
     header = load_header(path)
-    images = compose(canvases, segments, header.leaves, header.box, start, start + ROWS_PER_GROUP)
+    images = compose(canvases, segments, leaves, header.box, start, start + ROWS_PER_GROUP)
     rows = np.flatnonzero(images.present)
     vectors = {
         _repeat(k): _column(embed(load_network(path, device, k)[1], images, rows, device), images.present)
@@ -115,7 +115,17 @@ def read_embeddings(folder: str | Path, node: str) -> NodeEmbeddings:
     path = Path(folder) / f"node={node}" / "part-0.parquet"
     if not path.is_file():
         raise HemlError(f"{path}: no embeddings of node {node!r}; run `dvc repro embed`")
-    table = pq.ParquetFile(path).read()
+    return _parsed(node, pq.ParquetFile(path).read())
+
+
+def embed_node(node: str, leaves: Sequence[str], canvases: Path, segments: Path, models: Path) -> NodeEmbeddings:
+    """One node's embeddings of all images when it sees some leaves, kept in memory alone."""
+    total = len(load_canvases(canvases).image_ids)
+    groups = ((node, list(leaves), start) for start in range(0, total, ROWS_PER_GROUP))
+    return _parsed(node, pa.concat_tables([_embed_group(canvases, segments, models, group) for group in groups]))
+
+
+def _parsed(node: str, table: pa.Table) -> NodeEmbeddings:
     present = np.array(table["present"].to_pylist(), dtype=bool)
     return NodeEmbeddings(
         node,
@@ -141,11 +151,12 @@ def read_all(folder: str | Path, tree: Tree) -> dict[str, NodeEmbeddings]:
     return {node.name: read_embeddings(folder, node.name) for node in tree}
 
 
-def stored_tree(models: str | Path, names: Iterable[str]) -> Tree:
+def stored_tree(models: str | Path, names: Iterable[str], hidden: Sequence[str] = ()) -> Tree:
     """The tree that stored nodes make up, from their headers alone; others in the folder, of an earlier tree, are left alone.
 
     Args:
         names: in the order that nodes of one level keep, which is that of the metric's terms.
+        hidden: leaves that nodes of other leaves do not see.
     """
     headers = [load_header(node_path(models, name)) for name in names]
-    return Tree([Node(h.node, h.level, *(h.children or (None, None))) for h in headers])
+    return Tree([Node(h.node, h.level, *(h.children or (None, None))) for h in headers], hidden)

@@ -105,7 +105,7 @@ def node_table(
     whole = _tree_p1(embeddings, tree, metric, settings)
     fewer = without_each(embeddings, tree, own, settings.search, metric.penalty) if own else {}
     for column, node in enumerate(tree):
-        leaves, term = tree.leaves(node.name), metric.terms[node.name]
+        leaves, term = tree.sees(node.name), metric.terms[node.name]
         row = evaluate_node(embeddings[node.name], settings) | verify(pairs, -pairs.distances[:, column], settings.bootstrap)
         row |= {"weight": term.weight, "weight_low": term.low, "weight_high": term.high}
         if node.name in fewer:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -69,6 +69,8 @@ class TreeMetric:
     """For leaving uniform weights, as chosen by cross-validation; None: infinite, so they are uniform."""
     off: list[str]
     """Parts that were switched off; the terms of the nodes that see them are 0."""
+    hidden: list[str] = field(default_factory=list)
+    """Leaves that nodes of other leaves do not see."""
 
     @cached_property
     def _columns(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -246,8 +246,8 @@ def tree_metric(found: Fit, names: Sequence[str], settings: Metric, kept: NDArra
 
 def blind(tree: Tree, off: Sequence[str]) -> NDArray[np.bool_]:
     """Of every node, (M,), whether it sees nothing of the parts that are off."""
-    hidden = {leaf for name in off for leaf in tree.leaves(name)}
-    return np.array([not hidden & set(tree.leaves(node.name)) for node in tree])
+    out = {leaf for name in off for leaf in tree.leaves(name)}
+    return np.array([not out & set(tree.sees(node.name)) for node in tree])
 
 
 def held_out(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, split: str, search: str) -> Pairs:
@@ -257,7 +257,12 @@ def held_out(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, split: str, s
 
 
 def weigh(
-    embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Metric, search: str, images: NDArray[np.float64] | None = None
+    embeddings: Mapping[str, NodeEmbeddings],
+    tree: Tree,
+    settings: Metric,
+    search: str,
+    images: NDArray[np.float64] | None = None,
+    resamples: int = RESAMPLES,
 ) -> TreeMetric:
     """The tree's metric, fitted on pairs of `val`.
 
@@ -265,6 +270,7 @@ def weigh(
 
     Args:
         images: how much each image counts, (N,), and a pair as the product of its two; None: all the same.
+        resamples: behind the weights' intervals; 0: none.
 
     Raises:
         HemlError: nothing is left.
@@ -274,7 +280,7 @@ def weigh(
         pairs = replace(pairs, counts=images[pairs.a] * images[pairs.b])
     with one_thread():
         found = fit(pairs, settings.weights, list(embeddings).index(tree.root))
-        low, high = weight_intervals(pairs, found, RESAMPLES if settings.weights == "learned" else 0)
+        low, high = weight_intervals(pairs, found, resamples if settings.weights == "learned" else 0)
     kept = blind(tree, settings.off)
     plain = tree_metric(found, list(embeddings), settings, kept)
     share = (found.weights * kept).sum()
@@ -286,7 +292,7 @@ def weigh(
         terms[name] = replace(
             term, low=min(ends[0], term.weight), high=max(ends[1], term.weight), quantiles=[round(float(q), 7) for q in spread]
         )
-    return replace(plain, terms=terms)
+    return replace(plain, terms=terms, hidden=list(tree.hidden))
 
 
 def without_each(

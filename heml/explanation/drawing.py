@@ -166,7 +166,7 @@ def segment_pictures(explanation: Explanation, boxes: Mapping[str, Box]) -> dict
     """
     tree = explanation.tree
     views = explanation.first, explanation.second
-    return {name: tuple(view.picture(tree.leaves(name), boxes[name]) for view in views) for name in tree.nodes}  # type: ignore[misc]
+    return {name: tuple(view.picture(tree.sees(name), boxes[name]) for view in views) for name in tree.nodes}  # type: ignore[misc]
 
 
 def write_explanation(explanation: Explanation, boxes: Mapping[str, Box], stem: Path) -> list[Path]:

@@ -75,7 +75,7 @@ def exchange(first: View, second: View, tree: Tree, metric: TreeMetric, embed: E
     ends = [(give(one, other, [leaf]), other) for leaf in leaves for one, other in ((first, second), (second, first))]
     changed = np.repeat(whole[None], len(ends), 0)  # (2 per leaf, M)
     for column, name in enumerate(metric.terms):
-        below = tree.leaves(name)
+        below = tree.sees(name)
         rows = [2 * k + side for k, leaf in enumerate(leaves) if leaf in below for side in (0, 1)]
         if rows and metric.terms[name].slope:
             given = embed(name, [(ends[row][0].canvas, ends[row][0].seen(below)) for row in rows])
@@ -132,7 +132,7 @@ def counterfactual(
 
     def tried(sets: Sequence[list[str]]) -> list[tuple[float, View]]:
         views = [give(first, donor, segments) for segments in sets]
-        vectors = {n: embed(n, [(view.canvas, view.seen(tree.leaves(n))) for view in views]) for n in metric.terms}
+        vectors = {n: embed(n, [(view.canvas, view.seen(tree.sees(n))) for view in views]) for n in metric.terms}
         views = [replace(view, vectors={n: v[k] for n, v in vectors.items()}) for k, view in enumerate(views)]
         return [(float(metric.log_odds(distances(view, second, metric))), view) for view in views]
 

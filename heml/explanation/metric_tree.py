@@ -77,7 +77,7 @@ class MetricTree:
         """
         models, data = Path(models), Path(data)
         metric = read_metric(models / "metric.json")
-        tree = stored_tree(models / "nodes", metric.terms)
+        tree = stored_tree(models / "nodes", metric.terms, metric.hidden)
         gallery = Gallery(data, tree) if (data / "embeddings").is_dir() else None
         return cls(tree, models, metric, gallery)
 
@@ -160,7 +160,7 @@ class MetricTree:
     def _embed(self, node: str, views: Sequence[View]) -> torch.Tensor:
         header = self.headers[node]
         x0, y0, x1, y1 = header.box
-        seen = [view.seen(header.leaves) for view in views]
+        seen = [view.seen(self.tree.sees(node)) for view in views]
         there = torch.tensor([bool(mask[y0:y1, x0:x1].any()) for mask in seen])
         vectors = torch.full((len(views), header.architecture.embedding_dim), torch.nan)
         if there.any():

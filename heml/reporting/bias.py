@@ -35,12 +35,13 @@ class Bias:
     associations: pd.DataFrame
     groups: pd.DataFrame
     reliance: pd.DataFrame
+    remedies: pd.DataFrame
 
     @classmethod
     def read(cls, folder: Path) -> Bias:
         """Read what the stage `bias` wrote."""
-        words = dict.fromkeys(("part", "kind", "group", "label", "follows"), str)
-        names = ("associations", "groups", "reliance")
+        words = dict.fromkeys(("part", "kind", "group", "label", "follows", "remedy", "setting"), str)
+        names = ("associations", "groups", "reliance", "remedies")
         tables = [pd.read_csv(folder / f"{name}.csv", dtype=words, keep_default_na=False, na_values=[""]) for name in names]
         return cls(json.loads((folder / "findings.json").read_text("utf-8")), *tables)
 
@@ -55,22 +56,26 @@ def bias_section(bias: Bias, metric: MetricTree, params: Params, data: Path) -> 
         "strongest": _strongest(bias.associations),
         "turning": _turning(bias.reliance),
         "recomposed": [_samples(part, params, data) for part in params.recompose],
-        "off": params.metric.off,
-        "balance": params.metric.balance,
     }
 
 
 def _finding(finding: dict[str, Any], bias: Bias, metric: MetricTree) -> dict[str, Any]:
-    own = bias.groups[(bias.groups["part"] == finding["part"]) & (bias.groups["kind"] == finding["kind"])]
+    own = _of(bias.groups, finding)
     return finding | {
         "sides": [
             {"group": group, "label": finding["told"][group], "crops": [_crop(metric, image_id, finding["part"]) for image_id in ids]}
             for group, ids in finding["typical"].items()
         ],
         "groups": own.to_dict("records"),
+        "remedies": _of(bias.remedies, finding).fillna({"setting": ""}).to_dict("records"),
         "lowest": own.loc[~own["few"].astype(bool), "p@1"].min(),
         "highest": own["p@1"].max(),
     }
+
+
+def _of(table: pd.DataFrame, finding: dict[str, Any]) -> pd.DataFrame:
+    own: pd.DataFrame = table[(table["part"] == finding["part"]) & (table["kind"] == finding["kind"])]
+    return own
 
 
 def _strongest(associations: pd.DataFrame) -> list[dict[str, Any]]:

@@ -176,7 +176,7 @@ def _nodes(tree: MetricTree, leaves: Sequence[str], table: pd.DataFrame, reports
             {
                 "name": name,
                 "children": [order.index(child) for child in tree.tree[name].children],
-                "leaves": [leaves.index(leaf) for leaf in header.leaves],
+                "leaves": [leaves.index(leaf) for leaf in tree.tree.sees(name)],
                 "box": list(header.box),
                 "x": place[name][0],
                 "y": place[name][1],

@@ -173,7 +173,7 @@ def _part(name: str) -> str:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(loader=jinja2.PackageLoader("heml.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["share"] = lambda v: "–" if v is None or v != v else f"{v * 100:.1f}"
+    environment.filters["share"] = lambda v: "–" if v is None or v != v else f"{v * 100:.1f}".replace("-", "−")
     environment.filters["decimal"] = lambda v, digits=2: "–" if v is None or v != v else f"{v:.{digits}f}"
     environment.filters["milliseconds"] = lambda v: "–" if v is None or v != v else f"{v * 1000:.0f}"
     environment.filters["megabytes"] = lambda v: f"{v / 1e6:,.0f}"
@@ -185,7 +185,7 @@ def _example(run: Run, node: str) -> int:
     stored = run.gallery.embeddings[node]
     rows = stored.rows("test")
     rows = rows if len(rows) else np.flatnonzero(stored.present)
-    covered = sum(run.gallery.partitions[leaf].area[rows] for leaf in run.tree.leaves(node))
+    covered = sum(run.gallery.partitions[leaf].area[rows] for leaf in run.tree.sees(node))
     return int(rows[np.argsort(covered, kind="stable")[len(rows) // 2]])
 
 
@@ -201,7 +201,7 @@ def _tree(run: Run) -> dict[str, Any]:
         x, y = place[node.name][0] * across + across / 2, (top - place[node.name][1]) * down + 18
         present = run.gallery.embeddings[node.name].present[shared]
         view = run.gallery.view(shared if present else _example(run, node.name))
-        picture = view.picture(run.tree.leaves(node.name), run.metric.headers[node.name].box)
+        picture = view.picture(run.tree.sees(node.name), run.metric.headers[node.name].box)
         scale = min(size / picture.shape[1], size / picture.shape[0])
         row = table.loc[node.name]
         nodes.append(

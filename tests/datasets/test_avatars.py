@@ -172,3 +172,16 @@ def test_more_identities_than_there_are_looks_is_said(tables):
 def test_too_few_images_of_an_identity_for_every_split_are_refused():
     with pytest.raises(HemlError, match="split 'val' has no images"):
         A.avatars(AvatarsDataset(name="avatars", path=TABLES, images=24, size=32, personas=12))
+
+
+def test_several_parts_can_be_biased_at_once(tables):
+    two = tables.model_copy(update={"biased": ["glasses", "clothes"]})
+    one = tables.model_copy(update={"biased": "glasses"})
+    looks = [A.sample_look(two, np.random.default_rng(k), 1.0) for k in range(60)]
+    for look in looks:
+        for part in ("glasses", "clothes"):
+            names = list(tables.parts[part].colours)
+            if look.colours[part] is not None:
+                assert (names.index(look.colours[part]) >= len(names) // 2) == bool(look.label)
+    alone = [A.sample_look(one, np.random.default_rng(k), 1.0) for k in range(60)]
+    assert [a.colours["glasses"] for a in alone] == [b.colours["glasses"] for b in looks]

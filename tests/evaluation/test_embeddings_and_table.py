@@ -11,7 +11,7 @@ from node_data import make_node_data
 
 from heml.datasets.store import Description
 from heml.errors import HemlError
-from heml.evaluation.embeddings import read_all, read_embeddings, stored_tree, write_embeddings
+from heml.evaluation.embeddings import embed_node, read_all, read_embeddings, stored_tree, write_embeddings
 from heml.evaluation.table import COLUMNS, evaluate_node, node_limit, node_table, summary, tree_scores
 from heml.evaluation.weighing import weigh
 from heml.learning.embedding import embed
@@ -150,3 +150,23 @@ def test_of_identities_the_limit_is_known_where_all_of_them_is_seen():
     assert np.isnan(node_limit(["left"], SEGMENTS, description, labels))
     alike = replace(description, looks={"left": [0, 0, 1, 2], "right": [0, 0, 0, 0]})
     assert node_limit(["left", "right"], SEGMENTS, alike, labels) == pytest.approx((6 * 2 / 5 + 6) / 12)
+
+
+def test_a_hidden_part_is_masked_out_of_the_nodes_above_it(run, tmp_path):
+    root, data = run
+    hidden = Tree(list(TREE), ["right"])
+    write_embeddings(hidden, data.canvases, data.segments, root / "nodes", tmp_path / "hidden")
+    plain, blind = read_all(root / "embeddings", TREE), read_all(tmp_path / "hidden", hidden)
+    header, network = load_network(node_path(root / "nodes", "both"), torch.device("cpu"))
+    images = compose(data.canvases, data.segments, ["left"], header.box)
+    rows = np.flatnonzero(images.present)
+    torch.testing.assert_close(blind["both"].vectors[rows], embed(network, images, rows, torch.device("cpu")), atol=1e-6, rtol=0)
+    assert not torch.allclose(blind["both"].vectors[rows], plain["both"].vectors[rows], atol=1e-3)
+    for leaf in ("left", "right"):
+        torch.testing.assert_close(blind[leaf].vectors, plain[leaf].vectors, equal_nan=True)
+    alone = embed_node("both", ["left"], data.canvases, data.segments, root / "nodes")
+    torch.testing.assert_close(alone.vectors, blind["both"].vectors, equal_nan=True)
+    metric = weigh(blind, hidden, Metric(off=["right"]), "train")
+    assert metric.hidden == ["right"]
+    assert {name: term.slope > 0 for name, term in metric.terms.items()}["both"]  # which sees nothing of what is off
+    assert metric.terms["right"].slope == 0

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from heml.errors import HemlError
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.tree_metric import write_metric
 from heml.evaluation.weighing import weigh
+from heml.explanation.exchange import distances, exchange, give
 from heml.explanation.metric_tree import MetricTree
 from heml.learning.node import build_node
 from heml.params import Canvas, Size
@@ -139,3 +141,28 @@ def test_a_node_left_over_from_an_earlier_tree_is_left_alone(run, tmp_path):
     shutil.copytree(run / "models" / "nodes", models / "nodes")
     shutil.copy(models / "nodes" / "left.safetensors", models / "nodes" / "gone.safetensors")
     assert set(MetricTree.load(models, run / "data").tree.nodes) == {"left", "right", "both"}
+
+
+def test_a_tree_with_a_hidden_part_sees_files_and_exchanges_as_the_data_set(segmented, tmp_path):
+    root = tmp_path / "run"
+    shutil.copytree(segmented, root)
+    params = run_params()
+    tree = Tree(list(Tree.from_params(params)), ["left"])
+    write_embeddings(tree, *(root / p for p in ("data/canvases", "data/segments", "models/nodes", "data/embeddings")))
+    write_metric(root / "models/metric.json", weigh(read_all(root / "data/embeddings", tree), tree, params.metric, "train"))
+    trained = MetricTree.load(root / "models", root / "data")
+    assert trained.tree.sees("both") == ["right"]
+    found = trained.embed([root / "files" / f"{i}.png" for i in range(24)])
+    for name, node in read_all(root / "data/embeddings", tree).items():
+        torch.testing.assert_close(found[name], node.vectors, atol=1e-4, rtol=1e-3, equal_nan=True)
+    told = trained.explain("03", "07")
+    assert sum(told.parts.values()) == pytest.approx(told.log_odds)
+    a, b = told.first, told.second
+    rises = []
+    for one, other in ((a, b), (b, a)):  # every node looks again, by what it sees
+        view = give(one, other, ["left"])
+        vectors = {n: trained.made(n, [(view.canvas, view.seen(trained.tree.sees(n)))])[0] for n in trained.metric.terms}
+        changed = distances(replace(view, vectors=vectors), other, trained.metric)
+        rises.append(float(trained.metric.log_odds(changed)) - told.log_odds)
+    effects = exchange(a, b, trained.tree, trained.metric, trained.made)
+    assert effects["left"] == pytest.approx(np.mean(rises), abs=1e-4)

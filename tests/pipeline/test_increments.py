@@ -36,6 +36,17 @@ def test_a_part_that_is_switched_off_weighs_and_reports_anew_and_trains_nothing(
     assert sum(term["weight"] for term in terms.values()) == pytest.approx(1)
 
 
+def test_a_hidden_part_is_embedded_anew_and_trains_nothing(project):
+    before = project.hashes("data/embeddings")
+    project.set(embed={"hide": ["mouth"]})
+    assert project.repro() == END
+    changed = {path for path, value in project.hashes("data/embeddings").items() if before[path] != value}
+    assert changed == {"data/embeddings"}
+    assert json.loads((project.root / "models" / "metric.json").read_text())["hidden"] == ["mouth"]
+    mouth, face = (pd.read_csv(project.root / "reports/nodes.csv").set_index("node").loc[n, "segments"] for n in ("mouth", "face"))
+    assert (mouth, face) == ("mouth", "eyes")
+
+
 def test_a_recomposed_segment_trains_the_nodes_that_hold_it_and_no_other(project):
     before = project.hashes("data/segments", "models/nodes")
     project.set(recompose={"hair": {}})

@@ -1,0 +1,229 @@
+"""Data sets with a bias that was planted: in `train` the look of a part follows the label, in `val` and `test` it tells nothing.
+
+Three ways: drawn avatars, whose colours are tied; photographs, of which those are chosen to train with that make the tie; and photographs
+whose background is painted anew, water or land, in the form of Waterbirds (Sagawa et al., ICLR 2020).
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
+
+from heml.bias.attributes import part_attributes
+from heml.bias.ties import Labelled, agrees
+from heml.datasets.avatars import avatars
+from heml.datasets.canvas import Canvases, load_canvases, write_canvases
+from heml.datasets.folder import folder as read_folder
+from heml.datasets.store import Description, ImageRecord, read_description, write_images
+from heml.params import FolderDataset, Params, Split
+from heml.segmentation.manifest import read_manifest, write_manifest
+from heml.segmentation.segment import segment_images, write_mask_segmenter
+from heml.tree import Tree
+
+HELD = (0.15, 0.3)
+"""Of the images of the rarest of the four groups, how many each group gives to `val` and to `test`."""
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A data set in a folder: `data/images`, `data/canvases` and `data/segments`."""
+
+    params: Params
+    parts: list[str]
+    """Whose looks follow the label."""
+    sides: NDArray[np.int64]
+    """(K, N): of every bias, the label that an image's look is tied to; −1 where it cannot be said."""
+    folder: Path
+
+    @property
+    def canvases(self) -> Canvases:
+        """The images, with labels and splits."""
+        return load_canvases(self.folder / "data/canvases")
+
+    @property
+    def cells(self) -> NDArray[np.int64]:
+        """(N,): the group, which is label and sides; −1 where a side cannot be said."""
+        found = self.canvases.labels.copy()
+        for side in self.sides:
+            found = np.where((found < 0) | (side < 0), -1, 2 * found + side)
+        return found
+
+
+def segment(params: Params, folder: Path) -> None:
+    """Canvases and the manifest of every segment, from `data/images` and its masks."""
+    write_canvases(folder / "data/images", folder / "data/canvases", params.canvas)
+    write_mask_segmenter(folder / "models/segmenter", read_description(folder / "data/images").classes)
+    segment_images(folder / "data/images", folder / "models/segmenter", folder / "data/labelmaps", params.segmenter.size, 8)
+    for name, definition in params.segments.items():
+        target = folder / f"data/segments/segment={name}"
+        write_manifest(folder / "data/images", folder / "data/labelmaps", target, name, definition, params.canvas)
+
+
+def drawn(params: Params, parts: Sequence[str], bias: float, seed: int, folder: Path, images: int | None = None) -> Planted:
+    """Avatars; of `images` in all, 600 train and 150 validate. Without parts, or with bias 0.5, nothing tells anything."""
+    tables = yaml.safe_load(Path(params.dataset.path).read_text("utf-8"))
+    for part in {"glasses", *parts}:  # the embedded tables' own bias is the glasses'
+        own = tables["parts"][part]["colours"]
+        for colour in own:
+            own[colour] = [1 / len(own)] * 2
+    tables["biased"] = list(parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tables.yaml").write_text(yaml.safe_dump(tables, sort_keys=False), "utf-8")
+    changed = {"path": str(folder / "tables.yaml"), "bias": bias if parts else 0.5, "seed": seed}
+    if images:
+        changed |= {"images": images, "split": Split(train=600 / images, val=150 / images, test=1 - 750 / images)}
+    found = params.model_copy(update={"dataset": params.dataset.model_copy(update=changed)})
+    records, description = avatars(found.dataset, 1)
+    write_images(folder / "data/images", records, description)
+    segment(found, folder)
+    canvases = load_canvases(folder / "data/canvases")
+    labelled = Labelled(canvases.labels, canvases.splits, ["0", "1"])
+    sides = []
+    for part in parts:
+        partition = read_manifest(folder / "data/segments", part)
+        colour = next(a for a in part_attributes(part, partition, canvases, params.bias.groups) if a.kind == "colour")
+        told = agrees(colour, labelled)
+        sides.append(np.where(np.isnan(told), -1, np.where(told == 1, canvases.labels, 1 - canvases.labels)))
+    return Planted(found, list(parts), np.array(sides, np.int64).reshape(len(parts), -1), folder)
+
+
+def chosen(params: Params, parts: Sequence[str], bias: float, seed: int, folder: Path) -> Planted:
+    """Photographs of a folder: which colour the first part has follows the label in `train`; groups are as many in `val` and `test`.
+
+    Its colours are put in two groups; of the four groups of colour and label the rarest decides how many images each split can have.
+    """
+    whole = folder / "whole"
+    write_images(whole / "data/images", *_read(params))
+    one = params.model_copy(update={"segments": {parts[0]: params.segments[parts[0]]}})
+    segment(one, whole)
+    canvases = load_canvases(whole / "data/canvases")
+    everything = canvases.splits.copy()
+    everything[:] = "train"
+    canvases = Canvases(canvases.pixels, canvases.image_ids, everything, canvases.labels)
+    partition = read_manifest(whole / "data/segments", parts[0])
+    looks = next(a for a in part_attributes(parts[0], partition, canvases, 2) if a.kind == "colour").values
+    rng = np.random.default_rng(seed)
+    of_cell = {}
+    for look, label in itertools.product((0, 1), repeat=2):
+        of_cell[look, label] = rng.permutation(np.flatnonzero((looks == look) & (canvases.labels == label)))
+    rarest = min(len(rows) for rows in of_cell.values())
+    val, test = (round(share * rarest) for share in HELD)
+    splits, left = {}, {}
+    for cell, rows in of_cell.items():
+        splits |= dict.fromkeys(rows[:test].tolist(), "test") | dict.fromkeys(rows[test : test + val].tolist(), "val")
+        left[cell] = rows[test + val :]
+    size = {tie: _most(left, tie, max(bias, 0.9)) for tie in (0, 1)}  # the look that label 1 has
+    tie = max(size, key=lambda one: size[one])
+    each = min(size[tie], _most(left, tie, bias))
+    for (look, label), rows in left.items():
+        share = bias if (look == tie) == (label == 1) else 1 - bias
+        splits |= dict.fromkeys(rows[: round(share * each)].tolist(), "train")
+    sides = {canvases.image_ids[row]: int(looks[row] == tie) for row in splits}
+    return _planted(params, parts, {canvases.image_ids[row]: split for row, split in splits.items()}, sides, folder)
+
+
+def _most(left: dict[tuple[int, int], NDArray[np.int64]], tie: int, bias: float) -> int:
+    """How many training images of each label the groups allow."""
+    shares = {cell: bias if (cell[0] == tie) == (cell[1] == 1) else 1 - bias for cell in left}
+    return int(min(len(rows) / shares[cell] for cell, rows in left.items() if shares[cell] > 1e-9))
+
+
+def pasted(params: Params, parts: Sequence[str], bias: float, seed: int, folder: Path) -> Planted:
+    """Photographs of a folder whose background is painted anew; what it shows follows the label in `train`."""
+    params = with_background(params)
+    free = params.dataset.model_copy(update={"path": folder / "unsplit", "seed": seed})
+    _copy(params.dataset, folder / "unsplit", None, {})
+    records = list(read_folder(free)[0])
+    rng = np.random.default_rng(seed)
+    sides = {r.image_id: r.label if rng.random() < (bias if r.split == "train" else 0.5) else 1 - r.label for r in records}
+    return _planted(params, parts, {r.image_id: r.split for r in records}, sides, folder, paint=True)
+
+
+def with_background(params: Params) -> Params:
+    """The parameters with the background as one more segment, which a new root joins."""
+    root = Tree.from_params(params).root
+    level = next(k for k in range(8) if not getattr(params.tree, f"level_{k}"))
+    found = params.model_dump(exclude_unset=True)
+    found["segments"][BACKGROUND] = {"classes": [BACKGROUND]}
+    found["tree"]["level_0"][BACKGROUND] = {}
+    found["tree"][f"level_{level}"] = {"scene": {"left": root, "right": BACKGROUND}}
+    return Params.model_validate(found)
+
+
+def _read(params: Params) -> tuple[list[ImageRecord], Description, list[str]]:
+    records, description, extra = read_folder(params.dataset)
+    return list(records), description, extra
+
+
+def _planted(
+    params: Params, parts: Sequence[str], splits: dict[str, str], sides: dict[str, int], folder: Path, paint: bool = False
+) -> Planted:
+    """A folder with some images of another, their splits as given."""
+    _copy(params.dataset, folder / "photos", splits, sides if paint else {})
+    found = params.model_copy(update={"dataset": params.dataset.model_copy(update={"path": folder / "photos"})})
+    write_images(folder / "data/images", *_read(found))
+    segment(found, folder)
+    own = np.array([[sides[i] for i in load_canvases(folder / "data/canvases").image_ids]], np.int64)
+    return Planted(found, list(parts), own, folder)
+
+
+def _copy(dataset: FolderDataset, target: Path, splits: dict[str, str] | None, paint: dict[str, int]) -> None:
+    """Copy a data set's folder with a new table: its label, and splits where they are given.
+
+    Args:
+        paint: images whose background is painted anew, and how.
+    """
+    (target / "images").mkdir(parents=True)
+    (target / "masks").mkdir()
+    shutil.copy(dataset.path / "classes.json", target)
+    ground = json.loads((dataset.path / "classes.json").read_text("utf-8"))["classes"][BACKGROUND]
+    with (dataset.path / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if splits is None or row["image_id"] in splits]
+    for row in rows:
+        image_id = row["image_id"]
+        image, mask = (next((dataset.path / kind).glob(f"{image_id}.*")) for kind in ("images", "masks"))
+        shutil.copy(mask, target / "masks")
+        if image_id not in paint:
+            shutil.copy(image, target / "images")
+            continue
+        pixels = np.array(Image.open(image).convert("RGB"))
+        rng = np.random.default_rng([*image_id.encode()])
+        there = np.asarray(Image.open(mask)) == ground
+        pixels[there] = scenery(pixels.shape[:2], paint[image_id], rng)[there]
+        Image.fromarray(pixels).save(target / "images" / f"{image_id}.png")
+    names = ["image_id", dataset.label] + ["split"] * (splits is not None)
+    with (target / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(row | ({"split": splits[row["image_id"]]} if splits else {}) for row in rows)
+
+
+def scenery(size: tuple[int, int], kind: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Water (0) or land (1), (H, W, 3): waves of blue, or patches of green and brown, no two alike."""
+    height, width = size
+    y, x = np.mgrid[:height, :width] / max(size)
+    if kind == 0:
+        waves = np.sin(2 * np.pi * (rng.uniform(6, 12) * y + 0.3 * np.sin(2 * np.pi * (rng.uniform(1, 3) * x + rng.random()))))
+        base = np.array([60, 120, 170]) + rng.normal(0, 15, 3)
+        found = base + 25 * waves[..., None] + rng.normal(0, 6, (height, width, 1))
+    else:
+        rough = rng.normal(0, 1, (9, 9)).astype(np.float32)
+        patches = np.asarray(Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC))
+        base = np.array([105, 120, 60]) + rng.normal(0, 15, 3)
+        found = base + patches[..., None] * np.array([28, 12, 14]) + rng.normal(0, 6, (height, width, 1))
+    return np.clip(found, 0, 255).astype(np.uint8)
+
+
+PLANTED = {"avatars": drawn, "faces": chosen, "people": chosen, "faces-background": pasted, "people-background": pasted}
+"""By the name of a set."""
