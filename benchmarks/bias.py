@@ -33,16 +33,16 @@ from heml.bias.balance import balanced
 from heml.bias.recomposing import make_recipes
 from heml.bias.ties import Labelled, associations
 from heml.datasets.avatars import PARTS
-from heml.datasets.store import read_description
 from heml.distances import Metric
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.retrieval import interval, search_in
 from heml.evaluation.weighing import weigh
+from heml.images.store import read_description
 from heml.learning.node import build_node
 from heml.learning.recipes import write_recipes
 from heml.params import Metric as Weighing
 from heml.params import Params, Recompose, load_params
-from heml.segmentation.manifest import read_manifest
+from heml.segments.manifest import read_manifest
 from heml.tree import Tree
 
 NONE = "none"

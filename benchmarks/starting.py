@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from heml.datasets.canvas import load_canvases
+from heml.images.canvas import load_canvases
 from heml.params import load_params
 from heml.tree import Tree
 

@@ -32,15 +32,15 @@ from pytorch_metric_learning import samplers, trainers
 from torchvision import transforms
 
 from heml.datasets.avatars import avatars
-from heml.datasets.canvas import write_canvases
-from heml.datasets.store import read_description, read_rows, write_images
+from heml.images.canvas import write_canvases
+from heml.images.store import read_description, read_rows, write_images
 from heml.learning.inputs import MEAN, STD, NodeImages, compose, prepare
 from heml.learning.networks import new_network
 from heml.learning.objectives import objective
 from heml.learning.training import train_node
 from heml.params import AvatarsDataset, Canvas, Segment, Size, Train
-from heml.segmentation.manifest import read_manifest, write_manifest
 from heml.segmentation.segment import segment_images, write_mask_segmenter
+from heml.segments.manifest import read_manifest, write_manifest
 
 CPU = torch.device("cpu")
 CANVAS = Canvas(height=64, width=64)

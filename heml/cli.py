@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from heml import __version__
 from heml.atomic import new_file
-from heml.datasets.store import SPLITS, read_table
 from heml.errors import HemlError, exit_on_error
+from heml.images.store import SPLITS, read_table
 from heml.machine import cores
 from heml.params import Distance, load_params
 from heml.tree import Tree, propose, to_yaml
@@ -97,11 +97,11 @@ def _neighbours(arguments: argparse.Namespace) -> None:
     _check_images([arguments.image], arguments.data)
     import matplotlib.pyplot as plt
 
-    from heml.datasets.store import read_description
     from heml.explanation.figures import grid_figure
     from heml.explanation.metric_tree import MetricTree
     from heml.explanation.neighbours import disagreements, neighbours
     from heml.explanation.pairs import digits
+    from heml.images.store import read_description
 
     tree = MetricTree.load(arguments.models, arguments.data)
     gallery = _gallery(tree, arguments.data)
@@ -134,8 +134,8 @@ def _neighbours(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from heml.datasets.store import read_description
     from heml.explanation.metric_tree import MetricTree
+    from heml.images.store import read_description
 
     if arguments.to.exists() and (not arguments.to.is_dir() or any(arguments.to.iterdir())):
         raise HemlError(f"{arguments.to}: exists and is not an empty folder; name a new one")
@@ -192,7 +192,7 @@ def _datasets(arguments: argparse.Namespace) -> None:
 
 
 def _classes(arguments: argparse.Namespace) -> None:
-    from heml.segmentation.coverage import class_coverage, proposed_segments, segments_yaml
+    from heml.segments.coverage import class_coverage, proposed_segments, segments_yaml
 
     coverage = class_coverage(arguments.data / "images", arguments.data / "labelmaps")
     width = max(len(c.name) for c in coverage)

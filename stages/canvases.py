@@ -1,7 +1,7 @@
 """Every image at training size → data/canvases."""
 
-from heml.datasets.canvas import write_canvases
 from heml.errors import exit_on_error
+from heml.images.canvas import write_canvases
 from heml.params import load_params
 
 

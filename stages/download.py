@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from heml.datasets.adapters import dataset_terms, open_dataset
 from heml.datasets.assemble import Areas
-from heml.datasets.store import SPLITS, Description, count_labels, write_images
 from heml.errors import exit_on_error
+from heml.images.store import SPLITS, Description, count_labels, write_images
 from heml.params import Dataset, load_params
 from heml.terms import keep_terms
 

@@ -5,12 +5,12 @@ import json
 
 from heml.atomic import new_file
 from heml.baselines.measure import write_tree
-from heml.datasets.store import read_description
 from heml.errors import exit_on_error
 from heml.evaluation.duplicates import near_duplicates
 from heml.evaluation.embeddings import read_all
 from heml.evaluation.table import node_table, summary, tree_scores
 from heml.evaluation.tree_metric import read_metric
+from heml.images.store import read_description
 from heml.params import load_params
 from heml.tree import Tree
 

@@ -5,7 +5,7 @@ import argparse
 from heml.errors import HemlError, exit_on_error
 from heml.params import load_params
 from heml.running.spread import across_nodes
-from heml.segmentation.manifest import write_manifest
+from heml.segments.manifest import write_manifest
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ def main() -> None:
     segments = list(params.segments)
     from heml.bias.recomposing import make_recipes  # brings SciPy, which what is checked above need not wait for
     from heml.learning.recipes import write_recipes
-    from heml.segmentation.manifest import read_manifest
+    from heml.segments.manifest import read_manifest
 
     partitions = {name: read_manifest("data/segments", name) for name in segments} if params.recompose else {}
     with new_folder(Path("data/recipes")) as partial:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from heml.datasets.canvas import write_canvases
-from heml.datasets.images import encode_png
-from heml.datasets.store import Description, ImageRecord, write_images
+from heml.images.canvas import write_canvases
+from heml.images.decoding import encode_png
+from heml.images.store import Description, ImageRecord, write_images
 from heml.params import Canvas, Segment
-from heml.segmentation.labelmaps import LabelMap, write_labelmaps
-from heml.segmentation.manifest import write_manifest
+from heml.segments.labelmaps import LabelMap, write_labelmaps
+from heml.segments.manifest import write_manifest
 
 CANVAS = Canvas(height=32, width=32)
 

@@ -14,13 +14,13 @@ from heml.baselines.build import build_baseline
 from heml.baselines.measure import write_tree
 from heml.baselines.peers import write_peer
 from heml.bias.write import write_bias
-from heml.datasets.store import Description, ImageRecord, read_description, read_rows, write_images
 from heml.evaluation.audit import write_audit
 from heml.evaluation.duplicates import COLUMNS
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.table import node_table, summary, tree_scores
 from heml.evaluation.tree_metric import read_metric, write_metric
 from heml.evaluation.weighing import weigh
+from heml.images.store import Description, ImageRecord, read_description, read_rows, write_images
 from heml.learning.node import build_node
 from heml.params import Evaluate, Params, parse_params
 from heml.segmentation.segment import write_mask_segmenter

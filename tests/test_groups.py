@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from node_data import CANVAS, NodeData, make_node_data
 
-from heml.datasets import store
 from heml.evaluation import embeddings
+from heml.images import store
 from heml.learning.inputs import compose
 from heml.learning.node import build_node
 from heml.params import Segment, Size, Train
-from heml.segmentation import labelmaps, manifest, segment
+from heml.segmentation import segment
+from heml.segments import labelmaps, manifest
 from heml.tree import Node, Tree
 
 

@@ -13,11 +13,11 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
-from heml.datasets.canvas import Canvases
-from heml.datasets.store import extra_columns, read_description, read_rows
 from heml.errors import HemlError
+from heml.images.canvas import Canvases
+from heml.images.store import extra_columns, read_description, read_rows
 from heml.params import Bias
-from heml.segmentation.manifest import Partition
+from heml.segments.manifest import Partition
 
 RARE = 0.05
 """Share of the training images that show a part below which a group is joined with the other rare ones."""

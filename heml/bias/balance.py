@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from heml.bias.attributes import Attribute, part_attributes
 from heml.bias.ties import Labelled
-from heml.datasets.canvas import load_canvases
-from heml.datasets.store import read_description
-from heml.segmentation.manifest import read_manifest
+from heml.images.canvas import load_canvases
+from heml.images.store import read_description
+from heml.segments.manifest import read_manifest
 
 MOST = 10.0
 """Times the mean that an image counts at most: what a single image says must not decide."""

@@ -10,7 +10,7 @@ from scipy.stats import chi2_contingency, kruskal
 
 from heml.learning.recipes import KEPT, REMOVED, Recipes
 from heml.params import Recompose
-from heml.segmentation.manifest import Partition
+from heml.segments.manifest import Partition
 
 TELLS = 0.01
 """p-value below which presence or size is taken to go with the label."""

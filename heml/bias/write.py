@@ -17,10 +17,10 @@ from heml.bias.groups import GROUPS, LEANS, group_table, leaning_row, node_hits,
 from heml.bias.reliance import exchanges, pairs_of_two_labels, reliance_rows, reliance_table
 from heml.bias.remedies import remedies, remedy_table
 from heml.bias.ties import Labelled, associations
-from heml.datasets.store import read_description
 from heml.evaluation.retrieval import floors, search_in
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.views import Gallery
+from heml.images.store import read_description
 from heml.params import Params
 from heml.tree import Tree
 

@@ -11,10 +11,10 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from heml.datasets.images import BadImage, check_mask, decode_image, decode_mask
 from heml.datasets.splits import check_labels, split_by_label, stratified_split
-from heml.datasets.store import SPLITS, Description, ImageRecord
 from heml.errors import HemlError
+from heml.images.decoding import BadImage, check_mask, decode_image, decode_mask
+from heml.images.store import SPLITS, Description, ImageRecord
 from heml.params import FolderDataset, HubDataset, Limit, Rule
 from heml.progress import progress
 

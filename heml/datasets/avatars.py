@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from heml.datasets.images import encode_png
 from heml.datasets.splits import check_labels, split_by_label, stratified_split
-from heml.datasets.store import Description, ImageRecord
 from heml.datasets.yaml_file import read_yaml
 from heml.errors import HemlError
+from heml.images.decoding import encode_png
+from heml.images.store import Description, ImageRecord
 from heml.machine import cores
 from heml.params import AvatarsDataset
 from heml.progress import progress

@@ -9,8 +9,8 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 from heml.datasets.assemble import Adapted, Areas, Candidate, RawImage, assemble
-from heml.datasets.store import OWN, SPLITS
 from heml.errors import HemlError
+from heml.images.store import OWN, SPLITS
 from heml.params import FolderDataset
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

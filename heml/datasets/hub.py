@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from heml.datasets.assemble import Adapted, Areas, Candidate, RawImage, assemble, rows_needed
 from heml.datasets.card import Card, load_card
-from heml.datasets.store import OWN
 from heml.errors import HemlError
 from heml.fetch import Repo, fetch, list_files
+from heml.images.store import OWN
 from heml.params import HubDataset
 
 T = TypeVar("T")

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from heml.atomic import new_folder
-from heml.datasets.store import SPLITS
 from heml.distances import Metric
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.pairing import MOST_PAIRS, draw_pairs, measure, pair_distances
 from heml.evaluation.retrieval import interval, nearest_but_itself, reported, search_in
 from heml.evaluation.tree_metric import TreeMetric
+from heml.images.store import SPLITS
 from heml.params import Evaluate
 from heml.tree import Tree
 

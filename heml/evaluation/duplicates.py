@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from heml.datasets.canvas import load_canvases
+from heml.images.canvas import load_canvases
 
 SIDE = 16
 """Pixels of the thumbnails compared."""

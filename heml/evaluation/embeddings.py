@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from heml.atomic import new_folder
-from heml.datasets.canvas import load_canvases
 from heml.errors import HemlError
 from heml.groups import Each
+from heml.images.canvas import load_canvases
 from heml.learning.embedding import embed
 from heml.learning.inputs import compose
 from heml.learning.store import load_header, load_network, node_path, untrained

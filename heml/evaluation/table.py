@@ -10,14 +10,14 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from heml.datasets.limits import bayes_limit, identity_limit
-from heml.datasets.store import Description
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings
+from heml.evaluation.limits import bayes_limit, identity_limit
 from heml.evaluation.retrieval import Search, floors, interval, reported, search_in
 from heml.evaluation.tree_metric import TreeMetric
 from heml.evaluation.verification import calibration_error, reliability, verify
 from heml.evaluation.weighing import held_out, without_each
+from heml.images.store import Description
 from heml.params import Evaluate, Segment
 from heml.params import Metric as MetricSettings
 from heml.tree import Tree

@@ -13,8 +13,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from heml.datasets.canvas import lay_image
-from heml.datasets.images import decode_image
 from heml.distances import Distance
 from heml.errors import HemlError
 from heml.evaluation.embeddings import stored_tree
@@ -24,14 +22,16 @@ from heml.explanation.exchange import Image as Made
 from heml.explanation.exchange import distances as node_distances
 from heml.explanation.pairs import Explanation, explain
 from heml.explanation.views import Gallery, View
+from heml.images.canvas import lay_image
+from heml.images.decoding import decode_image
 from heml.learning.networks import MetricNetwork
 from heml.learning.store import Header, load_header, load_network, node_path
 from heml.segmentation.dataset import resize_image
-from heml.segmentation.labelmaps import LabelMap
-from heml.segmentation.manifest import cut_segment
-from heml.segmentation.masks import unpack_mask
 from heml.segmentation.predict import best_device, predict
 from heml.segmentation.segment import segmenter_classes
+from heml.segments.labelmaps import LabelMap
+from heml.segments.manifest import cut_segment
+from heml.segments.masks import unpack_mask
 from heml.tree import Tree
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from heml.datasets.canvas import Canvases, load_canvases
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings, read_all
 from heml.evaluation.tree_metric import TreeMetric
 from heml.explanation.pictures import grey_out
+from heml.images.canvas import Canvases, load_canvases
 from heml.learning.inputs import Box
-from heml.segmentation.manifest import Partition, read_manifest
+from heml.segments.manifest import Partition, read_manifest
 from heml.tree import Tree
 
 

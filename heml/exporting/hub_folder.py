@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from heml.atomic import new_folder
-from heml.datasets.store import read_description, read_rows
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.explanation.views import Gallery
+from heml.images.store import read_description, read_rows
 
 _FILES = {"train": "train", "val": "validation", "test": "test"}
 """Split → the name that `datasets` looks for."""

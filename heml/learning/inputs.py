@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from heml.datasets.canvas import load_canvases
 from heml.errors import HemlError
+from heml.images.canvas import load_canvases
 from heml.learning.recipes import KEPT, Recomposed, read_recipes
 from heml.params import Canvas, Segment
-from heml.segmentation.manifest import Partition, read_manifest
-from heml.segmentation.masks import unpack_mask
+from heml.segments.manifest import Partition, read_manifest
+from heml.segments.masks import unpack_mask
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

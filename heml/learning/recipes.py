@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from heml.datasets.store import read_table
-from heml.segmentation.masks import unpack_mask
+from heml.images.store import read_table
+from heml.segments.masks import unpack_mask
 
 KEPT, REMOVED = -2, -1
 """Donors that are none: the image stays as it is, or the segment is taken away."""

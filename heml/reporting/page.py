@@ -21,12 +21,12 @@ import yaml
 from heml import __version__
 from heml.atomic import new_file, new_folder
 from heml.baselines.measure import COLUMNS
-from heml.datasets.store import SPLITS, Description, read_description
 from heml.explanation.drawing import pair_svg, positions, segment_pictures, to_png
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import telling_pairs
 from heml.explanation.pictures import overlay, palette
 from heml.explanation.views import Gallery
+from heml.images.store import SPLITS, Description, read_description
 from heml.params import Params
 from heml.reporting.bias import Bias, bias_section
 from heml.reporting.curves import curve_figure, curve_table, reliability_figure

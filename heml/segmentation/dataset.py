@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from heml.datasets.images import decode_image, decode_mask
-from heml.datasets.store import count_images, read_rows
+from heml.images.decoding import decode_image, decode_mask
+from heml.images.store import count_images, read_rows
 from heml.params import Size
 from heml.progress import progress
 

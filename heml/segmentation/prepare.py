@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heml.atomic import new_file, new_folder
-from heml.datasets.store import read_description
 from heml.errors import HemlError
+from heml.images.store import read_description
 from heml.params import Segmenter as Settings
 from heml.segmentation.segment import write_mask_segmenter
 from heml.terms import hub_terms

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from heml.atomic import new_folder
-from heml.datasets.images import check_mask, decode_image, decode_mask
-from heml.datasets.store import count_images, read_rows
 from heml.errors import HemlError
 from heml.groups import Each
+from heml.images.decoding import check_mask, decode_image, decode_mask
+from heml.images.store import count_images, read_rows
 from heml.params import Size
 from heml.progress import progress
-from heml.segmentation.labelmaps import ROWS_PER_GROUP, LabelMap, write_labelmaps
+from heml.segments.labelmaps import ROWS_PER_GROUP, LabelMap, write_labelmaps
 
 if TYPE_CHECKING:
     import torch

@@ -7,11 +7,11 @@ import pytest
 from node_data import make_node_data
 
 from heml.bias import attributes as A
-from heml.datasets.canvas import load_canvases
-from heml.datasets.store import Description, ImageRecord, write_images
 from heml.errors import HemlError
+from heml.images.canvas import load_canvases
+from heml.images.store import Description, ImageRecord, write_images
 from heml.params import Bias
-from heml.segmentation.manifest import read_manifest
+from heml.segments.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from heml.bias.attributes import Attribute
 from heml.bias.balance import image_weights
 from heml.bias.recomposing import make_recipes
 from heml.bias.ties import Labelled
-from heml.datasets.canvas import load_canvases
+from heml.images.canvas import load_canvases
 from heml.learning.inputs import compose
 from heml.learning.recipes import KEPT, REMOVED, filled, lay_donor, read_recipes, write_recipes
 from heml.params import Recompose
-from heml.segmentation.manifest import read_manifest
+from heml.segments.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")

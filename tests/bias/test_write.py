@@ -10,9 +10,9 @@ from run_data import make_trained, run_params
 from heml.bias.reliance import exchanges, pairs_of_two_labels
 from heml.bias.write import write_bias
 from heml.cli import main
-from heml.datasets.store import Description, ImageRecord, read_rows, write_images
 from heml.explanation.exchange import exchange
 from heml.explanation.metric_tree import MetricTree
+from heml.images.store import Description, ImageRecord, read_rows, write_images
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT
 
 from heml.datasets import avatars as A
-from heml.datasets.images import decode_image, decode_mask
 from heml.errors import HemlError
+from heml.images.decoding import decode_image, decode_mask
 from heml.params import AvatarsDataset
 
 TABLES = ROOT / "data" / "avatars.yaml"

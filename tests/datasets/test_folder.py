@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from heml.datasets.folder import folder
-from heml.datasets.store import read_description, read_rows, write_images
 from heml.errors import HemlError
+from heml.images.store import read_description, read_rows, write_images
 from heml.params import FolderDataset
 
 

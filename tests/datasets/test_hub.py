@@ -12,9 +12,9 @@ from mini_sets import IMAGE, ROOT, Study, dataset_files, draw, label_mask, parqu
 
 from heml.datasets.card import load_card
 from heml.datasets.hub import hub as open_hub
-from heml.datasets.images import decode_mask
-from heml.datasets.store import read_description, read_rows, write_images
 from heml.errors import HemlError
+from heml.images.decoding import decode_mask
+from heml.images.store import read_description, read_rows, write_images
 from heml.params import HubDataset
 
 COMMIT = "a" * 40

@@ -5,10 +5,10 @@ import io
 import numpy as np
 from PIL import Image
 
-from heml.datasets.canvas import write_canvases
-from heml.datasets.images import encode_png
-from heml.datasets.store import Description, ImageRecord, write_images
 from heml.evaluation.duplicates import near_duplicates, thumbnails
+from heml.images.canvas import write_canvases
+from heml.images.decoding import encode_png
+from heml.images.store import Description, ImageRecord, write_images
 from heml.params import Canvas
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from node_data import make_node_data
 
-from heml.datasets.store import Description
 from heml.errors import HemlError
 from heml.evaluation.embeddings import embed_node, read_all, read_embeddings, stored_tree, write_embeddings
 from heml.evaluation.table import COLUMNS, evaluate_node, node_limit, node_table, summary, tree_scores
 from heml.evaluation.weighing import weigh
+from heml.images.store import Description
 from heml.learning.embedding import embed
 from heml.learning.inputs import compose
 from heml.learning.networks import new_network

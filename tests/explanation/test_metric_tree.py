@@ -10,20 +10,20 @@ import torch
 from PIL import Image
 from run_data import run_params
 
-from heml.datasets.canvas import write_canvases
-from heml.datasets.images import BadImage, encode_png
-from heml.datasets.store import Description, ImageRecord, write_images
 from heml.errors import HemlError
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.tree_metric import write_metric
 from heml.evaluation.weighing import weigh
 from heml.explanation.exchange import distances, exchange, give
 from heml.explanation.metric_tree import MetricTree
+from heml.images.canvas import write_canvases
+from heml.images.decoding import BadImage, encode_png
+from heml.images.store import Description, ImageRecord, write_images
 from heml.learning.node import build_node
 from heml.params import Canvas, Size
-from heml.segmentation.manifest import write_manifest
 from heml.segmentation.model import new_segmenter, save_segmenter
 from heml.segmentation.segment import segment_images
+from heml.segments.manifest import write_manifest
 from heml.tree import Tree
 
 CLASSES = {"background": 0, "left": 1, "right": 2}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from heml.segmentation.iou import confusion, iou
-from heml.segmentation.masks import pack_mask, unpack_mask
+from heml.segments.masks import pack_mask, unpack_mask
 
 
 @given(st.integers(1, 19), st.integers(1, 19), st.integers(0, 2**32 - 1))

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import ndimage
 
-from heml.datasets.images import encode_png
-from heml.datasets.store import Description, ImageRecord, write_images
 from heml.errors import HemlError
+from heml.images.decoding import encode_png
+from heml.images.store import Description, ImageRecord, write_images
 from heml.params import Canvas, Segment, Size
-from heml.segmentation.labelmaps import LabelMap, read_labelmaps, write_labelmaps
-from heml.segmentation.manifest import cut_segment, read_manifest, write_manifest
-from heml.segmentation.masks import unpack_mask
 from heml.segmentation.segment import segment_images, write_mask_segmenter
+from heml.segments.labelmaps import LabelMap, read_labelmaps, write_labelmaps
+from heml.segments.manifest import cut_segment, read_manifest, write_manifest
+from heml.segments.masks import unpack_mask
 
 CANVAS = Canvas(height=32, width=32)
 

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from heml.atomic import new_folder
-from heml.datasets.canvas import lay_mask, placement
-from heml.datasets.store import count_images, read_rows, read_table
 from heml.errors import HemlError
 from heml.groups import Each
+from heml.images.canvas import lay_mask, placement
+from heml.images.store import count_images, read_rows, read_table
 from heml.params import Canvas, Segment
 from heml.progress import progress
-from heml.segmentation.labelmaps import LabelMap, read_classes, read_labelmaps
-from heml.segmentation.masks import BIT_ORDER, pack_mask, unpack_mask
+from heml.segments.labelmaps import LabelMap, read_classes, read_labelmaps
+from heml.segments.masks import BIT_ORDER, pack_mask, unpack_mask
 
 ROWS_PER_GROUP = 1024
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from heml.datasets.store import count_images
+from heml.images.store import count_images
 from heml.params import Segment
 from heml.progress import progress
-from heml.segmentation.labelmaps import read_classes, read_labelmaps
+from heml.segments.labelmaps import read_classes, read_labelmaps
 
 SMALL = 0.01
 """A class of a smaller mean area keeps its thin parts: `coverage: 0.3`."""

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heml.datasets.canvas import lay_image, lay_mask, load_canvases, placement, write_canvases
-from heml.datasets.images import encode_png
-from heml.datasets.store import Description, ImageRecord, write_images
 from heml.errors import HemlError
+from heml.images.canvas import lay_image, lay_mask, load_canvases, placement, write_canvases
+from heml.images.decoding import encode_png
+from heml.images.store import Description, ImageRecord, write_images
 from heml.params import Canvas
 
 

@@ -6,10 +6,10 @@ import yaml
 from conftest import ROOT
 
 from heml.cli import main
-from heml.datasets.store import Description, ImageRecord, write_images
+from heml.images.store import Description, ImageRecord, write_images
 from heml.params import parse_params
-from heml.segmentation.coverage import Coverage, class_coverage, proposed_segments, segments_yaml
-from heml.segmentation.labelmaps import LabelMap, write_labelmaps
+from heml.segments.coverage import Coverage, class_coverage, proposed_segments, segments_yaml
+from heml.segments.labelmaps import LabelMap, write_labelmaps
 from heml.tree import propose, to_yaml
 
 CLASSES = {"background": 0, "Left-shoe": 1, "Right-shoe": 2, "no": 3, "bed ": 4, "chest: of drawers": 5, "never": 6}

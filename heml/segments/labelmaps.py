@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from heml.atomic import new_folder
-from heml.datasets.images import encode_png
-from heml.datasets.store import read_range
 from heml.errors import HemlError
+from heml.images.decoding import encode_png
+from heml.images.store import read_range
 
 ROWS_PER_GROUP = 256
 

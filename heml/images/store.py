@@ -53,7 +53,7 @@ class Description:
     """Images left out: `image_id` and `reason`."""
     evidence: dict[str, list[list[float]]] = field(default_factory=dict)
     """Per class, the joint probabilities [P(look, label=0), P(look, label=1)] of its looks, where they are known;
-    the last look is "absent". See `heml.datasets.limits`."""
+    the last look is "absent". See `heml.evaluation.limits`."""
     looks: dict[str, list[int]] = field(default_factory=dict)
     """Per class, the number of the look that each label always has, −1 for absent, where labels are identities; classes that vary freely
     are left out."""

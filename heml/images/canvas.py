@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from heml.atomic import new_folder
-from heml.datasets.images import decode_image
-from heml.datasets.store import count_images, read_rows, read_table
 from heml.errors import HemlError
+from heml.images.decoding import decode_image
+from heml.images.store import count_images, read_rows, read_table
 from heml.params import Canvas
 from heml.progress import progress
 

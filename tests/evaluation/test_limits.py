@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from heml.datasets.avatars import load_tables, sample_look
-from heml.datasets.limits import bayes_limit, identity_limit
+from heml.evaluation.limits import bayes_limit, identity_limit
 
 
 def test_one_part_is_the_sum_of_larger_joint_probabilities():

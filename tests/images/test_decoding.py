@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heml.datasets.images import BadImage, check_mask, decode_image, decode_mask, encode_png
+from heml.images.decoding import BadImage, check_mask, decode_image, decode_mask, encode_png
 
 
 def encode(image: Image.Image, kind: str, **options) -> bytes:

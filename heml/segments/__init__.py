@@ -1,0 +1,1 @@
+"""Segments as they are kept: the class of every pixel, and which pixels of which image are which segment."""

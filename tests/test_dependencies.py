@@ -1,0 +1,63 @@
+"""Declared code is the code that is used: what a stage's script imports, however far down, is among its dependencies in dvc.yaml."""
+
+import ast
+from pathlib import Path, PurePosixPath
+
+import pytest
+import yaml
+from conftest import ROOT
+
+ELSEWHERE = {"heml/running"} | {
+    f"heml/{name}.py" for name in "__init__ errors atomic progress params tree imports machine groups fetch terms".split()
+}
+"""What decides no result of a stage, or reaches it as a parameter (docs/architecture.md)."""
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def _modules(path: Path) -> list[str]:
+    """Files of the project that a file imports anywhere in it, by path."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+        for name in names:
+            place = name.replace(".", "/")
+            found += [f for f in (f"{place}.py", f"{place}/__init__.py") if name.startswith(("heml", "stages")) and (ROOT / f).is_file()]
+    return found
+
+
+def _covered(file: str, declared: set[str]) -> bool:
+    return not declared.isdisjoint({file, *map(str, PurePosixPath(file).parents)})
+
+
+def _used(script: str) -> set[str]:
+    """A script and all that it imports."""
+    used, waiting = set(), [script]
+    while waiting:
+        file = waiting.pop()
+        if file not in used and not _covered(file, ELSEWHERE):
+            used.add(file)
+            waiting += _modules(ROOT / file)
+    return used
+
+
+def undeclared(stage: dict) -> set[str]:
+    """Files that a stage's script uses and its dependencies do not name."""
+    stage = stage.get("do", stage)
+    declared = {d for d in stage["deps"] if d.startswith(("heml", "stages"))}
+    script = stage["cmd"].removeprefix("python -m ").split()[0].replace(".", "/") + ".py"
+    return {file for file in _used(script) if not _covered(file, declared)} - {"stages/__init__.py"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_what_a_stage_uses_is_what_it_declares(name):
+    assert undeclared(STAGES[name]) == set()
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_without_any_of_its_code_a_stage_would_be_found_out(name):
+    """Also: nothing is declared that is not used."""
+    stage = STAGES[name].get("do", STAGES[name])
+    for code in [d for d in stage["deps"] if d.startswith(("heml", "stages"))]:
+        assert undeclared(stage | {"deps": [d for d in stage["deps"] if d != code]}), f"{code} is declared and not used"
