@@ -118,6 +118,9 @@ class _OwnImages(DatasetBase):
     """How `label` is read off the images; null: it is a column."""
     on_bad_image: Literal["error", "skip"] = "error"
     """What a corrupt image or mask does: end the run, or be left out and listed in the report."""
+    masks: Literal["upright", "stored"] | None = None
+    """How masks lie over images that EXIF turns: over the image as it is shown, or over its pixels as they are stored; null: the run ends
+    where there are such, and asks."""
     max_megapixels: float = Field(50, gt=0)
     """An image with more pixels is taken for a decompression bomb."""
 
@@ -230,7 +233,7 @@ LOSSES: dict[str, dict[str, float]] = {
     "circle": {"relaxation": 0.4, "scale": 80.0},
     "proxy_anchor": {"margin": 0.1, "alpha": 32.0},
     "subcenter_arcface": {"angle": 28.6, "scale": 64.0, "sub_centers": 3.0},
-    "group": {"iterations": 3.0, "anchors": 1.0, "scale": 10.0},
+    "group": {"iterations": 1.0, "anchors": 2.0, "scale": 10.0, "temperature": 10.0},
 }
 """Losses, their options and the options' defaults; docs/methods.md says where each comes from."""
 
@@ -260,7 +263,17 @@ def split_trunk(name: str) -> tuple[str, int | None]:
     return whole, int(depth) if depth else None
 
 
-EMBEDDERS = ("plain", "batch_drop_block", "horde", "global_descriptors", "divide_conquer")
+EMBEDDERS: dict[str, dict[str, float]] = {
+    "plain": {},
+    "batch_drop_block": {},
+    "horde": {"orders": 5.0, "dims": 8192.0},
+    "global_descriptors": {},
+    "divide_conquer": {"learners": 8.0, "together": 0.05, "every": 2.0},
+}
+"""Embedders, their options and the options' defaults, which are their papers'; docs/methods.md says what they mean."""
+
+OF_PARTS = ("batch_drop_block", "divide_conquer")
+"""Embedders whose losses see a part of the dimensions each."""
 
 Distance = Annotated[str, Field(pattern=r"^(snr|euclidean|cosine|l[1-9][0-9]*(\.[0-9]+)?)$")]
 """`snr`, `euclidean`, `cosine`, or an Lp distance as `l1`, `l3`, `l1.5` …"""
@@ -287,7 +300,7 @@ Trunk = Annotated[
 
 
 class Train(Strict):
-    """How a node learns. Any key but `epochs_decay` and the last seven can be overridden for one node in `tree`."""
+    """How a node learns. Any key but `epochs_decay` and the last eight can be overridden for one node in `tree`."""
 
     epochs: int = Field(5, ge=0, le=1000)
     epochs_decay: float = Field(1.0, gt=0, le=1)
@@ -357,6 +370,8 @@ class Train(Strict):
     """The trunk's weights to start from: `imagenet`, a local .safetensors, .pth or .pt file, or null: none."""
     embedder: Annotated[str, _one_of(EMBEDDERS)] = "plain"
     """What makes an embedding of the trunk's features, with the feature augmentation that belongs to it."""
+    embedder_options: dict[str, float] = {}
+    """The embedder's options, by name (`EMBEDDERS`)."""
     hidden_dim: int = Field(128, ge=1)
     embedding_dim: int = Field(64, ge=2)
     seed: int = Field(0, ge=0)
@@ -385,9 +400,22 @@ class Train(Strict):
         return self
 
     @model_validator(mode="after")
-    def _learners_share_no_proxies(self) -> Train:
-        if self.embedder == "divide_conquer" and self.loss in WITH_CENTRES:
-            raise ValueError(f"embedder 'divide_conquer' trains parts of the embedding, for which {self.loss!r} has no class centres")
+    def _options_are_the_embedders(self) -> Train:
+        known = EMBEDDERS[self.embedder]
+        for name, value in self.embedder_options.items():
+            if name not in known:
+                raise ValueError(f"embedder_options: {self.embedder!r} has no {name!r}; its options: {', '.join(known) or 'none'}")
+            if value <= 0:
+                raise ValueError(f"embedder_options: {name} must be above 0, not {value:g}")
+        learners = self.of_embedder.get("learners", 1)
+        if self.embedding_dim < 2 * learners:
+            raise ValueError(f"embedding_dim ({self.embedding_dim}) must be at least 2 for each of the {learners:g} learners")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_share_no_centres(self) -> Train:
+        if self.embedder in OF_PARTS and self.loss in WITH_CENTRES:
+            raise ValueError(f"embedder {self.embedder!r} trains parts of the embedding, for which {self.loss!r} has no class centres")
         return self
 
     @property
@@ -396,8 +424,13 @@ class Train(Strict):
         options = LOSSES[self.loss] | self.loss_options
         return options | {"margin": self.margin} if self.margin is not None and "margin" in options else options
 
+    @property
+    def of_embedder(self) -> dict[str, float]:
+        """Every option of the embedder."""
+        return EMBEDDERS[self.embedder] | self.embedder_options
 
-_SHARED = ("epochs_decay", "trunk", "weights", "embedder", "hidden_dim", "embedding_dim", "seed", "seeds")
+
+_SHARED = ("epochs_decay", "trunk", "weights", "embedder", "embedder_options", "hidden_dim", "embedding_dim", "seed", "seeds")
 """What all nodes must share for their weights to be averaged."""
 
 
@@ -424,7 +457,7 @@ Tree: Any = create_model("Tree", __base__=Strict, **_levels)
 
 
 class Student(Strict):
-    """A small network that learns the metric of a trained node (Yu et al., CVPR 2019)."""
+    """A small network that learns the loss of `train`, and the metric of a trained node beside it (Yu et al., CVPR 2019)."""
 
     teacher: Name
     """The node, most often the root."""
@@ -432,10 +465,10 @@ class Student(Strict):
     hidden_dim: int = Field(128, ge=1)
     epochs: int = Field(20, ge=1, le=1000)
     lr: float = Field(1e-3, gt=0)
-    absolute: float = Field(1.0, ge=0)
-    """Weight of the distance between the two embeddings of an image."""
-    relative: float = Field(1.0, ge=0)
-    """Weight of the difference between the two distances of a pair."""
+    absolute: float = Field(0.0, ge=0)
+    """λ of the distance between the two embeddings of an image, beside the student's own loss of weight 1."""
+    relative: float = Field(0.3, ge=0)
+    """λ of the difference between the two distances of a pair."""
 
 
 class _Baseline(Strict):
@@ -449,7 +482,9 @@ class _Baseline(Strict):
         """The training parameters this baseline sets for itself."""
         given = self.model_dump(exclude_unset=True) | self.model_dump(include={"epochs", "loss"}, exclude_none=True)
         own = {key: value for key, value in given.items() if key in Train.model_fields}
-        return own if self.method == "traditional" else own | {"embedder": "plain"}  # type: ignore[attr-defined]
+        if self.method == "traditional":  # type: ignore[attr-defined]
+            return own
+        return own | {"embedder": "plain", "embedder_options": {}}
 
 
 class TraditionalSettings(Strict):
@@ -562,7 +597,7 @@ class Bias(Strict):
     """Pairs of test images of different labels that exchange each part; 0: none."""
 
 
-_OF_TREES = ("epochs", "epochs_decay", "seeds", "init", "weighting", "embedder")
+_OF_TREES = ("epochs", "epochs_decay", "seeds", "init", "weighting", "embedder", "embedder_options")
 METHOD_KINDS = tuple(
     create_model(
         settings.__name__.removesuffix("Settings"),

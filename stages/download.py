@@ -33,6 +33,7 @@ def _areas(dataset: Dataset) -> Areas | None:
 def _summary(count: int, description: Description, by_label: bool) -> Iterator[str]:
     classes = f", {len(description.classes)} mask classes" if description.classes else ", no masks"
     yield f"{count} images, label {description.label!r} with {len(description.label_names)} values{classes}"
+    yield from (f"  {note}" for note in description.notes)
     counts = count_labels("data/images")
     for split in SPLITS if by_label else ():
         own = [n for (where, _), n in counts.items() if where == split]

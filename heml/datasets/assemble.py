@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from heml.datasets.splits import check_labels, split_by_label, stratified_split
 from heml.errors import HemlError
-from heml.images.decoding import BadImage, check_mask, decode_image, decode_mask
+from heml.images.decoding import BadImage, check_mask, decode_image, decode_mask, encode_png, orientation, turned
 from heml.images.store import SPLITS, Description, ImageRecord
 from heml.params import FolderDataset, HubDataset, Limit, Rule
 from heml.progress import progress
+from heml.segments.void import VOID, void_ids
 
 Areas = Callable[[Iterable[tuple[str, Image.Image]]], Iterator[tuple[str, float]]]
 """Images by id → by id, the fraction of each that the rule's classes cover, as a network sees it."""
@@ -66,6 +68,8 @@ class Source(Protocol):
     label_names: list[str]
     """The label's values in order; empty: as found."""
     extra: list[str]
+    notes: list[str]
+    """What of the source is not used, in sentences."""
 
     def read(self, chosen: Container[str]) -> Iterator[RawImage]:
         """The chosen candidates' bytes, in order of image_id."""
@@ -81,17 +85,19 @@ def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | 
         HemlError: on anything that would make the data set ambiguous or unusable; bad images as `on_bad_image` says.
     """
     skipped: list[dict[str, str]] = []
-    usable = _Usable(params.on_bad_image == "skip", params.max_megapixels, source.classes, skipped)
+    void = void_ids(source.classes)
+    classes = {name: number for name, number in source.classes.items() if number not in void}
+    usable = _Usable(params.on_bad_image == "skip", params.max_megapixels, source.classes, void, params.masks, skipped)
     if params.rule:
         names = [f"no {params.label}", params.label]
-        values = _by_rule(source, params.rule, usable, areas, _worth_asking(source.candidates, params))
+        values = _by_rule(source, params.rule, classes, usable, areas, _worth_asking(source.candidates, params))
     else:
         found = {c.image_id: c.label or "" for c in source.candidates}
         there = set(found.values())
         names = [n for n in source.label_names if n in there] or _in_order(there)
         number = {name: i for i, name in enumerate(names)}
         values = {image_id: number[label] for image_id, label in found.items()}
-    alone = [names[v] for v, n in Counter(values.values()).items() if n == 1]
+    alone = [names[v] for v, n in sorted(Counter(values.values()).items()) if n == 1]
     by_label = params.split_by == "label"
     if alone and len(names) > 1 and not by_label:
         raise HemlError(f"{source.where}: class {alone[0]!r} of {params.label!r} has one image; a metric needs at least two")
@@ -110,14 +116,17 @@ def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | 
     def records() -> Iterator[ImageRecord]:
         kept: list[tuple[str, int]] = []
         for raw in progress(source.read(splits), "images", len(splits), "image"):
-            if usable.decoded(raw):
+            if decoded := usable.decoded(raw):
                 split, label = splits[raw.image_id], values[raw.image_id]
                 kept.append((split, label))
-                yield ImageRecord(raw.image_id, split, label, raw.image, raw.name, raw.mask, raw.extra)
+                yield ImageRecord(raw.image_id, split, label, raw.image, raw.name, decoded[1], raw.extra)
         if skipped:
             check_labels(params.label, names, kept, by_label)
 
-    return records(), Description(source.name, params.label, names, source.classes, skipped), source.extra
+    drawn = any(len(c.splits) > 1 for c in source.candidates)
+    shares = ", ".join(f"{split} {share:g}" for split, share in params.split.model_dump().items())
+    origin = f"splits: drawn here ({shares}; dataset.split, dataset.seed)" if drawn else f"splits: as {source.where} has them"
+    return records(), Description(source.name, params.label, names, classes, skipped, notes=[origin, *source.notes]), source.extra
 
 
 @dataclass(frozen=True)
@@ -127,28 +136,52 @@ class _Usable:
     skip: bool
     max_megapixels: float
     classes: dict[str, int]
+    void: set[int]
+    """Ids that stand for no class."""
+    masks: str | None
+    """How masks lie over images that EXIF turns."""
     skipped: list[dict[str, str]]
 
-    def decoded(self, raw: RawImage) -> Image.Image | None:
-        """The image, upright; None where it or its mask is bad and is to be skipped."""
+    def decoded(self, raw: RawImage) -> tuple[Image.Image, bytes | None] | None:
+        """The image, upright, and its mask's bytes; None where it or its mask is bad and is to be skipped."""
         try:
             if raw.fault:
                 raise BadImage(raw.fault)
             image = decode_image(raw.image, raw.source, self.max_megapixels)
-            if raw.mask is not None:
-                mask = decode_mask(raw.mask, raw.mask_source, self.max_megapixels)
-                check_mask(mask, image.size, self.classes, raw.mask_source)
+            if raw.mask is None:
+                return image, None
+            mask = self._upright(raw, raw.mask)
+            check_mask(mask, image.size, self.classes, raw.mask_source)
+            return image, self._kept(raw.mask, mask)
         except BadImage as error:
             self._leave_out(raw, error)
             return None
-        return image
+
+    def _upright(self, raw: RawImage, data: bytes) -> NDArray[np.uint8]:
+        """The ids of a mask, as it lies over the image that is seen."""
+        mask = decode_mask(data, raw.mask_source, self.max_megapixels)
+        how = orientation(raw.image)
+        if how == 1:
+            return mask
+        if self.masks is None:
+            raise HemlError(
+                f"{raw.source}: is turned by EXIF (orientation {how}) and has a mask. Say how masks lie: dataset.masks: upright, if over "
+                "the image as it is shown, or stored, if over the pixels as they are stored"
+            )
+        return turned(mask, how) if self.masks == "stored" else mask
+
+    def _kept(self, data: bytes, mask: NDArray[np.uint8]) -> bytes:
+        """A mask as it is stored: as it came, if that is a PNG of these ids, else a new one, with 255 for every pixel without a class."""
+        known = np.where(np.isin(mask, list(self.void)), VOID, mask).astype(np.uint8)
+        as_it_is = data.startswith(b"\x89PNG") and data[24] in (1, 8) and np.array_equal(decode_mask(data, ""), known)
+        return data if as_it_is else encode_png(known)
 
     def mask_area(self, raw: RawImage, ids: list[int]) -> float | None:
         """The fraction of the mask's pixels whose class is in `ids`; None where the mask is bad and is to be skipped."""
         try:
             if raw.fault or raw.mask is None:
                 raise BadImage(raw.fault or f"{raw.source}: has no mask for dataset.rule to read; add it, or name a `model` in the rule")
-            return float(np.isin(decode_mask(raw.mask, raw.mask_source, self.max_megapixels), ids).mean())
+            return float(np.isin(self._upright(raw, raw.mask), ids).mean())
         except BadImage as error:
             self._leave_out(raw, error)
             return None
@@ -184,19 +217,19 @@ def _worth_asking(candidates: list[Candidate], params: FolderDataset | HubDatase
     return chosen
 
 
-def _by_rule(source: Source, rule: Rule, usable: _Usable, areas: Areas | None, asked: set[str]) -> dict[str, int]:
+def _by_rule(source: Source, rule: Rule, classes: dict[str, int], usable: _Usable, areas: Areas | None, asked: set[str]) -> dict[str, int]:
     """image_id → whether the rule's classes cover enough of the image; without images that are left out."""
     everything = progress(source.read(asked), "labels", len(asked), "image")
     covered: Iterator[tuple[str, float]]
     if areas is not None:
-        covered = areas((raw.image_id, image) for raw in everything if (image := usable.decoded(raw)))
+        covered = areas((raw.image_id, found[0]) for raw in everything if (found := usable.decoded(raw)))
     else:
-        if not source.classes:
+        if not classes:
             raise HemlError(f"dataset.rule: {source.name} has no masks to read; name a SegFormer (`model` and `revision`) in the rule")
-        unknown = [c for c in rule.classes if c not in source.classes]
+        unknown = [c for c in rule.classes if c not in classes]
         if unknown:
-            raise HemlError(f"dataset.rule.classes: unknown {', '.join(unknown)}; the masks have {', '.join(source.classes)}")
-        ids = [source.classes[c] for c in rule.classes]
+            raise HemlError(f"dataset.rule.classes: unknown {', '.join(unknown)}; the masks have {', '.join(classes)}")
+        ids = [classes[c] for c in rule.classes]
         covered = ((raw.image_id, area) for raw in everything if (area := usable.mask_area(raw, ids)) is not None)
     shares = dict(covered)
     values = {image_id: int(area >= rule.area) for image_id, area in shares.items()}

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from heml.datasets.yaml_file import read_yaml
 from heml.params import Strict
+from heml.segments.void import class_faults
 
 
 class Files(Strict):
@@ -52,8 +53,8 @@ class Card(Strict):
             raise ValueError("labels: a column is named twice")
         if (self.mask is None) != (not self.classes):
             raise ValueError("mask and classes belong together: name both or neither")
-        if any(not 0 <= i <= 255 for i in self.classes.values()) or len(set(self.classes.values())) != len(self.classes):
-            raise ValueError("classes: pixel values must differ and lie in 0 to 255")
+        for fault in class_faults(self.classes):
+            raise ValueError(f"classes: {fault}")
         return self
 
 

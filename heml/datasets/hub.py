@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from heml.datasets.assemble import Adapted, Areas, Candidate, RawImage, assemble, rows_needed
 from heml.datasets.card import Card, load_card
+from heml.datasets.words import check_spelling, cleaned, is_missing
 from heml.errors import HemlError
 from heml.fetch import Repo, fetch, list_files
 from heml.images.store import OWN
@@ -70,17 +71,27 @@ class _Hub:
         self.columns = [card.image, *([card.mask] if card.mask else []), *self.extra]
         self.width = len(str(total - 1))
         self.label_names: list[str] = []
+        self.notes: list[str] = []
         self.candidates: list[Candidate] = []
+        kinds: dict[str, str] = {}
         for shard in self.shards:
             _check_columns(shard, list(dict.fromkeys([*self.columns, *card.labels])), params.path)
             with pq.ParquetFile(shard.file) as file:
                 rows, schema = file.metadata.num_rows, file.schema_arrow
                 words = None if params.rule else _Words(schema, params.label, shard.name)
+                kinds |= {_kind(schema.field(params.label).type): shard.name} if words else {}
                 values = _read(shard, partial(file.read, [params.label]))[0].to_pylist() if words else []
                 labels = [words(value, row) for row, value in enumerate(values)] if words else [None] * rows
             self.candidates += [Candidate(self._id(shard, row), shard.splits, labels[row]) for row in range(rows)]
             if words and words.boolean:
                 self.label_names = [f"not {params.label}", params.label]
+        if len(kinds) > 1:
+            told = " and ".join(f"{kind} in {name}" for kind, name in kinds.items())
+            raise HemlError(
+                f"{params.label!r}: is {told}; one value would be two. Pin another commit, or name other files in {params.path}"
+            )
+        if not params.rule:
+            check_spelling(params.label, ((c.image_id, c.label or "") for c in self.candidates))
 
     def _id(self, shard: _Shard, row: int) -> str:
         return f"{self.name}_{shard.number:0{self.width}d}_{row:06d}"
@@ -187,6 +198,8 @@ class _Words:
 
     def __init__(self, schema: pa.Schema, name: str, file: str) -> None:
         kind = schema.field(name).type
+        if _kind(kind) == "none":
+            raise HemlError(f"{file}: column {name!r} is {kind}; a label is text, a whole number, a number or yes and no")
         self.name, self.file = name, file
         self.classes = _class_names(schema, name) if pa.types.is_integer(kind) else None
         self.boolean = pa.types.is_boolean(kind)
@@ -198,14 +211,31 @@ class _Words:
             HemlError: a value that is missing or has no name.
         """
         where = f"{self.file}, row {row}"
-        if value is None:
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
             raise HemlError(f"{where}: has no {self.name!r}; take the column off the card's labels or pin another commit")
         if self.classes is not None:
             if not 0 <= value < len(self.classes):
                 known = f"the file names {len(self.classes)} classes, 0 to {len(self.classes) - 1}"
                 raise HemlError(f"{where}: {self.name} is {value}, out of range: {known}")
             return str(self.classes[value])
-        return (self.yes if value else self.no) if self.boolean else str(value)
+        if self.boolean:
+            return self.yes if value else self.no
+        word = cleaned(f"{value:.15g}" if isinstance(value, float) else str(value))  # 1.0 and 1 are one value
+        if is_missing(word):
+            raise HemlError(
+                f"{where}: {self.name} is {value!r}, a usual mark of a missing value; pin another commit, or read another column"
+            )
+        return word
+
+
+def _kind(kind: pa.DataType) -> str:
+    """What a label column holds, for this purpose; `none` for what cannot be a label."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return "number"
+    if pa.types.is_boolean(kind):
+        return "yes and no"
+    return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else "none"
 
 
 def _class_names(schema: pa.Schema, name: str) -> list[str] | None:

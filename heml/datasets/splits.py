@@ -14,8 +14,9 @@ from heml.images.store import SPLITS
 def stratified_split(labels: Mapping[str, int], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
     """Assign image ids to the splits that `fractions` names so that each label keeps its share in each.
 
-    Depends only on the ids, their labels and the seed, not on their order. Of every label with at least as many
-    images as there are splits each gets one; the first split takes what rounding leaves.
+    Depends only on the ids, their labels and the seed, not on their order. The first split gets two images of every label that has two,
+    since it takes two to learn from; of every label with more, the others get their share, at least one each as far as there are enough
+    (of three images, say, one is left for `val` and `test` in turn); the first takes what rounding leaves.
 
     Returns:
         image_id → split.
@@ -26,13 +27,17 @@ def stratified_split(labels: Mapping[str, int], fractions: Mapping[str, float], 
     assigned: dict[str, str] = {}
     rng = np.random.default_rng(seed)
     first, *others = fractions
-    total = sum(fractions.values())
+    total, turn = sum(fractions.values()), 0
     for label in sorted(groups):
         ids = groups[label]
         order = rng.permutation(len(ids))
+        counts = [max(round(fractions[split] / total * len(ids)), int(len(ids) >= len(fractions))) for split in others]
+        while sum(counts) > max(len(ids) - 2, 0):
+            most = [k for k, count in enumerate(counts) if count == max(counts)]
+            counts[most[turn % len(most)]] -= 1
+            turn += 1
         start = 0
-        for split in others:
-            count = max(round(fractions[split] / total * len(ids)), int(len(ids) >= len(fractions)))
+        for split, count in zip(others, counts, strict=True):
             assigned |= {ids[i]: split for i in order[start : start + count]}
             start += count
         assigned |= {ids[i]: first for i in order[start:]}
@@ -96,9 +101,10 @@ def check_labels(label: str, names: Sequence[str], pairs: Sequence[tuple[str, in
         return
     for value, name in enumerate(names):
         if counts["train", value] < 2:
+            in_all = sum(counts[split, value] for split in SPLITS)
             raise HemlError(
-                f"label {label!r}: class {name!r} has {counts['train', value]} image(s) in train; at least two are needed "
-                "to pull together, so add images or merge the class with another; if held-out classes are to be new, set "
+                f"label {label!r}: class {name!r} has {counts['train', value]} image(s) in train, of {in_all} in all; at least two are "
+                "needed to pull together, so add images or merge the class with another; if held-out classes are to be new, set "
                 "dataset.split_by: label"
             )
 

@@ -23,7 +23,7 @@ from heml.explanation.exchange import distances as node_distances
 from heml.explanation.pairs import Explanation, explain
 from heml.explanation.views import Gallery, View
 from heml.images.canvas import lay_image
-from heml.images.decoding import decode_image
+from heml.images.decoding import decode_image, to_rgb
 from heml.learning.networks import MetricNetwork
 from heml.learning.store import Header, load_header, load_network, node_path
 from heml.segmentation.dataset import resize_image
@@ -133,7 +133,7 @@ class MetricTree:
         if isinstance(image, View):
             return image
         if isinstance(image, Image.Image):
-            return image.convert("RGB")
+            return to_rgb(image, "the image")
         if Path(image).is_file():
             return decode_image(Path(image).read_bytes(), str(image))
         if self.gallery and str(image) in self.gallery:

@@ -51,6 +51,8 @@ class Description:
     """Mask classes, name → id; empty where there are no masks."""
     skipped: list[dict[str, str]] = field(default_factory=list)
     """Images left out: `image_id` and `reason`."""
+    notes: list[str] = field(default_factory=list)
+    """Where the splits come from, and what of the source is not used, in sentences."""
     evidence: dict[str, list[list[float]]] = field(default_factory=dict)
     """Per class, the joint probabilities [P(look, label=0), P(look, label=1)] of its looks, where they are known;
     the last look is "absent". See `heml.evaluation.limits`."""
@@ -152,8 +154,9 @@ class _Shard:
 
 def _as_json(description: Description) -> str:
     content = asdict(description)
-    if not description.looks:
-        del content["looks"]  # data sets of other labels keep the bytes they had
+    for name in ("looks", "notes"):
+        if not content[name]:
+            del content[name]  # data sets without keep the bytes they had
     return json.dumps(content, sort_keys=True)
 
 

@@ -337,7 +337,7 @@ def test_a_file_that_is_no_parquet_is_named(hub, tmp_path):
         ({"colour": 1}, "colour: Extra inputs"),
         ({"mask": "mask"}, "mask and classes belong together"),
         ({"labels": ["kind", "kind"]}, "labels: a column is named twice"),
-        ({"mask": "mask", "classes": {"a": 0, "b": 0}}, "pixel values must differ"),
+        ({"mask": "mask", "classes": {"a": 0, "b": 0}}, "classes: two classes share an id, 0"),
         ({"files": [{"path": "a", "splits": ["train", "val"]}, {"path": "b", "splits": ["val"]}]}, "split 'val' is named twice"),
         ({"files": [{"path": "a", "splits": ["dev"]}]}, "files.0.splits.0: Input should be 'train', 'val' or 'test'"),
     ],

@@ -20,15 +20,27 @@ def test_shares_are_kept_and_order_does_not_matter():
     assert stratified_split(labels, FRACTIONS, 1) != split
 
 
-def test_a_rare_label_is_in_every_split():
-    labels = {f"a{k}": 0 for k in range(100)} | {f"b{k}": 1 for k in range(3)}
+@pytest.mark.parametrize("each", [2, 3, 4, 5, 7])
+@pytest.mark.parametrize("fractions", [FRACTIONS, dict.fromkeys(FRACTIONS, 1 / 3), {"train": 0.1, "val": 0.45, "test": 0.45}])
+def test_train_gets_two_of_every_label_and_no_split_goes_without(each, fractions):
+    labels = {f"{name:02d}_{k}": name for name in range(20) for k in range(each)}
+    counts = Counter((stratified_split(labels, fractions, 0)[i], name) for i, name in labels.items())
+    assert all(counts["train", name] >= 2 for name in range(20))
+    held = {split: sum(n for (own, _), n in counts.items() if own == split) for split in ("val", "test")}
+    assert (min(held.values()) > 0) == (each > 2)
+    if each == 3:
+        assert held == {"val": 10, "test": 10}
+
+
+def test_a_label_with_images_enough_is_in_every_split():
+    labels = {f"a{k}": 0 for k in range(100)} | {f"b{k}": 1 for k in range(4)}
     split = stratified_split(labels, FRACTIONS, 0)
-    assert sorted(split[f"b{k}"] for k in range(3)) == ["test", "train", "val"]
+    assert sorted(split[f"b{k}"] for k in range(4)) == ["test", "train", "train", "val"]
 
 
 def test_a_class_that_train_hardly_has_is_named():
     pairs = [("train", 0), ("train", 0), ("train", 1), ("val", 0), ("test", 1)]
-    with pytest.raises(HemlError, match=r"class 'b' has 1 image\(s\) in train"):
+    with pytest.raises(HemlError, match=r"class 'b' has 1 image\(s\) in train, of 2 in all"):
         check_labels("kind", ["a", "b"], pairs)
 
 
