@@ -55,6 +55,8 @@ def list_images(folder: Path, root: Path) -> Listing:
         if name in files:
             raise HemlError(f"{path}: {files[name].name} has the same image_id {name!r}; rename one")
         files[name] = path
+    if not files and others:
+        raise HemlError(f"{folder}: holds no image, only {some(others)}; images must lie directly in it, not in sub-folders")
     return Listing(files, others)
 
 
@@ -89,5 +91,5 @@ def meant(name: str, known: Iterable[str]) -> str:
     zeros = [other for other in known if other.lstrip("0") == name.lstrip("0")]
     if zeros:
         return f"; zeros at its front were lost: {zeros[0]!r} is there"
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name, known, 1, 0.79)
     return f"; the nearest name there is {near[0]!r}" if near else ""

@@ -94,7 +94,9 @@ def check_labels(label: str, names: Sequence[str], pairs: Sequence[tuple[str, in
     per_split = Counter(split for split, _ in pairs)
     for split in SPLITS:
         if not per_split[split]:
-            raise HemlError(f"split {split!r} has no images; all of {', '.join(SPLITS)} are needed")
+            few = max(Counter(value for _, value in pairs).values(), default=0) <= 2
+            hint = "; of a class with two images both are needed in train, so add images, or set dataset.split_by: label" if few else ""
+            raise HemlError(f"split {split!r} has no images; all of {', '.join(SPLITS)} are needed{hint}")
     counts = Counter(pairs)
     if by_label:
         _check_disjoint(label, names, counts)

@@ -75,3 +75,9 @@ def test_what_a_name_means_is_suggested():
     assert meant("xyz!", known) == ""
     assert some(["b", "a"]) == "2 (a, b)"
     assert some([str(k) for k in range(9)]) == "9 (0, 1, 2, 3, 4, …)"
+
+
+def test_images_in_sub_folders_are_told(root):
+    (root / "images" / "a").mkdir()
+    with pytest.raises(HemlError, match=r"images: holds no image, only 1 \(a/\); images must lie directly in it"):
+        list_images(root / "images", root)
