@@ -49,7 +49,10 @@ def _triplet(o: Mapping[str, float], distance: Distance, shape: Shape) -> nn.Mod
 
 
 def _snr(o: Mapping[str, float], distance: Distance, shape: Shape) -> nn.Module:
-    """The triplet loss on SNR distance, with the zero-mean regulariser (Yuan et al., CVPR 2019, eq. 9 and 10)."""
+    """The triplet loss on SNR distance, with the zero-mean regulariser (Yuan et al., CVPR 2019, eq. 9 and 10).
+
+    Their contrastive form is `contrastive` with `distance: snr`.
+    """
     return losses.TripletMarginLoss(
         o["margin"],
         distance=training_distance(distance),
@@ -97,6 +100,8 @@ LOSSES: dict[str, Loss] = {
         ("none",),
     ),
     "group": Loss(
-        lambda o, d, s: GroupLoss(s.classes, s.embedding_dim, int(o["iterations"]), int(o["anchors"]), o["scale"]), ("snr",), ("none",)
+        lambda o, d, s: GroupLoss(s.classes, s.embedding_dim, int(o["iterations"]), int(o["anchors"]), o["scale"], o["temperature"]),
+        ("snr",),
+        ("none",),
     ),
 }
