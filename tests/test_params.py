@@ -34,6 +34,7 @@ def test_the_committed_file_and_every_preset_are_valid():
         ("train.miner", "semi", ["train.miner", "semihard", "batch_hard"]),
         ("train.trunk", "resnet19", ["train.trunk", "resnet18", "convnext_tiny"]),
         ("train.loss_options", {"alpha": 1}, ["loss_options", "'snr' has no 'alpha'", "regularizer"]),
+        ("train.embedder_options", {"learners": 4}, ["embedder_options", "'plain' has no 'learners'", "none"]),
         ("train.distance", "hamming", ["train.distance", "snr|euclidean|cosine"]),
         ("students", {"small": {"teacher": "nobody"}}, ["students.small.teacher", "'nobody'", "portrait"]),
         ("segments.hair.mirror", "hat", ["segments.hair.mirror", "'hat' must be a segment"]),
@@ -108,6 +109,22 @@ def test_a_node_with_another_loss_takes_that_losss_miner_and_null_means_the_defa
     assert (params.node("hair").miner, params.node("hair").margin) == ("semihard", 0.1)
     assert (params.node("eyes").miner, params.node("eyes").margin) == (None, None)
     assert (params.node("glasses").miner, params.node("glasses").margin) == (None, 0.1)
+
+
+def test_an_embedders_options_are_its_own_and_shared_by_the_tree(params_dict, parse):
+    params_dict["train"] |= {"embedder": "horde", "embedder_options": {"dims": 512}}
+    params_dict["baselines"] = {"alone": {"method": "traditional"}, "avsl": {"method": "avsl"}}
+    params = parse(params_dict)
+    assert params.node("hair").of_embedder == {"orders": 5, "dims": 512}
+    assert params.baseline("alone").of_embedder == {"orders": 5, "dims": 512}
+    assert (params.baseline("avsl").embedder, params.baseline("avsl").embedder_options) == ("plain", {})
+    params_dict["train"]["embedder_options"] = {"dims": 0}
+    with pytest.raises(HemlError, match=r"train: .*embedder_options: dims must be above 0"):
+        parse(params_dict)
+    params_dict["train"]["embedder_options"] = {"dims": 512}
+    params_dict["tree"]["level_0"]["hair"] = {"embedder_options": {"dims": 64}}
+    with pytest.raises(HemlError, match=r"tree\.level_0\.hair\.embedder_options: unknown key"):
+        parse(params_dict)
 
 
 def test_new_labels_are_found_among_themselves(params_dict, parse):

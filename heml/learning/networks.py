@@ -22,11 +22,17 @@ class Architecture:
     embedding_dim: int
     classes: int
     """Values of the label; only some embedders have weights for them."""
+    options: tuple[tuple[str, float], ...] = ()
+    """The embedder's, by name; what is left out has its default."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", tuple((name, value) for name, value in self.options))  # JSON knows lists alone
 
     @classmethod
     def of(cls, settings: Train, classes: int) -> Architecture:
         """As the settings have it."""
-        return cls(settings.trunk, settings.embedder, settings.hidden_dim, settings.embedding_dim, classes)
+        options = tuple(sorted(settings.embedder_options.items()))
+        return cls(settings.trunk, settings.embedder, settings.hidden_dim, settings.embedding_dim, classes, options)
 
 
 class MetricNetwork(nn.Module):
@@ -41,9 +47,8 @@ class MetricNetwork(nn.Module):
         """
         super().__init__()
         self.trunk = new_trunk(architecture.trunk)
-        self.embedder: Embedder = new_embedder(
-            architecture.embedder, channels(self.trunk, *size), architecture.hidden_dim, architecture.embedding_dim, architecture.classes
-        )
+        shape = (channels(self.trunk, *size), architecture.hidden_dim, architecture.embedding_dim, architecture.classes)
+        self.embedder: Embedder = new_embedder(architecture.embedder, *shape, dict(architecture.options))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, h, w) → (B, D)."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pytorch_metric_learning.samplers.m_per_class_sampler import MPerClassSampler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
@@ -22,12 +19,13 @@ from heml.errors import HemlError
 from heml.imports import no_compiler
 from heml.learning.augment import augment, may_flip
 from heml.learning.averaging import State, reestimate_batchnorm
-from heml.learning.embedders import DivideAndConquer
+from heml.learning.division import Division, new_division
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, prepared_batches
 from heml.learning.networks import MetricNetwork
 from heml.learning.objectives import Objective, objective
 from heml.learning.optimisation import new_optimizer, new_schedule
+from heml.learning.sampling import pk_batches
 from heml.params import Train
 from heml.progress import progress
 
@@ -54,61 +52,6 @@ class Training:
         """Keep the network's weights if they do at least as well on `val`: of equals the later, which has seen more."""
         if score >= self.val_p1 or np.isnan(score):
             self.val_p1, self.best_epoch, self.state = score, epoch, copy.deepcopy(network.state_dict())
-
-
-def pk_batches(labels: NDArray[np.int64], batch_size: int, per_class: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """One epoch of P×K batches: positions into `labels`, (P·K,) each, as many batches as fit the images, at least one.
-
-    P = batch_size / `per_class` distinct classes, or all where there are fewer, and K images of each: `per_class`, or as many as
-    fill the batch. Classes come in proportion to their images, and no image comes twice in a batch but of a class with fewer than K.
-    """
-    values, counts = np.unique(labels, return_counts=True)
-    p = min(max(batch_size // per_class, 2), len(values))
-    k = -(-batch_size // p)
-    batches = max(len(labels) // batch_size, 1)
-    if p == len(values) and k * p == batch_size:  # every class in every batch
-        np.random.seed(seed)  # noqa: NPY002 (the sampler draws from NumPy's global state)
-        sampler = MPerClassSampler(labels, k, batch_size=None, length_before_new_iter=batches * batch_size)
-        return iter(np.fromiter(sampler, dtype=np.int64).reshape(-1, batch_size))
-    rng = np.random.default_rng(seed)
-    turns = _turns(counts, p, batches, rng)
-    # Class by class along the batches and round again: a class has at most as many turns as there are batches, so never two in one.
-    slots = np.empty((p * batches, k), np.int64)
-    of_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
-    start = 0
-    for c in rng.permutation(len(values)):
-        slots[start : start + turns[c]] = _groups(of_class[c], int(turns[c]), k, rng)
-        start += turns[c]
-    order = rng.permutation(batches)
-    return iter(slots.reshape(p, batches, k).transpose(1, 0, 2).reshape(batches, p * k)[order])
-
-
-def _turns(counts: NDArray[np.int64], p: int, batches: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """In how many of the batches each class is, (C,), of sum P × batches: in proportion to its images, at most in all.
-
-    A class of two images or more is in at least one where there is room for all of them. Fractions are rounded up or down at random,
-    with the fraction as the chance, so that over epochs every class has its share.
-    """
-    least = (counts >= 2).astype(float) if (counts >= 2).sum() <= p * batches else np.zeros(len(counts))
-    low, high = 0.0, 2 * batches / counts.min()
-    for _ in range(100):  # turns per image, so that they are as many as there are
-        factor = (low + high) / 2
-        low, high = (factor, high) if np.clip(factor * counts, least, batches).sum() < p * batches else (low, factor)
-    shares = np.clip(high * counts, least, batches)
-    whole: NDArray[np.int64] = np.floor(shares).astype(np.int64)
-    order = rng.permutation(len(counts))
-    ends = np.cumsum((shares - whole)[order]).round(6)  # the last is whole
-    whole[order] += np.diff(np.floor(ends + rng.random()), prepend=0).astype(np.int64)
-    return whole
-
-
-def _groups(members: NDArray[np.int64], number: int, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`members` in an order by chance, all before any comes again, as (number, K); none twice in a row of K if there are K of them."""
-    dealt: list[int] = []
-    while len(dealt) < number * k:
-        begun = Counter(dealt[len(dealt) - len(dealt) % k :])  # the row that goes on with this round
-        dealt += sorted(rng.permutation(members).tolist(), key=begun.__getitem__)
-    return np.array(dealt[: number * k], np.int64).reshape(number, k)
 
 
 def precision_at_1(network: MetricNetwork, images: NodeImages, distance: Metric, device: torch.device, split: str = "val") -> float:
@@ -170,11 +113,12 @@ def _train(
     optimizer = new_optimizer(network, [(aim.parameters(), settings.loss_lr), *network.at_own_rate()], settings)
     schedule = new_schedule(optimizer, settings, steps, settings.epochs)
     averaged = AveragedModel(network) if settings.swa else None
+    division = new_division(network, settings, len(rows))
     result.val_p1 = -1.0
     seen, spent = 0, 0.0
     for epoch in progress(range(1, settings.epochs + 1), f"train {name}", unit="epoch"):
         began, cpu = time.perf_counter(), time.process_time()
-        row = {"epoch": epoch} | _epoch(name, network, images, rows, epoch, settings, device, aim, optimizer, schedule)
+        row = {"epoch": epoch} | _epoch(name, network, images, rows, epoch, settings, device, aim, optimizer, schedule, division)
         seen += row.pop("seen")
         spent += time.perf_counter() - began
         if averaged and epoch > settings.epochs * (1 - settings.swa):
@@ -212,6 +156,7 @@ def _epoch(
     aim: Objective,
     optimizer: Optimizer,
     schedule: LRScheduler,
+    division: Division | None,
 ) -> dict[str, Any]:
     """Train one epoch; its mean loss, the triplets mined per batch and the images seen.
 
@@ -223,12 +168,13 @@ def _epoch(
     generator = torch.Generator().manual_seed(seed)
     half = settings.precision == "bfloat16" and device.type == "cuda"
     flip = settings.flip and may_flip(images.segments)
-    clusters = _clusters(network, images, rows, epoch, settings, device)
     network.train()
     losses, mined, seen = [], [], 0
-    for chosen in _batches(images.labels[rows], clusters, settings, seed):
-        if isinstance(network.embedder, DivideAndConquer):
-            network.embedder.learner = None if clusters is None else int(clusters[chosen[0]])
+    if division:
+        batches = division.batches(network, images, rows, epoch, seed, device)
+    else:
+        batches = pk_batches(images.labels[rows], settings.batch_size, settings.per_class, seed)
+    for chosen in batches:
         pixels, masks = images.training_batch(rows[chosen], rng)  # (B, 3, h, w), (B, 1, h, w)
         x = augment(pixels.to(device), masks.to(device), settings, flip, generator)
         y = torch.from_numpy(images.labels[rows[chosen]]).to(device)  # (B,)
@@ -246,36 +192,6 @@ def _epoch(
     if not found.isfinite().all():
         raise HemlError(f"node {name!r}: the loss is {found[~found.isfinite()][0].item()} in epoch {epoch}; lower lr ({settings.lr:g})")
     return {"loss": float(found.mean()), "triplets": float(np.mean(mined)), "seen": seen}
-
-
-def _batches(labels: NDArray[np.int64], clusters: NDArray[np.int64] | None, settings: Train, seed: int) -> Iterator[NDArray[np.int64]]:
-    """One epoch of batches: of all images, or each of one cluster, as many batches as its images fill."""
-    if clusters is None:
-        yield from pk_batches(labels, settings.batch_size, settings.per_class, seed)
-        return
-    batches = []
-    for cluster in np.unique(clusters):
-        members = np.flatnonzero(clusters == cluster)
-        counts = np.unique(labels[members], return_counts=True)[1]
-        if len(members) >= settings.batch_size and (counts >= 2).sum() >= 2:
-            batches += [members[b] for b in pk_batches(labels[members], settings.batch_size, settings.per_class, seed + int(cluster))]
-    order = np.random.default_rng(seed).permutation(len(batches))
-    yield from (batches[i] for i in order)
-
-
-def _clusters(
-    network: MetricNetwork, images: NodeImages, rows: NDArray[np.int64], epoch: int, settings: Train, device: torch.device
-) -> NDArray[np.int64] | None:
-    """Each training image's cluster, for embedders that divide and conquer; None in the last quarter of the epochs, when all
-    dimensions train together, or where the images do not fill a batch per cluster."""
-    embedder = network.embedder
-    if not isinstance(embedder, DivideAndConquer) or epoch > settings.epochs * 0.75 or len(rows) < settings.batch_size * embedder.learners:
-        return None
-    from sklearn.cluster import KMeans  # for this embedder alone
-
-    embedded = embed(network, images, rows, device).numpy()
-    found: NDArray[np.int64] = KMeans(embedder.learners, n_init=1, random_state=settings.seed).fit_predict(embedded).astype(np.int64)
-    return found
 
 
 def _why_none(network: MetricNetwork, images: NodeImages, rows: NDArray[np.int64], device: torch.device) -> str:
