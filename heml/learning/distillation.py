@@ -1,4 +1,8 @@
-"""Teacher to student: a small network learns a trained node's metric (Yu et al., "Learning Metrics from Teachers", CVPR 2019)."""
+"""Teacher to student: a small network learns its own loss, and beside it a trained node's metric.
+
+Yu et al., "Learning Metrics from Teachers", CVPR 2019; the relative term is also the distance-wise one of Park et al., "Relational
+Knowledge Distillation", CVPR 2019, without its division by the mean distance.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,9 @@ from heml.learning.augment import augment, may_flip
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, compose
 from heml.learning.networks import Architecture, MetricNetwork
+from heml.learning.objectives import objective
 from heml.learning.optimisation import new_optimizer, new_schedule
+from heml.learning.sampling import pk_batches
 from heml.learning.store import fingerprint, load_network, node_path, save_node
 from heml.learning.training import precision_at_1
 from heml.params import Student, Train
@@ -32,10 +38,10 @@ from heml.progress import progress
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, absolute: float, relative: float) -> torch.Tensor:
     """How far a student's embeddings are from its teacher's, (B, D) each, of length 1.
 
-    `absolute` weighs the mean squared distance between the two embeddings of an image, `relative` the mean absolute
-    difference between the two Euclidean distances of a pair of images.
+    `absolute` weighs the mean Euclidean distance between the two embeddings of an image, `relative` the mean absolute
+    difference between the two Euclidean distances of a pair of images; neither is squared.
     """
-    loss = absolute * (student - teacher).square().sum(1).mean()
+    loss: torch.Tensor = absolute * (student - teacher).norm(dim=1).mean()
     return loss + relative * (F.pdist(student) - F.pdist(teacher)).abs().mean()
 
 
@@ -44,11 +50,11 @@ def build_student(
 ) -> dict[str, Any]:
     """Train a student of a node and write `<students>/<name>.safetensors` and its report; returns the report.
 
-    It sees the teacher's segments in the teacher's box, augmented as `train` says; batches, optimiser, schedule and seed are
-    `train`'s too.
+    It sees the teacher's segments in the teacher's box, augmented as `train` says; its own loss, batches, optimiser, schedule and seed
+    are `train`'s too.
 
     Raises:
-        HemlError: the teacher is missing, or the loss is not finite.
+        HemlError: the teacher is missing, the loss is not finite, or its settings do not go together.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(train.threads)
@@ -102,7 +108,9 @@ def _distil(
     rows = images.rows("train")
     schedule_settings = train.model_copy(update={"lr": settings.lr, "epochs": settings.epochs})
     steps = max(len(rows) // train.batch_size, 1)
-    optimizer = new_optimizer(student, [], schedule_settings)
+    aim = objective(train.model_copy(update={"embedding_dim": student.embedder.out.out_features}), images.classes)
+    aim.loss.to(device)
+    optimizer = new_optimizer(student, [(aim.parameters(), train.loss_lr)], schedule_settings)
     schedule = new_schedule(optimizer, schedule_settings, steps, settings.epochs)
     flip = train.flip and may_flip(images.segments)
     teacher.eval()
@@ -111,15 +119,16 @@ def _distil(
         seed = train.seed * 100_003 + epoch
         generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
-        order = torch.randperm(len(rows), generator=generator).numpy()
         student.train()
         losses = []
-        for start in range(0, steps * train.batch_size, train.batch_size):
-            pixels, masks = images.batch(rows[order[start : start + train.batch_size]])
+        for chosen in pk_batches(images.labels[rows], train.batch_size, train.per_class, seed):
+            pixels, masks = images.batch(rows[chosen])
             x = augment(pixels.to(device), masks.to(device), train, flip, generator)
             with torch.inference_mode():
                 target = teacher(x)
-            loss = distillation_loss(student(x), target.clone(), settings.absolute, settings.relative)
+            embedded = student(x)
+            loss = aim(embedded, torch.from_numpy(images.labels[rows[chosen]]).to(device))[0]
+            loss = loss + distillation_loss(embedded, target.clone(), settings.absolute, settings.relative)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

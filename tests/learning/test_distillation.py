@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 from node_data import make_node_data
 from torch.nn import functional as F
 
+from heml.learning import distillation
 from heml.learning.distillation import _measure, build_student, distillation_loss
 from heml.learning.embedding import embed
 from heml.learning.inputs import compose
 from heml.learning.networks import new_network
 from heml.learning.node import build_node
+from heml.learning.objectives import Objective
 from heml.learning.store import fingerprint, load_network, node_path
 from heml.params import Student, Train
 from heml.tree import Node
@@ -25,13 +28,53 @@ CPU = torch.device("cpu")
 def test_the_loss_against_a_naive_loop():
     torch.manual_seed(0)
     s, t = (F.normalize(torch.randn(6, 5), dim=1) for _ in range(2))
-    absolute = sum(float((s[i] - t[i]).norm() ** 2) for i in range(6)) / 6
+    absolute = sum(float((s[i] - t[i]).norm()) for i in range(6)) / 6
     pairs = list(itertools.combinations(range(6), 2))
     relative = sum(abs(float((s[i] - s[j]).norm() - (t[i] - t[j]).norm())) for i, j in pairs) / len(pairs)
     assert float(distillation_loss(s, t, 0.7, 0.3)) == pytest.approx(0.7 * absolute + 0.3 * relative, rel=1e-5)
     turned = t @ torch.linalg.qr(torch.randn(5, 5))[0]
     assert float(distillation_loss(turned, t, 0, 1)) == pytest.approx(0, abs=1e-5)  # distances do not know of rotations
     assert float(distillation_loss(t, t, 1, 1)) == 0
+    assert float(distillation_loss(s, t, Student.model_fields["absolute"].default, Student.model_fields["relative"].default)) == (
+        pytest.approx(0.3 * relative, rel=1e-5)
+    )
+
+
+def test_a_student_learns_its_own_loss_beside_the_teachers_distances(tmp_path, monkeypatch):
+    """The first batch's loss by hand: the loss of `train` plus 0.3 times the relative term, and proxies learn too."""
+    data = make_node_data(tmp_path / "data", n=96)
+    train = Train(epochs=1, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8, loss="proxy_anchor")
+    build_node(Node("left", 0), train, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "left.json")
+    seen, terms, optimized = [], [], []
+    own, apart, made = Objective.__call__, distillation.distillation_loss, distillation.new_optimizer
+
+    def aimed(self, embeddings, labels):
+        value = own(self, embeddings, labels)
+        seen.append((value[0].item(), Counter(labels.tolist())))
+        return value
+
+    def distilled(student, teacher, absolute, relative):
+        value = apart(student, teacher, absolute, relative)
+        assert float(value) == pytest.approx(0.3 * float((torch.pdist(student) - torch.pdist(teacher)).abs().mean()), rel=1e-5)
+        terms.append(value.item())
+        return value
+
+    def optimizer(network, extra, settings):
+        optimized.extend(extra)
+        return made(network, extra, settings)
+
+    monkeypatch.setattr(Objective, "__call__", aimed)
+    monkeypatch.setattr(distillation, "distillation_loss", distilled)
+    monkeypatch.setattr(distillation, "new_optimizer", optimizer)
+    settings = Student(teacher="left", trunk="resnet18:2", hidden_dim=16, epochs=1)
+    args = (data.canvases, data.segments, tmp_path / "nodes", tmp_path / "students", tmp_path / "small.json")
+    report = build_student("small", settings, train, *args)
+    assert len(seen) == len(terms) == 6
+    assert report["history"][0]["loss"] == pytest.approx(np.mean([value for value, _ in seen]) + np.mean(terms), rel=1e-5)
+    assert all(counts == {0: 4, 1: 4} for _, counts in seen)
+    ((proxies, rate),) = optimized
+    assert [tuple(p.shape) for p in proxies] == [(2, 8)]
+    assert rate == train.loss_lr
 
 
 def test_a_student_is_smaller_and_keeps_the_neighbours(tmp_path):
