@@ -5,7 +5,9 @@ import yaml
 from conftest import ROOT
 
 from heml.errors import HemlError
-from heml.params import LEVELS, load_params, parse_params
+from heml.learning.objectives import objective
+from heml.learning.objectives.losses import LOSSES as TRAINED
+from heml.params import EMBEDDERS, LEVELS, load_params, parse_params
 
 
 def test_the_committed_file_and_every_preset_are_valid():
@@ -14,6 +16,25 @@ def test_the_committed_file_and_every_preset_are_valid():
         for k in range(LEVELS):
             for name in getattr(params.tree, f"level_{k}"):
                 params.node(name)
+
+
+@pytest.mark.parametrize(
+    ("preset", "loss", "miner", "margin"),
+    [
+        ("celeba", "snr", "all", 0.1),
+        ("human_parsing", "snr", "all", 0.1),
+        ("scene_parse", "multi_similarity", "multi_similarity", None),
+    ],
+)
+def test_the_studies_have_the_papers_best_loss(preset, loss, miner, margin):
+    """Table I; every node can be trained by it."""
+    params = load_params(ROOT / "presets" / f"{preset}.yaml")
+    nodes = [name for k in range(LEVELS) for name in getattr(params.tree, f"level_{k}")]
+    assert {params.node(name).loss for name in nodes} == {loss}
+    assert params.train.options.get("margin") == margin
+    assert params.train.miner is None
+    assert TRAINED[loss].miners[0] == miner
+    assert objective(params.train, 2).distance == {"snr": "snr", "multi_similarity": "cosine"}[loss]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +146,13 @@ def test_an_embedders_options_are_its_own_and_shared_by_the_tree(params_dict, pa
     params_dict["tree"]["level_0"]["hair"] = {"embedder_options": {"dims": 64}}
     with pytest.raises(HemlError, match=r"tree\.level_0\.hair\.embedder_options: unknown key"):
         parse(params_dict)
+
+
+def test_the_documents_name_every_option_of_an_embedder_and_its_default():
+    section = (ROOT / "docs" / "methods.md").read_text("utf-8").split("\n## Options of an embedder\n")[1].split("\n## ")[0]
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:4]] for line in section.splitlines() if line.startswith("| `")]
+    said = {(embedder, option): float(default) for option, embedder, default in rows}
+    assert said == {(embedder, option): value for embedder, options in EMBEDDERS.items() for option, value in options.items()}
 
 
 def test_new_labels_are_found_among_themselves(params_dict, parse):

@@ -5,7 +5,7 @@ import torch
 from pytorch_metric_learning.distances import SNRDistance
 from torch.nn import functional as F
 
-from heml.distances import nearest
+from heml.distances import correlation_distance, nearest, snr
 from heml.learning.objectives.distances import training_distance
 
 
@@ -38,3 +38,16 @@ def test_matrix_and_ranking_are_torchs(name):
     values, order = nearest(x[:6], x[6:], 3, name)
     assert torch.equal(order, expected[:6, 6:].topk(3, largest=False).indices)
     assert torch.allclose(values, expected[:6, 6:].gather(1, order), atol=1e-5)
+
+
+def test_snr_and_its_bounded_form_know_no_triangle_inequality():
+    """The counter-example of docs/methods.md; the root of the bounded form keeps the inequality."""
+    a, b, c = (torch.tensor(v, dtype=torch.float64) for v in ([1, -1, 0], [1, 0, -1], [0, 1, -1]))
+    for distance, sides in ((correlation_distance, (0.25, 0.25, 0.75)), (snr, (1, 1, 3))):
+        ab, bc, ac = (float(distance(*pair)) for pair in ((a, b), (b, c), (a, c)))
+        assert (ab, bc, ac) == pytest.approx(sides)
+        assert ac > ab + bc
+        assert ac**0.5 <= ab**0.5 + bc**0.5
+    x = torch.randn(12, 5, dtype=torch.float64)
+    root = correlation_distance(x[:, None], x).sqrt()
+    assert (root[:, None] <= root[:, :, None] + root + 1e-7).all()
