@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from heml import __version__
 from heml.atomic import new_file
 from heml.errors import HemlError, exit_on_error
-from heml.images.store import SPLITS, read_table
+from heml.images.store import SPLITS
 from heml.machine import cores
 from heml.params import Distance, load_params
 from heml.tree import Tree, propose, to_yaml
@@ -53,7 +53,9 @@ def _check_images(names: Iterable[str], data: Path) -> None:
     """An unknown image is told before torch is imported to look at the known."""
     unknown = [name for name in names if not Path(name).is_file()]
     if unknown and (data / "canvases" / "index.parquet").is_file():
-        ids = read_table(data / "canvases" / "index.parquet", ["image_id"])["image_id"].to_pylist()
+        from heml.images.canvas import canvas_index
+
+        ids = canvas_index(data / "canvases").table(["image_id"])["image_id"].to_pylist()
         for name in unknown:
             if name not in ids:
                 raise HemlError(f"{name}: no such file, and no image of the data set ({len(ids)} images, such as {ids[0]!r})")

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from node_data import CANVAS, NodeData, make_node_data
 
 from heml.evaluation import embeddings
 from heml.images import store
+from heml.images.parquet import Stored
 from heml.learning.inputs import compose
 from heml.learning.node import build_node
 from heml.params import Segment, Size, Train
@@ -50,7 +52,7 @@ def test_a_range_of_rows_is_pandas_slice_across_shards_and_groups(data, tmp_path
     found = [row["image_id"] for row in store.read_rows(tmp_path / "images", ["image_id"], start, stop)]
     assert found == whole["image_id"].tolist()[start:stop]
     path = tmp_path / "segments" / "segment=left" / "part-0.parquet"
-    table = store.read_table(path, ["image_id", "area"], start, stop)
+    table = Stored(path, [("area", pa.float32())], "dvc repro").table(["image_id", "area"], start, stop)
     assert table.to_pandas().equals(pd.read_parquet(path)[["image_id", "area"]][start:stop].reset_index(drop=True))
     assert b"heml" in table.schema.metadata
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
@@ -18,13 +17,15 @@ from heml.atomic import new_folder
 from heml.errors import HemlError
 from heml.groups import Each
 from heml.images.canvas import load_canvases
+from heml.images.parquet import Stored, writer
 from heml.learning.embedding import embed
 from heml.learning.inputs import compose
-from heml.learning.store import load_header, load_network, node_path, untrained
+from heml.learning.store import check_lineage, fingerprint, load_header, load_network, node_path, untrained
 from heml.progress import progress
 from heml.tree import Node, Tree
 
 ROWS_PER_GROUP = 4096
+_FIELDS = [("image_id", pa.string()), ("split", pa.string()), ("label", pa.int64()), ("present", pa.bool_())]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class NodeEmbeddings:
     """The same by the common initialisation, before any training: a floor."""
     distance: str
     """What the node was trained under."""
+    weights: str = ""
+    """Fingerprint (SHA-256) of the node's file."""
+    made_from: Mapping[str, str] = field(default_factory=dict)
+    """Child → the fingerprint of the file that the node was trained on."""
 
     @property
     def vectors(self) -> torch.Tensor:
@@ -66,10 +71,10 @@ def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, f
         for node in tree:
             (target / f"node={node.name}").mkdir()
             first = next(tables)
-            with pq.ParquetWriter(target / f"node={node.name}" / "part-0.parquet", first.schema, compression="zstd") as writer:
-                writer.write_table(first)
+            with writer(target / f"node={node.name}" / "part-0.parquet", first.schema) as file:
+                file.write_table(first)
                 for _ in range(ROWS_PER_GROUP, total, ROWS_PER_GROUP):
-                    writer.write_table(next(tables))
+                    file.write_table(next(tables))
 
 
 def _embed_group(canvases: Path, segments: Path, models: Path, group: tuple[str, list[str], int]) -> pa.Table:
@@ -78,6 +83,8 @@ def _embed_group(canvases: Path, segments: Path, models: Path, group: tuple[str,
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     path = node_path(models, node)
     header = load_header(path)
+    if start == 0:
+        check_lineage(header, models, segments)
     images = compose(canvases, segments, leaves, header.box, start, start + ROWS_PER_GROUP)
     rows = np.flatnonzero(images.present)
     vectors = {
@@ -92,7 +99,9 @@ def _embed_group(canvases: Path, segments: Path, models: Path, group: tuple[str,
         "present": images.present,
         **vectors,
     }
-    return pa.table(columns).replace_schema_metadata({"heml": json.dumps({"node": node, "distance": header.distance})})
+    made_from = {key: value for key, value in header.lineage.items() if key.startswith("node=")}
+    about = {"node": node, "distance": header.distance, "weights": fingerprint(path), "made_from": made_from}
+    return pa.table(columns).replace_schema_metadata({"heml": json.dumps(about)})
 
 
 def _repeat(k: int) -> str:
@@ -110,12 +119,24 @@ def read_embeddings(folder: str | Path, node: str) -> NodeEmbeddings:
     """Read one node's embeddings.
 
     Raises:
-        HemlError: no such node in the folder.
+        HemlError: no such node in the folder, or what is there is damaged or another node's.
     """
-    path = Path(folder) / f"node={node}" / "part-0.parquet"
-    if not path.is_file():
-        raise HemlError(f"{path}: no embeddings of node {node!r}; run `dvc repro embed`")
-    return _parsed(node, pq.ParquetFile(path).read())
+    stored = Stored(Path(folder) / f"node={node}" / "part-0.parquet", _FIELDS, "dvc repro embed", ("image_id", "split", "label", "present"))
+    about = stored.about
+    if about.get("node") != node or not isinstance(about.get("distance"), str):
+        raise stored.fault(f"holds the node {about.get('node')!r}, not {node!r}")
+    table = stored.table()
+    stored.distinct(table["image_id"].to_pylist())
+    there = table["present"]
+    for name in table.column_names:
+        if name.startswith("embedding") or name == "untrained":
+            column = table[name]
+            if not pa.types.is_fixed_size_list(column.type) or column.type.value_type != pa.float32():
+                raise stored.fault(f"column {name!r} is {column.type}, no vectors of float32")
+            if column.is_valid().to_pylist() != there.to_pylist():
+                raise stored.fault(f"column {name!r} has vectors where the node is absent, or none where it is present")
+            stored.finite(name, np.from_dlpack(column.combine_chunks().drop_null().flatten()))
+    return _parsed(node, table)
 
 
 def embed_node(node: str, leaves: Sequence[str], canvases: Path, segments: Path, models: Path) -> NodeEmbeddings:
@@ -126,6 +147,7 @@ def embed_node(node: str, leaves: Sequence[str], canvases: Path, segments: Path,
 
 
 def _parsed(node: str, table: pa.Table) -> NodeEmbeddings:
+    about = json.loads(table.schema.metadata[b"heml"])
     present = np.array(table["present"].to_pylist(), dtype=bool)
     return NodeEmbeddings(
         node,
@@ -135,7 +157,9 @@ def _parsed(node: str, table: pa.Table) -> NodeEmbeddings:
         present,
         [_vectors(table[name], present) for name in table.column_names if name.startswith("embedding")],
         _vectors(table["untrained"], present),
-        json.loads(table.schema.metadata[b"heml"])["distance"],
+        about["distance"],
+        about["weights"],
+        {key.removeprefix("node="): value for key, value in about["made_from"].items()},
     )
 
 
@@ -147,8 +171,20 @@ def _vectors(column: pa.ChunkedArray, present: NDArray[np.bool_]) -> torch.Tenso
 
 
 def read_all(folder: str | Path, tree: Tree) -> dict[str, NodeEmbeddings]:
-    """Every node's embeddings, in the order of the tree."""
-    return {node.name: read_embeddings(folder, node.name) for node in tree}
+    """Every node's embeddings, in the order of the tree.
+
+    Raises:
+        HemlError: of one, see `read_embeddings`; of several, that they are not of the same images, or a node not of the children there.
+    """
+    found = {node.name: read_embeddings(folder, node.name) for node in tree}
+    root = found[tree.root]
+    for name, own in found.items():
+        if own.image_ids != root.image_ids or (own.labels != root.labels).any() or (own.splits != root.splits).any():
+            raise HemlError(f"{folder}: {name!r} and {tree.root!r} are not of the same images in the same order; run `dvc repro embed`")
+        for child, known in own.made_from.items():
+            if child in found and found[child].weights != known:
+                raise HemlError(f"{folder}: {name!r} was trained on another {child!r} than the one that is embedded; run `dvc repro`")
+    return found
 
 
 def stored_tree(models: str | Path, names: Iterable[str], hidden: Sequence[str] = ()) -> Tree:

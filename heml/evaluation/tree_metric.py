@@ -162,8 +162,13 @@ def read_metric(path: str | Path) -> TreeMetric:
         if found.pop("format") != FORMAT:
             raise ValueError(f"not format {FORMAT}")
         terms = {name: Term(**term) for name, term in found.pop("terms").items()}
+        numbers = [n for t in terms.values() for n in (t.weight, t.low, t.high, t.slope, t.threshold, *t.quantiles)]
+        if not terms or not np.isfinite(np.array(numbers, np.float64)).all() or min(t.weight for t in terms.values()) < 0:
+            raise ValueError("no terms, or values that are no numbers")
         return TreeMetric(terms, **found)
     except FileNotFoundError:
         raise HemlError(f"{path}: no metric of the tree; run `dvc repro weigh` first") from None
     except (TypeError, ValueError, AttributeError, KeyError) as error:
-        raise HemlError(f"{path}: not a tree's metric of this project ({error})") from None
+        raise HemlError(
+            f"{path}: not a tree's metric of this project ({error}); remove it and run `dvc repro weigh` to make it again"
+        ) from None

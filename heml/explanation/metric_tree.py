@@ -25,7 +25,7 @@ from heml.explanation.views import Gallery, View
 from heml.images.canvas import lay_image
 from heml.images.decoding import decode_image, to_rgb
 from heml.learning.networks import MetricNetwork
-from heml.learning.store import Header, load_header, load_network, node_path
+from heml.learning.store import Header, check_lineage, load_header, load_network, node_path
 from heml.segmentation.dataset import resize_image
 from heml.segmentation.predict import best_device, predict
 from heml.segmentation.segment import segmenter_classes
@@ -62,6 +62,8 @@ class MetricTree:
         """The data set's images; None where there is no `data`."""
         self.device = best_device()
         self.headers = {node.name: load_header(node_path(models / "nodes", node.name)) for node in tree}
+        for header in self.headers.values():
+            check_lineage(header, models / "nodes")
         self._networks: dict[str, MetricNetwork] = {}
 
     @classmethod

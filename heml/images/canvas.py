@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
 from heml.atomic import new_folder
 from heml.errors import HemlError
 from heml.images.decoding import decode_image
-from heml.images.store import count_images, read_rows, read_table
+from heml.images.parquet import Stored, checksum, write_table
+from heml.images.store import count_images, read_rows
 from heml.params import Canvas
 from heml.progress import progress
 
@@ -57,6 +59,11 @@ def lay_mask(mask: NDArray[np.bool_], size: tuple[int, int], canvas: Canvas, cov
     return laid
 
 
+CHECKED = 1 << 28
+"""Bytes of pixels up to which they are held against their checksum: a quarter of a second; DVC hashes larger ones as well."""
+_FIELDS = [("image_id", pa.string()), ("split", pa.string()), ("label", pa.int64())]
+
+
 @dataclass(frozen=True)
 class Canvases:
     """`data/canvases/`: pixels (N, H, W, 3) uint8, memory-mapped, and who they are, in stored order."""
@@ -81,21 +88,51 @@ def write_canvases(images: str | Path, folder: str | Path, canvas: Canvas) -> in
                 file.write(lay_image(decode_image(row["image"]["bytes"], row["image_id"], float("inf")), canvas).tobytes())
                 for key in index:
                     index[key].append(row[key])
-        pq.write_table(pa.table(index), partial / "index.parquet")
+        about = {"heml": json.dumps({"crc32": checksum(partial / "canvases.npy")})}
+        write_table(partial / "index.parquet", pa.table(index, schema=pa.schema(_FIELDS, metadata=about)))
     return total
 
 
 def load_canvases(folder: str | Path, start: int = 0, stop: int | None = None) -> Canvases:
-    """Open rows `start` to `stop` (all) of `data/canvases` without reading the pixels."""
+    """Open rows `start` to `stop` (all) of `data/canvases`, memory-mapped.
+
+    Raises:
+        HemlError: missing or damaged. Pixels are held against their checksum where they take no more than `CHECKED` bytes.
+    """
     folder = Path(folder)
+    stored = canvas_index(folder)
+    path = folder / "canvases.npy"
     try:
-        pixels = np.load(folder / "canvases.npy", mmap_mode="r", allow_pickle=False)
-        index = read_table(folder / "index.parquet", start=start, stop=stop)
+        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise HemlError(f"{folder}: no canvases; run `dvc repro canvases` first") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise HemlError(f"{path}: cannot be read ({error}); remove it and run `{stored.again}` to make it again") from None
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or len(pixels) != stored.rows or not _sound(path, stored):
+        raise HemlError(f"{path}: not the pixels that {stored.path.name} belongs to; remove it and run `{stored.again}` to make it again")
+    index = stored.table(start=start, stop=stop)
+    image_ids: list[str] = index["image_id"].to_pylist()
+    stored.distinct(image_ids)
     return Canvases(
         pixels[start:stop],
-        index["image_id"].to_pylist(),
+        image_ids,
         np.array(index["split"].to_pylist()),
         np.array(index["label"].to_pylist(), dtype=np.int64),
     )
+
+
+def canvas_index(folder: Path) -> Stored:
+    """Who the canvases are."""
+    return Stored(folder / "index.parquet", _FIELDS, "dvc repro canvases")
+
+
+def _sound(path: Path, index: Stored) -> bool:
+    """Whether pixels are those that were written, as far as it is looked at."""
+    size = path.stat().st_size
+    return size > CHECKED or _checksum(path, size, path.stat().st_mtime_ns) == index.about.get("crc32")
+
+
+@functools.cache
+def _checksum(path: Path, size: int, changed: int) -> int:
+    """Of a file, once for as long as it stays."""
+    return checksum(path)

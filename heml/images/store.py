@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from heml.atomic import new_folder
 from heml.errors import HemlError
+from heml.images.parquet import Stored, writer
 
 ROWS_PER_SHARD = 2048
 ROWS_PER_GROUP = 128
@@ -62,17 +62,17 @@ class Description:
 
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_FIELDS: list[tuple[str, Any]] = [
+    ("image_id", pa.string()),
+    ("split", pa.string()),
+    ("label", pa.int64()),
+    ("image", _IMAGE),
+    ("mask", _IMAGE),
+]
 
 
 def _schema(description: Description, extra: Sequence[str]) -> pa.Schema:
-    fields: list[tuple[str, Any]] = [
-        ("image_id", pa.string()),
-        ("split", pa.string()),
-        ("label", pa.int64()),
-        ("image", _IMAGE),
-        ("mask", _IMAGE),
-        *((name, pa.string()) for name in extra),
-    ]
+    fields = [*_FIELDS, *((name, pa.string()) for name in extra)]
     kinds = {"image_id": "string", "split": "string", "label": "int64"} | dict.fromkeys(extra, "string")
     features: dict[str, Any] = {name: {"dtype": kind, "_type": "Value"} for name, kind in kinds.items()}
     features |= {"image": {"_type": "Image"}, "mask": {"_type": "Image"}}
@@ -121,7 +121,7 @@ class _Shard:
 
     def __init__(self, folder: Path, number: int, schema: pa.Schema) -> None:
         self.number, self.rows, self.schema = number, 0, schema
-        self.writer = pq.ParquetWriter(folder / f"part-{number:05d}.parquet", schema, compression="zstd")
+        self.writer = writer(folder / f"part-{number:05d}.parquet", schema)
         self.waiting: list[dict[str, Any]] = []
 
     def add(self, record: ImageRecord) -> None:
@@ -148,39 +148,55 @@ class _Shard:
         """Write what is waiting; the last shard takes the final description, which knows of every skipped image."""
         self._flush()
         if description is not None:
-            self.writer.add_key_value_metadata({"heml": _as_json(description)})
+            self.writer.add_key_value_metadata({"heml": _as_json(description, self.number + 1)})
         self.writer.close()
 
 
-def _as_json(description: Description) -> str:
-    content = asdict(description)
+def _as_json(description: Description, shards: int | None = None) -> str:
+    content = asdict(description) | ({"shards": shards} if shards else {})
     for name in ("looks", "notes"):
         if not content[name]:
             del content[name]  # data sets without keep the bytes they had
     return json.dumps(content, sort_keys=True)
 
 
-def _shards(folder: str | Path) -> list[Path]:
+def _shards(folder: str | Path) -> list[Stored]:
     paths = sorted(Path(folder).glob("part-*.parquet"))
     if not paths:
         raise HemlError(f"{folder}: no image shards; run the download stage first (dvc repro download)")
-    return paths
+    shards = [Stored(path, _FIELDS, "dvc repro download") for path in paths]
+    if [path.name for path in paths] != [f"part-{k:05d}.parquet" for k in range(len(paths))]:
+        raise shards[-1].fault("a shard before it is missing")
+    for shard in shards[:-1]:
+        if shard.rows != ROWS_PER_SHARD:
+            raise shard.fault(f"holds {shard.rows} images, not {ROWS_PER_SHARD}")
+    return shards
 
 
 def read_description(folder: str | Path) -> Description:
-    """The data set's description, from the last shard (the only one that knows of every skipped image)."""
-    metadata = pq.read_metadata(_shards(folder)[-1]).metadata  # of the file: the schema's own is from before the last record
-    return Description(**json.loads(metadata[b"heml"]))
+    """The data set's description, from the last shard (the only one that knows of every skipped image).
+
+    Raises:
+        HemlError: missing or damaged.
+    """
+    shards = _shards(folder)
+    found = shards[-1].about
+    if found.pop("shards", None) != len(shards):
+        raise shards[-1].fault("is not the last of the shards that were written")
+    try:
+        return Description(**found)
+    except TypeError as error:
+        raise shards[-1].fault(f"its description is of another version ({error})") from None
 
 
 def extra_columns(folder: str | Path) -> list[str]:
     """The data set's own columns, beside those that every store has."""
-    return [name for name in pq.read_schema(_shards(folder)[0]).names if name not in OWN]
+    return [name for name in _shards(folder)[0].schema.names if name not in OWN]
 
 
 def count_images(folder: str | Path) -> int:
     """Number of images in all shards."""
-    return sum(pq.read_metadata(path).num_rows for path in _shards(folder))
+    return sum(shard.rows for shard in _shards(folder))
 
 
 def count_labels(folder: str | Path) -> Counter[tuple[str, int]]:
@@ -189,32 +205,15 @@ def count_labels(folder: str | Path) -> Counter[tuple[str, int]]:
 
 
 def read_rows(folder: str | Path, columns: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
-    """Rows `start` to `stop` (all) in stored order (sorted by image_id), a row group in memory at a time."""
-    return read_range(_shards(folder), columns, start, stop)
+    """Rows `start` to `stop` (all) in stored order (sorted by image_id), a row group in memory at a time.
 
-
-def read_range(paths: Iterable[Path], columns: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
-    """Rows `start` to `stop` of Parquet files that lie one after another, a row group in memory at a time."""
-    for table in _range(paths, columns, start, stop):
-        yield from table.to_pylist()
-
-
-def read_table(path: Path, columns: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> pa.Table:
-    """Rows `start` to `stop` of one Parquet file, with its metadata; pyarrow's own function of this name imports pandas."""
-    with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
-    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns], schema.metadata)
-    parts = list(_range([path], columns, start, stop))
-    return pa.concat_tables(parts) if parts else wanted.empty_table()
-
-
-def _range(paths: Iterable[Path], columns: Sequence[str] | None, start: int, stop: int | None) -> Iterator[pa.Table]:
+    Raises:
+        HemlError: a shard that is missing or damaged.
+    """
     first = 0
-    for path in paths:
-        with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                count = file.metadata.row_group(group).num_rows
-                low, high = max(start - first, 0), count if stop is None else min(stop - first, count)
-                if low < high:
-                    yield file.read_row_group(group, columns=None if columns is None else list(columns)).slice(low, high - low)
-                first += count
+    for shard in _shards(folder):
+        count = shard.rows
+        low, high = max(start - first, 0), count if stop is None else min(stop - first, count)
+        for table in shard.groups(columns, low, high) if low < high else ():
+            yield from table.to_pylist()
+        first += count

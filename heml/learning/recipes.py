@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from heml.images.store import read_table
+from heml.images.parquet import Stored, write_table
 from heml.segments.masks import unpack_mask
 
 KEPT, REMOVED = -2, -1
@@ -48,7 +47,7 @@ def write_recipes(path: Path, recipes: Recipes | None, image_ids: list[str]) -> 
         columns["donor"].append(None if donor == REMOVED else image_ids[donor])
         columns["box"].append(None if donor == REMOVED else recipes.boxes[row, draw].tolist())  # type: ignore[union-attr]
     about = {"heml": json.dumps({"rate": recipes.rate, "poured": recipes.poured} if recipes else {})}
-    pq.write_table(pa.table(columns, schema=_SCHEMA.with_metadata(about)), path, compression="zstd")
+    write_table(path, pa.table(columns, schema=_SCHEMA.with_metadata(about)))
 
 
 def read_recipes(path: Path, image_ids: list[str]) -> Recipes | None:
@@ -59,7 +58,8 @@ def read_recipes(path: Path, image_ids: list[str]) -> Recipes | None:
     """
     if not path.is_file():
         return None
-    table = read_table(path)
+    stored = Stored(path, [(field.name, field.type) for field in _SCHEMA], "dvc repro recompose", ("base", "draw"))
+    table = stored.table()
     if not table.num_rows:
         return None
     place = {image_id: row for row, image_id in enumerate(image_ids)}
@@ -67,9 +67,14 @@ def read_recipes(path: Path, image_ids: list[str]) -> Recipes | None:
     donors = np.full((len(image_ids), int(draws.max()) + 1), KEPT)
     boxes = np.zeros((*donors.shape, 4), np.int16)
     for base, draw, donor, box in zip(*(table[name].to_pylist() for name in ("base", "draw", "donor", "box")), strict=True):
+        if base not in place or (donor is not None and donor not in place) or draw < 0 or (donor is None) != (box is None):
+            raise stored.fault(f"its recipe for {base!r} names images that are not there, or is damaged")
         donors[place[base], draw] = REMOVED if donor is None else place[donor]
         boxes[place[base], draw] = box or 0
-    return Recipes(donors, boxes, **json.loads(table.schema.metadata[b"heml"]))
+    about = stored.about
+    if about.keys() != {"rate", "poured"}:
+        raise stored.fault("its description is damaged")
+    return Recipes(donors, boxes, **about)
 
 
 @dataclass(frozen=True)

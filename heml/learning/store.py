@@ -102,11 +102,33 @@ def load_header(path: str | Path) -> Header:
         fields["box"], fields["canvas"] = tuple(fields["box"]), Canvas(**fields["canvas"])
         fields["architecture"] = Architecture(**fields["architecture"])
         fields["segments"] = {name: Segment(**segment) for name, segment in fields["segments"].items()}
-        return Header(**fields)
+        header = Header(**fields)
     except FileNotFoundError:
         raise HemlError(f"{path}: no such node; run `dvc repro` first") from None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise HemlError(f"{path}: not a node of this project ({error})") from None
+        raise HemlError(f"{path}: not a node of this project ({error}); remove it and run `dvc repro` to make it again") from None
+    if header.node != Path(path).stem:
+        raise HemlError(f"{path}: holds the node {header.node!r}; remove it and run `dvc repro` to make it again")
+    return header
+
+
+def check_lineage(header: Header, models: str | Path, segments: str | Path | None = None) -> None:
+    """Hold a node against what it was made from.
+
+    Args:
+        segments: the folder of partitions; None: only its children are looked at.
+
+    Raises:
+        HemlError: a child or a segment is another than the one that it was trained on.
+    """
+    for made_from, known in header.lineage.items():
+        kind, _, name = made_from.partition("=")
+        path = node_path(models, name) if kind == "node" else Path(segments or "") / made_from / "part-0.parquet"
+        if (kind == "node" or (kind == "segment" and segments is not None)) and (not path.is_file() or fingerprint(path) != known):
+            raise HemlError(
+                f"{node_path(models, header.node)}: was trained on another {kind} {name!r} than {path}; run `dvc repro` to train it again, "
+                "or `dvc pull` what belongs together"
+            )
 
 
 def _prefix(repeat: int) -> str:
@@ -116,17 +138,28 @@ def _prefix(repeat: int) -> str:
 def load_state(path: str | Path, repeat: int = 0) -> State:
     """Read the weights of one of a node's repeats, float32 whatever they are stored as."""
     prefix = _prefix(repeat)
-    with safe_open(path, "pt") as file:
-        own = (f"{prefix}trunk.", f"{prefix}embedder.")
-        found = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(own)}  # noqa: SIM118 (not a dict)
-    return {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
+    try:
+        with safe_open(path, "pt") as file:
+            own = (f"{prefix}trunk.", f"{prefix}embedder.")
+            found = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(own)}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise HemlError(f"{path}: cannot be read ({error}); run `dvc repro` to make it again") from None
+    state = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
+    wild = [key for key, value in state.items() if not value.isfinite().all()]
+    if wild:
+        raise HemlError(f"{path}: {wild[0]} holds values that are no finite numbers; remove it and run `dvc repro` to make it again")
+    return state
 
 
 def load_network(path: str | Path, device: torch.device, repeat: int = 0) -> tuple[Header, MetricNetwork]:
     """A stored node, ready to embed."""
     header = load_header(path)
     network = copy.deepcopy(_empty(header.architecture))
-    network.load_state_dict(load_state(path, repeat), assign=True)
+    try:
+        network.load_state_dict(load_state(path, repeat), assign=True)
+    except RuntimeError as error:
+        told = str(error).splitlines()[-1].strip()
+        raise HemlError(f"{path}: its weights do not fit its header ({told}); remove it and run `dvc repro` to make it again") from None
     lay_out(network.trunk)
     return header, network.to(device).eval()
 

@@ -7,19 +7,27 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
 from heml.atomic import new_folder
-from heml.errors import HemlError
 from heml.images.decoding import encode_png
-from heml.images.store import read_range
+from heml.images.parquet import Stored, writer
+from heml.segments.void import VOID, class_faults
 
 ROWS_PER_GROUP = 256
+
+_FIELDS: list[tuple[str, Any]] = [
+    ("image_id", pa.string()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("labels", pa.binary()),
+    ("confidence", pa.binary()),
+]
 
 
 @dataclass(frozen=True)
@@ -38,47 +46,57 @@ class LabelMap:
 
 def write_labelmaps(folder: str | Path, maps: Iterable[LabelMap], classes: dict[str, int]) -> None:
     """Write label maps in the order given; `classes` (name → id) goes to the Parquet metadata."""
-    schema = pa.schema(
-        [
-            ("image_id", pa.string()),
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("labels", pa.binary()),
-            ("confidence", pa.binary()),
-        ],
-        metadata={"heml": json.dumps({"classes": dict(sorted(classes.items(), key=lambda item: item[1]))})},
-    )
+    about = {"heml": json.dumps({"classes": dict(sorted(classes.items(), key=lambda item: item[1]))})}
+    schema = pa.schema(_FIELDS, metadata=about)
     rows = []
-    with new_folder(folder) as partial, pq.ParquetWriter(partial / "part-0.parquet", schema, compression="zstd") as writer:
+    with new_folder(folder) as partial, writer(partial / "part-0.parquet", schema) as file:
         for m in maps:
             sure = None if m.confidence is None else encode_png(m.confidence)
             rows.append({"image_id": m.image_id, "width": m.width, "height": m.height, "labels": encode_png(m.labels), "confidence": sure})
             if len(rows) == ROWS_PER_GROUP:
-                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                file.write_table(pa.Table.from_pylist(rows, schema=schema))
                 rows.clear()
-        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        file.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
-def _file(folder: str | Path) -> Path:
-    path = Path(folder) / "part-0.parquet"
-    if not path.is_file():
-        raise HemlError(f"{folder}: no label maps; run `dvc repro segment` first")
-    return path
+def _stored(folder: str | Path) -> Stored:
+    return Stored(Path(folder) / "part-0.parquet", _FIELDS, "dvc repro segment", ("image_id", "width", "height", "labels"))
 
 
 def read_classes(folder: str | Path) -> dict[str, int]:
-    """Class name → id of the label maps."""
-    classes: dict[str, int] = json.loads(pq.read_schema(_file(folder)).metadata[b"heml"])["classes"]
+    """Class name → id of the label maps.
+
+    Raises:
+        HemlError: missing or damaged.
+    """
+    stored = _stored(folder)
+    classes = stored.about.get("classes")
+    if not isinstance(classes, dict) or class_faults(classes):
+        raise stored.fault("names no valid classes")
     return classes
 
 
-def _decode(data: bytes) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(io.BytesIO(data), formats=["PNG"]))
+def _decode(data: bytes, image_id: str, stored: Stored) -> NDArray[np.uint8]:
+    try:
+        found = np.asarray(Image.open(io.BytesIO(data), formats=["PNG"]))
+    except Exception as error:  # noqa: BLE001 (Pillow raises many kinds)
+        raise stored.fault(f"the map of {image_id!r} is damaged ({error})") from None
+    if found.ndim != 2 or found.dtype != np.uint8:
+        raise stored.fault(f"the map of {image_id!r} is {found.dtype} of {found.ndim} dimensions, not uint8 of two")
+    return found
 
 
 def read_labelmaps(folder: str | Path, confidence: bool = True, start: int = 0, stop: int | None = None) -> Iterator[LabelMap]:
     """Label maps `start` to `stop` (all) in stored order, a row group in memory at a time."""
     columns = ["image_id", "width", "height", "labels", *(["confidence"] if confidence else [])]
-    for row in read_range([_file(folder)], columns, start, stop):
-        sure = row.get("confidence")
-        yield LabelMap(row["image_id"], row["width"], row["height"], _decode(row["labels"]), None if sure is None else _decode(sure))
+    stored = _stored(folder)
+    known = [*read_classes(folder).values(), VOID]
+    for row in (row for table in stored.groups(columns, start, stop) for row in table.to_pylist()):
+        image_id, sure = row["image_id"], row.get("confidence")
+        labels = _decode(row["labels"], image_id, stored)
+        if not np.isin(labels, known).all():
+            raise stored.fault(f"the map of {image_id!r} has classes that it does not name")
+        certain = None if sure is None else _decode(sure, image_id, stored)
+        if certain is not None and certain.shape != labels.shape:
+            raise stored.fault(f"the map of {image_id!r} is of another size than its confidence")
+        yield LabelMap(image_id, row["width"], row["height"], labels, certain)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
@@ -24,7 +23,8 @@ from heml.atomic import new_folder
 from heml.errors import HemlError
 from heml.groups import Each
 from heml.images.canvas import lay_mask, placement
-from heml.images.store import count_images, read_rows, read_table
+from heml.images.parquet import Stored, writer
+from heml.images.store import count_images, read_rows
 from heml.params import Canvas, Segment
 from heml.progress import progress
 from heml.segments.labelmaps import LabelMap, read_classes, read_labelmaps
@@ -105,11 +105,11 @@ def write_manifest(
     total, present, in_train = count_images(images), 0, 0
     cut = partial(_cut_group, images, labelmaps, ids, segment, canvas)
     bar = progress(range(total), f"manifest {name}", total, "image")
-    with bar, new_folder(folder) as target, pq.ParquetWriter(target / "part-0.parquet", schema, compression="zstd") as writer:
+    with bar, new_folder(folder) as target, writer(target / "part-0.parquet", schema) as file:
         for rows in each(cut, range(0, total, ROWS_PER_GROUP)):
             present += sum(row["present"] for row in rows)
             in_train += sum(row["present"] and row["split"] == "train" for row in rows)
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            file.write_table(pa.Table.from_pylist(rows, schema=schema))
             bar.update(len(rows))
         if not in_train:
             raise HemlError(
@@ -163,23 +163,34 @@ def read_manifest(segments: str | Path, name: str, start: int = 0, stop: int | N
     """Read rows `start` to `stop` (all) of `data/segments/segment=<name>`.
 
     Raises:
-        HemlError: no such partition.
+        HemlError: no such partition, or one that is damaged or another's.
     """
     path = Path(segments) / f"segment={name}" / "part-0.parquet"
-    if not path.is_file():
-        raise HemlError(f"{path}: no such partition; run `dvc repro manifest@{name}` first")
-    table = read_table(path, start=start, stop=stop)
-    metadata = json.loads(table.schema.metadata[b"heml"])
-    definition, canvas = Segment(**metadata["definition"]), Canvas(**metadata["canvas"])
+    stored = Stored(path, _FIELDS, f"dvc repro manifest@{name}", ("image_id", "split", "label", "present", "area"))
+    about = stored.about
+    try:
+        definition, canvas = Segment(**about["definition"]), Canvas(**about["canvas"])
+        own = about["segment"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise stored.fault(f"its description is damaged ({error})") from None
+    if own != name:
+        raise stored.fault(f"holds the segment {own!r}, not {name!r}")
+    table = stored.table(start=start, stop=stop)
+    image_ids: list[str] = table["image_id"].to_pylist()
+    stored.distinct(image_ids)
     height, width = canvas.height, canvas.width
     packed = np.zeros((table.num_rows, -(-height * width // 8)), np.uint8)
     boxes = np.zeros((table.num_rows, 4), np.int16)
-    for i, (mask, box) in enumerate(zip(table["mask"].to_pylist(), table["bbox"].to_pylist(), strict=True)):
-        if mask is not None:
+    columns = (table[column].to_pylist() for column in ("present", "mask", "bbox"))
+    for i, (there, mask, box) in enumerate(zip(*columns, strict=True)):
+        if there != (mask is not None) or there != (box is not None) or (there and len(mask) != packed.shape[1]):
+            raise stored.fault(f"what it says of {image_ids[i]!r} does not fit together")
+        if there:
             packed[i] = np.frombuffer(mask, np.uint8)
             boxes[i] = box
+    stored.finite("area", np.array(table["area"].to_pylist(), dtype=np.float32))
     return Partition(
-        table["image_id"].to_pylist(),
+        image_ids,
         np.array(table["split"].to_pylist()),
         np.array(table["label"].to_pylist(), dtype=np.int64),
         np.array(table["present"].to_pylist(), dtype=bool),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 VOID = 255
@@ -25,5 +26,5 @@ def class_faults(classes: Mapping[str, object]) -> list[str]:
         for name, number in classes.items()
         if number == VOID and name.strip().casefold() not in VOID_NAMES
     ]
-    numbers = list(classes.values())
-    return found + [f"two classes share an id, {number}" for number in sorted(set(numbers)) if numbers.count(number) > 1]
+    twice = [number for number, count in Counter(classes.values()).items() if count > 1]
+    return found + [f"two classes share an id, {number}" for number in twice]

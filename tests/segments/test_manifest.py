@@ -108,7 +108,7 @@ def test_a_segment_in_no_training_image_or_of_an_unknown_class_is_named_and_leav
 
 def test_other_images_than_label_maps_are_refused(stored):
     maps = list(read_labelmaps(stored / "labelmaps"))
-    write_labelmaps(stored / "labelmaps", reversed(maps), {"square": 1})
+    write_labelmaps(stored / "labelmaps", reversed(maps), {"background": 0, "square": 1, "dot": 2})
     with pytest.raises(HemlError, match="holds 'i5' where 'i0' is due"):
         write(stored)
 
@@ -129,7 +129,7 @@ def test_masks_as_segmenter_take_the_masks_and_refuse_an_image_without(tmp_path)
     splits = ("train", "val", "test")
     records = [ImageRecord(f"i{k}", s, 0, picture, "x.png", encode_png(mask)) for k, s in enumerate(splits)]
     write_images(tmp_path / "images", records, Description("t", "y", ["a"], {"background": 0, "square": 1}))
-    write_mask_segmenter(tmp_path / "segmenter", {"background": 0, "square": 1})
+    write_mask_segmenter(tmp_path / "segmenter", {"background": 0, "square": 1, "dot": 2})
     segment_images(tmp_path / "images", tmp_path / "segmenter", tmp_path / "maps", Size(height=128, width=128), 4)
     first = next(iter(read_labelmaps(tmp_path / "maps")))
     assert (first.labels == mask).all()
