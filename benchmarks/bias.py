@@ -3,7 +3,7 @@
     python -m benchmarks.bias found --seeds 10       # avatars: each part in turn is biased, and none; about half an hour
     python -m benchmarks.bias deflated RUNS --set avatars --parts glasses --bias 0.9 --seeds 3      # about five minutes a seed
     python -m benchmarks.bias deflated RUNS --params presets/faces.yaml --set faces --parts l_eye r_eye
-    python -m benchmarks.bias deflated RUNS --params presets/faces.yaml --set faces-background --parts background
+    python -m benchmarks.bias deflated RUNS --params presets/faces.yaml --set "faces painted" --parts background
     python -m benchmarks.bias table RUNS             # of all runs in the folder
 
 How a bias is planted: `benchmarks/biased.py`. Everything else is as the parameters have it; segments are the exact masks. A run that lies

@@ -1,7 +1,7 @@
 """Data sets with a bias that was planted: in `train` the look of a part follows the label, in `val` and `test` it tells nothing.
 
 Three ways: drawn avatars, whose colours are tied; photographs, of which those are chosen to train with that make the tie; and photographs
-whose background is painted anew, water or land, in the form of Waterbirds (Sagawa et al., ICLR 2020).
+of which a part is painted over: tinted, or the background as water or land, in the form of Waterbirds (Sagawa et al., ICLR 2020).
 """
 
 from __future__ import annotations
@@ -139,15 +139,18 @@ def _most(left: dict[tuple[int, int], NDArray[np.int64]], tie: int, bias: float)
     return int(min(len(rows) / shares[cell] for cell, rows in left.items() if shares[cell] > 1e-9))
 
 
-def pasted(params: Params, parts: Sequence[str], bias: float, seed: int, folder: Path) -> Planted:
-    """Photographs of a folder whose background is painted anew; what it shows follows the label in `train`."""
-    params = with_background(params)
+def painted(params: Params, parts: Sequence[str], bias: float, seed: int, folder: Path) -> Planted:
+    """Photographs of a folder in which the parts are painted over, in one of two ways that follow the label in `train`: tinted blue or
+    red; the background becomes water or land."""
+    if list(parts) == [BACKGROUND]:
+        params = with_background(params)
     free = params.dataset.model_copy(update={"path": folder / "unsplit", "seed": seed})
-    _copy(params.dataset, folder / "unsplit", None, {})
+    _copy(params.dataset, folder / "unsplit", None, {}, [])
     records = list(read_folder(free)[0])
     rng = np.random.default_rng(seed)
     sides = {r.image_id: r.label if rng.random() < (bias if r.split == "train" else 0.5) else 1 - r.label for r in records}
-    return _planted(params, parts, {r.image_id: r.split for r in records}, sides, folder, paint=True)
+    classes = [name for part in parts for name in params.segments[part].classes]
+    return _planted(params, parts, {r.image_id: r.split for r in records}, sides, folder, classes)
 
 
 def with_background(params: Params) -> Params:
@@ -167,10 +170,14 @@ def _read(params: Params) -> tuple[list[ImageRecord], Description, list[str]]:
 
 
 def _planted(
-    params: Params, parts: Sequence[str], splits: dict[str, str], sides: dict[str, int], folder: Path, paint: bool = False
+    params: Params, parts: Sequence[str], splits: dict[str, str], sides: dict[str, int], folder: Path, paint: Sequence[str] = ()
 ) -> Planted:
-    """A folder with some images of another, their splits as given."""
-    _copy(params.dataset, folder / "photos", splits, sides if paint else {})
+    """A folder with some images of another, their splits as given.
+
+    Args:
+        paint: classes that are painted over, by the image's side.
+    """
+    _copy(params.dataset, folder / "photos", splits, sides if paint else {}, paint)
     found = params.model_copy(update={"dataset": params.dataset.model_copy(update={"path": folder / "photos"})})
     write_images(folder / "data/images", *_read(found))
     segment(found, folder)
@@ -178,35 +185,42 @@ def _planted(
     return Planted(found, list(parts), own, folder)
 
 
-def _copy(dataset: FolderDataset, target: Path, splits: dict[str, str] | None, paint: dict[str, int]) -> None:
+def _copy(dataset: FolderDataset, target: Path, splits: dict[str, str] | None, sides: dict[str, int], classes: Sequence[str]) -> None:
     """Copy a data set's folder with a new table: its label, and splits where they are given.
 
     Args:
-        paint: images whose background is painted anew, and how.
+        sides: images in which pixels of `classes` are painted over, and how.
     """
     (target / "images").mkdir(parents=True)
     (target / "masks").mkdir()
     shutil.copy(dataset.path / "classes.json", target)
-    ground = json.loads((dataset.path / "classes.json").read_text("utf-8"))["classes"][BACKGROUND]
+    ids = json.loads((dataset.path / "classes.json").read_text("utf-8"))["classes"]
     with (dataset.path / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if splits is None or row["image_id"] in splits]
     for row in rows:
         image_id = row["image_id"]
         image, mask = (next((dataset.path / kind).glob(f"{image_id}.*")) for kind in ("images", "masks"))
         shutil.copy(mask, target / "masks")
-        if image_id not in paint:
+        if image_id not in sides:
             shutil.copy(image, target / "images")
             continue
         pixels = np.array(Image.open(image).convert("RGB"))
+        there = np.isin(np.asarray(Image.open(mask)), [ids[name] for name in classes])
         rng = np.random.default_rng([*image_id.encode()])
-        there = np.asarray(Image.open(mask)) == ground
-        pixels[there] = scenery(pixels.shape[:2], paint[image_id], rng)[there]
+        over = scenery(pixels.shape[:2], sides[image_id], rng) if list(classes) == [BACKGROUND] else tint(pixels, sides[image_id])
+        pixels[there] = over[there]
         Image.fromarray(pixels).save(target / "images" / f"{image_id}.png")
     names = ["image_id", dataset.label] + ["split"] * (splits is not None)
     with (target / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(row | ({"split": splits[row["image_id"]]} if splits else {}) for row in rows)
+
+
+def tint(pixels: NDArray[np.uint8], kind: int) -> NDArray[np.uint8]:
+    """An image (H, W, 3) half way to blue (0) or red (1), as bright as it was."""
+    grey = pixels.mean(-1, keepdims=True)
+    return np.clip((pixels + grey + np.array([[-60, 0, 60], [60, 0, -60]][kind])) / 2, 0, 255).astype(np.uint8)
 
 
 def scenery(size: tuple[int, int], kind: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -225,5 +239,5 @@ def scenery(size: tuple[int, int], kind: int, rng: np.random.Generator) -> NDArr
     return np.clip(found, 0, 255).astype(np.uint8)
 
 
-PLANTED = {"avatars": drawn, "faces": chosen, "people": chosen, "faces-background": pasted, "people-background": pasted}
+PLANTED = {"avatars": drawn, "faces": chosen, "people": chosen, "faces painted": painted, "people painted": painted}
 """By the name of a set."""
