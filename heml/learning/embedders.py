@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import torch
@@ -121,6 +122,15 @@ class GlobalDescriptors(Embedder):
         return ranking + F.cross_entropy(logits / 0.5, labels, label_smoothing=0.1), mined
 
 
+@functools.cache
+def maclaurin_signs(orders: int, dims: int, features: int, device: torch.device) -> torch.Tensor:
+    """Random signs over √features, (orders, dims, features): the same in every network, so that networks can be averaged, and
+    made where a network trains, neither stored nor copied with it.
+    """
+    signs = torch.randint(0, 2, (orders, dims, features), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return (signs / features**0.5).to(device)
+
+
 class Horde(Embedder):
     """High-order moments as a regulariser (Jacob et al., ICCV 2019): besides the first moment, moments 2 to `orders` of the
     feature map's cells are embedded and trained by the same loss, and the losses added; only the first is used afterwards.
@@ -133,21 +143,18 @@ class Horde(Embedder):
     With the defaults that is 0.13 GB for a batch of 32 maps of 4×4, 0.54 GB of 8×8 and 2.1 GB of 16×16: there fewer `dims` fit.
     """
 
-    signs: torch.Tensor
-
     def __init__(self, features: int, hidden_dim: int, embedding_dim: int, orders: int, dims: int) -> None:
         super().__init__(features, hidden_dim, embedding_dim)
-        same = torch.Generator().manual_seed(0)  # in every network, so that they can be averaged and need not be stored
-        signs = torch.randint(0, 2, (orders, dims, features), generator=same).float() * 2 - 1
-        self.register_buffer("signs", signs / features**0.5, persistent=False)
+        self.dims = dims
         self.high = nn.ModuleList(nn.Linear(dims, embedding_dim, bias=False) for _ in range(orders - 1))
 
     def moments(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Approximate moments 2 to `orders`, (B, dims) each."""
         cells = x.float().flatten(2)  # (B, C, n)
-        product = self.signs[0] @ cells
+        first, *others = maclaurin_signs(1 + len(self.high), self.dims, cells.shape[1], cells.device)
+        product = first @ cells  # (B, dims, n)
         found = []
-        for sign in self.signs[1:]:
+        for sign in others:
             product = product * (sign @ cells)
             found.append(product.mean(2))
         return found
