@@ -23,7 +23,7 @@ def read_yaml(kind: type[M], path: str | Path, what: str) -> M:
         HemlError: missing, not YAML, a key that is unknown or wrong.
     """
     try:
-        return kind.model_validate(yaml.safe_load(Path(path).read_text("utf-8")))
+        return kind.model_validate(yaml.safe_load(Path(path).read_text("utf-8-sig")))
     except FileNotFoundError:
         raise HemlError(f"{path}: no such file; dataset.path must name {what}") from None
     except yaml.YAMLError as error:
