@@ -1,7 +1,7 @@
 """What to look at: siblings, mistakes and the nodes to blame, odd images → reports/audit."""
 
-from heml.errors import exit_on_error
 from heml.params import load_params
+from heml.running.stage import stage
 from heml.tree import Tree
 
 
@@ -16,5 +16,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
+    with stage():
         main()

@@ -1,16 +1,12 @@
 """One peer of the tree, trained on the same images → models/baselines/<name>.safetensors and reports/baselines/<name>.json."""
 
-import argparse
 from pathlib import Path
 
-from heml.errors import exit_on_error
 from heml.params import load_params
+from heml.running.stage import stage
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("baseline", help="an entry of baselines in params.yaml")
-    name = parser.parse_args().baseline
+def main(name: str) -> None:
     params = load_params()
     train = params.baseline(name)
     from heml.baselines.build import build_baseline  # brings torch, which what is checked above need not wait for
@@ -30,5 +26,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
-        main()
+    with stage() as name:
+        main(name)

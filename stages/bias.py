@@ -1,7 +1,7 @@
 """Which part tells the label in train alone, and whether the tree leans on it → reports/bias, reports/bias.json."""
 
-from heml.errors import exit_on_error
 from heml.params import load_params
+from heml.running.stage import stage
 from heml.tree import Tree
 
 
@@ -15,5 +15,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
+    with stage():
         main()

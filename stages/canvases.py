@@ -1,8 +1,8 @@
 """Every image at training size → data/canvases."""
 
-from heml.errors import exit_on_error
 from heml.images.canvas import write_canvases
 from heml.params import load_params
+from heml.running.stage import stage
 
 
 def main() -> None:
@@ -11,5 +11,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
+    with stage():
         main()

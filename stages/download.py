@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from heml.datasets.adapters import dataset_terms, open_dataset
 from heml.datasets.assemble import Areas
-from heml.errors import exit_on_error
 from heml.images.store import SPLITS, Description, count_labels, write_images
 from heml.params import Dataset, load_params
+from heml.running.stage import stage
 from heml.terms import keep_terms
 
 MOST, FEW = 10, 10
@@ -51,5 +51,5 @@ def _summary(count: int, description: Description, by_label: bool) -> Iterator[s
 
 
 if __name__ == "__main__":
-    with exit_on_error():
+    with stage():
         main()

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from heml.errors import exit_on_error
 from heml.params import load_params
 from heml.running.spread import across_cores
+from heml.running.stage import stage
 from heml.tree import Tree
 
 
@@ -16,5 +16,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
+    with stage():
         main()

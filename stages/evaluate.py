@@ -5,13 +5,14 @@ import json
 
 from heml.atomic import new_file
 from heml.baselines.measure import write_tree
-from heml.errors import exit_on_error
+from heml.cells import write_csv
 from heml.evaluation.duplicates import near_duplicates
 from heml.evaluation.embeddings import read_all
 from heml.evaluation.table import node_table, summary, tree_scores
 from heml.evaluation.tree_metric import read_metric
 from heml.images.store import read_description
 from heml.params import load_params
+from heml.running.stage import stage
 from heml.tree import Tree
 
 
@@ -24,11 +25,11 @@ def main() -> None:
     scores, reliability = tree_scores(embeddings, tree, metric, params.evaluate)
     metrics = summary(table, tree.root, scores)
     with new_file("reports/reliability.csv") as partial:
-        reliability.to_csv(partial, index=False, float_format="%.4f")
+        write_csv(reliability, partial, "%.4f")
     with new_file("reports/nodes.csv") as partial:
-        table.to_csv(partial, index=False, float_format="%.4f")
+        write_csv(table, partial, "%.4f")
     with new_file("reports/duplicates.csv") as partial:
-        near_duplicates("data/canvases", params.evaluate.near_duplicate).to_csv(partial, index=False)
+        write_csv(near_duplicates("data/canvases", params.evaluate.near_duplicate), partial)
     with new_file("reports/metrics.json") as partial:
         partial.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
     write_tree(scores, params)
@@ -36,5 +37,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
+    with stage():
         main()

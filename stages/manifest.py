@@ -1,17 +1,13 @@
 """One segment's partition of the manifest → data/segments/segment=<name>."""
 
-import argparse
-
-from heml.errors import HemlError, exit_on_error
+from heml.errors import HemlError
 from heml.params import load_params
 from heml.running.spread import across_nodes
+from heml.running.stage import stage
 from heml.segments.manifest import write_manifest
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", help="a segment of params.yaml")
-    name = parser.parse_args().name
+def main(name: str) -> None:
     params = load_params()
     if name not in params.segments:
         raise HemlError(f"params.yaml: segments has no {name!r}; it has {', '.join(params.segments)}")
@@ -21,5 +17,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
-        main()
+    with stage() as name:
+        main(name)

@@ -1,15 +1,10 @@
 """What a peer reaches, what it costs and how it explains the report's pairs → reports/peers/<name>/."""
 
-import argparse
-
-from heml.errors import exit_on_error
 from heml.params import load_params
+from heml.running.stage import stage
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("baseline", help="an entry of baselines in params.yaml")
-    name = parser.parse_args().baseline
+def main(name: str) -> None:
     params = load_params()
     params.baseline(name)
     from heml.baselines.peers import write_peer  # brings torch, which what is checked above need not wait for
@@ -19,5 +14,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
-        main()
+    with stage() as name:
+        main(name)

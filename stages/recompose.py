@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from heml.atomic import new_folder
-from heml.errors import exit_on_error
 from heml.params import load_params
+from heml.running.stage import stage
 from heml.tree import Tree
 
 
@@ -26,5 +26,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
+    with stage():
         main()

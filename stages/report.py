@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from heml.errors import exit_on_error
 from heml.params import load_params
 from heml.reporting.page import load_run, write_report
+from heml.running.stage import stage
 
 
 def main() -> None:
@@ -13,5 +13,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
+    with stage():
         main()

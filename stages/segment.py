@@ -1,8 +1,8 @@
 """The class of every pixel of every image → data/labelmaps."""
 
-from heml.errors import exit_on_error
 from heml.params import load_params
 from heml.running.spread import across_cores
+from heml.running.stage import stage
 from heml.segmentation.segment import segment_images
 
 
@@ -12,5 +12,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
+    with stage():
         main()

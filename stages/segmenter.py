@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from heml.errors import exit_on_error
 from heml.params import load_params
+from heml.running.stage import stage
 from heml.segmentation.prepare import prepare_segmenter, segmenter_terms
 from heml.terms import keep_terms
 
@@ -14,9 +14,11 @@ def main() -> None:
         settings, Path("data/images"), Path("models/segmenter"), Path("reports/segmenter.json"), Path("models/checkpoints")
     )
     keep_terms("reports/terms/segmenter.txt", "Segmenter", segmenter_terms(settings))
+    for note in report.get("notes", []):
+        print(f"segmenter: {note}")
     print(f"segmenter: {report['source']}" + (f", mIoU {report['miou']:.3f} on {report['split']}" if "miou" in report else ""))
 
 
 if __name__ == "__main__":
-    with exit_on_error():
+    with stage():
         main()

@@ -1,16 +1,13 @@
 """A small network that learns a node's metric → models/students/<name>.safetensors and reports/students/<name>.json."""
 
-import argparse
 from pathlib import Path
 
-from heml.errors import HemlError, exit_on_error
+from heml.errors import HemlError
 from heml.params import load_params
+from heml.running.stage import stage
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("student", help="a student in params.yaml")
-    name = parser.parse_args().student
+def main(name: str) -> None:
     params = load_params()
     if name not in params.students:
         raise HemlError(f"params.yaml: students has no {name!r}; it has {', '.join(params.students) or 'none'}")
@@ -34,5 +31,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
-        main()
+    with stage() as name:
+        main(name)

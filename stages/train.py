@@ -1,17 +1,13 @@
 """One node of the metric tree → models/nodes/<node>.safetensors and reports/nodes/<node>.json."""
 
-import argparse
 from pathlib import Path
 
-from heml.errors import exit_on_error
 from heml.params import load_params
+from heml.running.stage import stage
 from heml.tree import Tree
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("node", help="a node of the tree in params.yaml")
-    name = parser.parse_args().node
+def main(name: str) -> None:
     params = load_params()
     node, settings = Tree.from_params(params)[name], params.node(name)
     from heml.learning.node import build_node  # brings torch, which what is checked above need not wait for
@@ -30,5 +26,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
-        main()
+    with stage() as name:
+        main(name)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from heml.errors import exit_on_error
 from heml.params import load_params
+from heml.running.stage import stage
 from heml.tree import Tree
 
 
@@ -23,5 +23,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_error():
+    with stage():
         main()

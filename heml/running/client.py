@@ -20,7 +20,8 @@ def ask(python: str, path: str) -> None:
         os.execv(python, [python, *sys.argv[1:]])
     told = (signal.SIGINT, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, told)  # until it is known whom to pass them on to
-    request = {"module": sys.argv[2], "arguments": sys.argv[3:], "folder": os.getcwd(), "environment": dict(os.environ)}  # noqa: PTH109 (pathlib takes as long as all the rest)
+    environment = {**os.environ, "HEML_CHAIN": " ".join(map(str, _chain()))}
+    request = {"module": sys.argv[2], "arguments": sys.argv[3:], "folder": os.getcwd(), "environment": environment}  # noqa: PTH109 (pathlib takes as long as all the rest)
     message = json.dumps(request).encode() + b"\n"
     sent = socket.send_fds(connection, [message], [0, 1, 2])
     connection.sendall(message[sent:])
@@ -37,3 +38,14 @@ def ask(python: str, path: str) -> None:
         signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     sys.exit(status)
+
+
+def _chain() -> list[int]:
+    """This process and its parents up to DVC, which may run commands through a shell, as `heml.lifetime` reads it."""
+    parent = os.getppid()
+    try:
+        with open(f"/proc/{parent}/stat") as file:  # noqa: PTH123
+            name, _, rest = file.read().partition("(")[2].rpartition(")")
+    except OSError:
+        return [os.getpid(), parent]
+    return [os.getpid(), parent, *([int(rest.split()[1])] if name.endswith("sh") else [])]

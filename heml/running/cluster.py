@@ -39,8 +39,8 @@ from heml.running.spread import ADDRESS
 A = TypeVar("A")
 B = TypeVar("B")
 
-HERE = "download"
-"""The stage that runs in this workspace: it reads images that only this machine may have."""
+HERE = ("check", "download")
+"""Stages that run in this workspace: they read files that only this machine may have."""
 
 SPREAD = ("segment", "manifest", "embed")
 """Stages whose row groups are tasks of their own. They take no core themselves, or could wait for cores that they hold."""
@@ -147,7 +147,7 @@ class _Runner:
     def __call__(self, stage: str, below: Sequence[str]) -> Outcome:
         """Reproduce one stage; what it reads from is up to date here."""
         kind = stage.partition("@")[0]
-        if kind != HERE and self._stale(stage):
+        if kind not in HERE and self._stale(stage):
             lock = Path("dvc.lock").read_text("utf-8")
             cores = {"num_cpus": 0 if kind in SPREAD else 1, "num_gpus": self.share}
             task = self.ray.remote(_on_a_node).options(max_retries=-1, scheduling_strategy="SPREAD", **cores)

@@ -22,6 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from heml.lifetime import end_with
 from heml.machine import cores, visible_gpus
 from heml.running.board import board
 from heml.running.plan import plan
@@ -64,7 +65,7 @@ class Worker:
 
     def __init__(self, number: int, jobs: int, path: Path) -> None:
         self.pipe, theirs = multiprocessing.Pipe()
-        life = (self.pipe, theirs, _environment(number, jobs, path))
+        life = (self.pipe, theirs, _environment(number, jobs, path), os.getpid())
         self.process = multiprocessing.get_context("fork").Process(target=_work, args=life, daemon=True)
         self.process.start()
         theirs.close()
@@ -108,9 +109,10 @@ def _workers(jobs: int, path: Path) -> Iterator[list[Worker]]:
             worker.process.join()
 
 
-def _work(parents: Connection, pipe: Connection, environment: dict[str, str]) -> None:
+def _work(parents: Connection, pipe: Connection, environment: dict[str, str], caller: int) -> None:
     """A worker's life. Its process group is its own, so that Ctrl-C reaches it by `Worker.interrupt` alone, once."""
     os.setpgid(0, 0)
+    end_with([caller])
     parents.close()  # so that the pipe ends with the parent
     signal.signal(signal.SIGINT, lambda *_: None)  # a handler, unlike SIG_IGN, is not passed on to commands
     os.environ.update(environment)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
+from heml.lifetime import end_with
 from heml.machine import cores, visible_gpus
 
 A = TypeVar("A")
@@ -43,8 +44,13 @@ def across_cores(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[
         _one_thread()
         yield from map(function, work)
         return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _one_thread) as pool:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _begin, (os.getpid(),)) as pool:
         yield from pool.map(function, work)
+
+
+def _begin(stage: int) -> None:
+    end_with([stage])  # whose other children would keep its pipe open, and this one waiting
+    _one_thread()
 
 
 def _one_thread() -> None:

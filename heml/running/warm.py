@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from heml.lifetime import end_with
+
 IMPORTED = (
     *("numpy", "yaml", "pydantic", "tqdm", "PIL.Image", "pyarrow.parquet", "safetensors.torch", "pandas"),
     *("torch", "torch.optim.swa_utils", "torchvision.models.resnet"),
@@ -48,7 +50,7 @@ def shim() -> Iterator[Path]:
         with socket.socket(socket.AF_UNIX) as listener:  # from the start, so that whoever asks early waits
             listener.bind(str(folder / "socket"))
             listener.listen(64)
-            command = [sys.executable, "-c", f"from heml.running.warm import serve; serve({listener.fileno()})"]
+            command = [sys.executable, "-c", f"from heml.running.warm import serve; serve({listener.fileno()}, {os.getpid()})"]
             server = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, pass_fds=[listener.fileno()])
         try:
             yield folder / "bin"
@@ -58,8 +60,9 @@ def shim() -> Iterator[Path]:
             server.wait()
 
 
-def serve(number: int) -> None:
+def serve(number: int, caller: int) -> None:
     """Listen on a Unix socket, an open file of this process, until standard input ends; every request is a stage."""
+    end_with([caller])
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # not ignored: one that reaches a stage before its handler stands waits
     with socket.socket(fileno=number) as listener:
         _import()
@@ -87,7 +90,7 @@ def serve(number: int) -> None:
 
 def _stop(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGKILL)
 
 
 def _import() -> None:
