@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,24 +128,6 @@ class Stored:
         """
         if not np.isfinite(values).all():
             raise self.fault(f"column {name!r} holds values that are no finite numbers")
-
-
-def read_typed(path: Path, kinds: Mapping[str, type | tuple[type, ...]], again: str) -> dict[str, Any]:
-    """A JSON object with these keys, of these types.
-
-    Raises:
-        HemlError: missing, damaged, or another; named with the command that makes it again.
-    """
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise HemlError(f"{path}: no such file; run `{again}` first") from None
-    except (OSError, ValueError) as error:
-        raise HemlError(f"{path}: is damaged ({error}); remove it and run `{again}` to make it again") from None
-    wrong = [key for key, kind in kinds.items() if not isinstance(found, dict) or not isinstance(found.get(key), kind)]
-    if wrong:
-        raise HemlError(f"{path}: has no valid {wrong[0]!r}; remove it and run `{again}` to make it again")
-    return dict(found)
 
 
 def checksum(path: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from heml.explanation.pictures import grey_out
 from heml.learning.inputs import NodeImages, compose
 from heml.learning.recipes import KEPT
 from heml.params import Params
+from heml.reading import read_csv, read_json
 from heml.reporting.embedded import image_uri
 from heml.tree import Tree
 
@@ -40,10 +40,10 @@ class Bias:
     @classmethod
     def read(cls, folder: Path) -> Bias:
         """Read what the stage `bias` wrote."""
-        words = dict.fromkeys(("part", "kind", "group", "label", "follows", "remedy", "setting"), str)
+        words = ("part", "kind", "group", "label", "follows", "remedy", "setting")
         names = ("associations", "groups", "reliance", "remedies")
-        tables = [pd.read_csv(folder / f"{name}.csv", dtype=words, keep_default_na=False, na_values=[""]) for name in names]
-        return cls(json.loads((folder / "findings.json").read_text("utf-8")), *tables)
+        tables = [read_csv(folder / f"{name}.csv", "dvc repro bias", ("part", "kind"), words) for name in names]
+        return cls(read_json(folder / "findings.json", "dvc repro bias", {"findings": list, "caveats": list}), *tables)
 
 
 def bias_section(bias: Bias, metric: MetricTree, params: Params, data: Path) -> dict[str, Any]:

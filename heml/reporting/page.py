@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ import yaml
 from heml import __version__
 from heml.atomic import new_file, new_folder
 from heml.baselines.measure import COLUMNS
+from heml.evaluation.duplicates import COLUMNS as DUPLICATE_COLUMNS
+from heml.evaluation.table import COLUMNS as NODE_COLUMNS
 from heml.explanation.drawing import pair_svg, positions, segment_pictures, to_png
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import telling_pairs
@@ -28,6 +29,7 @@ from heml.explanation.pictures import overlay, palette
 from heml.explanation.views import Gallery
 from heml.images.store import SPLITS, Description, read_description
 from heml.params import Params
+from heml.reading import NODE_REPORT, read_csv, read_json
 from heml.reporting.bias import Bias, bias_section
 from heml.reporting.curves import curve_figure, curve_table, reliability_figure
 from heml.reporting.embedded import figure_uri, file_uri, image_uri, svg_uri
@@ -71,27 +73,35 @@ def load_run(params: Params, root: Path = Path()) -> Run:
     """Read a finished run from the working folder `root`."""
     tree = Tree.from_params(params)
 
-    def table(path: str, names: Sequence[str] = ()) -> pd.DataFrame:
-        return pd.read_csv(root / "reports" / path, dtype=dict.fromkeys(names, str), keep_default_na=False, na_values=[""])
+    def table(path: str, stage: str, columns: Sequence[str], names: Sequence[str] = ()) -> pd.DataFrame:
+        return read_csv(root / "reports" / path, f"dvc repro {stage}", columns, names)
 
     return Run(
         params,
         tree,
         read_description(root / "data/images"),
         MetricTree.load(root / "models", root / "data"),
-        table("nodes.csv", ["node"]),
-        table("duplicates.csv", ["image_a", "image_b"]),
+        table("nodes.csv", "evaluate", NODE_COLUMNS, ["node"]),
+        table("duplicates.csv", "evaluate", DUPLICATE_COLUMNS, ["image_a", "image_b"]),
         Audit(
-            table("audit/siblings.csv", ["node", "left", "right"]),
-            table("audit/mistakes.csv", ["image_id", "nearest", "right", "blame"]),
-            table("audit/images.csv", ["image_id"]),
+            *(
+                table(f"audit/{name}.csv", "audit", names, names)
+                for name, names in (
+                    ("siblings", ["node", "left", "right"]),
+                    ("mistakes", ["image_id", "nearest", "right", "blame"]),
+                    ("images", ["image_id"]),
+                )
+            )
         ),
         Bias.read(root / "reports/bias"),
-        table("reliability.csv"),
-        json.loads((root / "reports/metrics.json").read_text("utf-8")),
-        [json.loads((root / "reports/nodes" / f"{node.name}.json").read_text("utf-8")) for node in tree],
-        [json.loads((root / "reports/peers" / name / "row.json").read_text("utf-8")) for name in ("tree", *params.baselines)],
-        json.loads((root / "reports/segmenter.json").read_text("utf-8")),
+        table("reliability.csv", "evaluate", ()),
+        read_json(root / "reports/metrics.json", "dvc repro evaluate"),
+        [read_json(root / "reports/nodes" / f"{node.name}.json", "dvc repro", NODE_REPORT) for node in tree],
+        [
+            read_json(root / "reports/peers" / name / "row.json", "dvc repro", {"name": str, "method": str})
+            for name in ("tree", *params.baselines)
+        ],
+        read_json(root / "reports/segmenter.json", "dvc repro segmenter", {"source": str}),
         [(root / "reports/terms" / f"{name}.txt").read_text("utf-8").strip() for name in ("dataset", "segmenter")],
     )
 
