@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from heml.atomic import new_file
-from heml.errors import HemlError
+from heml.errors import HemlError, shown
 
 if TYPE_CHECKING:  # the hub's client is for those who use the hub
     from heml.fetch import Repo
@@ -54,8 +54,8 @@ def stated_licence(readme: Path | None) -> str:
 
 
 def keep_terms(path: str | Path, title: str, lines: Sequence[str]) -> None:
-    """Print terms and write them to `path`, without control characters: they come from outside and go to a terminal."""
-    text = "".join(c for c in "\n".join([title, *lines]) if c.isprintable() or c in "\n\t")
+    """Print terms and write them to `path`, as `shown`: they come from outside and go to a terminal."""
+    text = shown("\n".join([title, *lines]).replace("\r\n", "\n").replace("\f", ""), "\n\t")
     print(text)
     with new_file(path) as partial:
         partial.write_text(text + "\n", "utf-8")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from heml.atomic import new_file
+from heml.errors import shown
 from heml.explanation.pairs import Explanation, NodeEvidence, signed
 from heml.learning.inputs import Box
 from heml.tree import Tree
@@ -128,8 +129,8 @@ def _shade(evidence: float) -> str:
 
 
 def _legend(explanation: Explanation) -> list[str]:
-    lines = textwrap.wrap(_printable(f"{explanation.first.name} and {explanation.second.name}"), 48)
-    lines += textwrap.wrap(explanation.sentence, 48)
+    lines = textwrap.wrap(shown(f"{explanation.first.name} and {explanation.second.name}"), 48)
+    lines += textwrap.wrap(shown(explanation.sentence), 48)
     return [
         *lines,
         "numbers: evidence in log-odds, + (blue) for one",
@@ -139,12 +140,7 @@ def _legend(explanation: Explanation) -> list[str]:
 
 
 def _text(name: str) -> str:
-    return escape(_printable(name))
-
-
-def _printable(name: str) -> str:
-    """Without control characters, which XML cannot hold, however escaped."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in name)
+    return escape(shown(name))  # XML cannot hold control characters, however escaped
 
 
 def to_png(svg: str) -> bytes:

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from heml.errors import shown
+
 
 def grid_figure(title: str, pictures: Sequence[tuple[NDArray[np.uint8], str, bool | None]], across: int = 5) -> Figure:
     """Pictures with captions in rows, the first set apart.
@@ -28,11 +30,11 @@ def grid_figure(title: str, pictures: Sequence[tuple[NDArray[np.uint8], str, boo
         axis.set_axis_off()
     for axis, (picture, caption, right) in zip(axes.flat, pictures, strict=False):
         axis.imshow(picture)
-        axis.set_title(caption, fontsize=7, parse_math=False)
+        axis.set_title(shown(caption, "\n"), fontsize=7, parse_math=False)
         if right is not None:
             height, width = picture.shape[:2]
             axis.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, lw=3, ec="#2e8b57" if right else "#d9533b"))
     height = figure.get_figheight()
-    figure.suptitle(title, fontsize=9, x=0.01, y=1 - 0.06 / height, ha="left", va="top", parse_math=False)
+    figure.suptitle(shown(title), fontsize=9, x=0.01, y=1 - 0.06 / height, ha="left", va="top", parse_math=False)
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.6 / height, wspace=0.06, hspace=0.3)
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -26,7 +27,6 @@ from heml.images.canvas import lay_image
 from heml.images.decoding import decode_image, to_rgb
 from heml.learning.networks import MetricNetwork
 from heml.learning.store import Header, check_lineage, load_header, load_network, node_path
-from heml.segmentation.dataset import resize_image
 from heml.segmentation.predict import best_device, predict
 from heml.segmentation.segment import segmenter_classes
 from heml.segments.labelmaps import LabelMap
@@ -136,14 +136,16 @@ class MetricTree:
             return image
         if isinstance(image, Image.Image):
             return to_rgb(image, "the image")
-        if Path(image).is_file():
+        if os.path.isfile(image):  # noqa: PTH113 (pathlib fails at a name that is too long to be one, as an image_id may be)
             return decode_image(Path(image).read_bytes(), str(image))
         if self.gallery and str(image) in self.gallery:
             return self.gallery.find(str(image))
-        raise HemlError(f"{image}: no such file, and no image of {'the data set' if self.gallery else 'a data set: there is none here'}")
+        raise HemlError(
+            f"{str(image)[:200]}: no such file, and no image of {'the data set' if self.gallery else 'a data set: there is none here'}"
+        )
 
     def _segment(self, pictures: Sequence[Image.Image], names: Sequence[str]) -> list[View]:
-        pixels = np.stack([resize_image(p, self.segmenter.size) for p in pictures])
+        pixels = np.stack([self.segmenter.resized(p) for p in pictures])
         labels, confidence = predict(self.segmenter, pixels, self.device)
         canvas = self.root.canvas
         found = []

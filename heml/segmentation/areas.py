@@ -10,9 +10,10 @@ from PIL import Image
 from heml.datasets.assemble import Areas
 from heml.errors import HemlError
 from heml.params import Rule
-from heml.segmentation.dataset import batches, resize_image
+from heml.segmentation.dataset import batches
 from heml.segmentation.model import load_segmenter
 from heml.segmentation.predict import best_device, predict
+from heml.segments.names import unknown_names
 
 
 def covered(rule: Rule) -> Areas:
@@ -23,15 +24,15 @@ def covered(rule: Rule) -> Areas:
     """
     assert rule.model is not None
     network = load_segmenter(rule.model, rule.revision, where="dataset.rule")
-    unknown = [name for name in rule.classes if name not in network.classes]
-    if unknown:
+    if unknown := unknown_names(rule.classes, network.classes):
         raise HemlError(f"dataset.rule.classes: unknown {', '.join(unknown)}; {rule.model} has {', '.join(network.classes)}")
     ids = [network.classes[name] for name in rule.classes]
+    network.size = rule.size
     device = best_device()
     network.network.to(device).eval()
 
     def areas(images: Iterable[tuple[str, Image.Image]]) -> Iterator[tuple[str, float]]:
-        for batch in batches(((image_id, resize_image(image, rule.size)) for image_id, image in images), rule.batch_size):
+        for batch in batches(((image_id, network.resized(image)) for image_id, image in images), rule.batch_size):
             labels, _ = predict(network, np.stack([pixels for _, pixels in batch]), device)
             for (image_id, _), found in zip(batch, labels, strict=True):
                 yield image_id, float(np.isin(found, ids).mean())

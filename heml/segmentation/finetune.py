@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import shutil
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,22 @@ from torch.nn import functional as F
 
 from heml import params as P
 from heml.atomic import new_file
-from heml.errors import HemlError
+from heml.errors import HemlError, out_of_memory
 from heml.progress import progress
 from heml.segmentation.dataset import LabelledImages
 from heml.segmentation.iou import iou
 from heml.segmentation.model import Segmenter, normalise
 from heml.segmentation.predict import evaluate_segmenter
+from heml.segments.void import VOID
 
 
 def class_weights(masks: NDArray[np.uint8], classes: int, power: float) -> torch.Tensor:
-    """Weight per class, (C,) float32 with mean 1 over the pixels: (1 / share of the pixels) ** power.
+    """Weight per class, (C,) float32 with mean 1 over the pixels that are not void: (1 / share of them) ** power.
 
     A class that no mask has gets 0: there is nothing to learn it from.
     """
-    share = np.bincount(masks.ravel(), minlength=classes)[:classes] / masks.size
+    counts = np.bincount(masks.ravel(), minlength=classes)[:classes]
+    share = counts / counts.sum()
     weights = np.divide(1.0, share, out=np.zeros(classes), where=share > 0) ** power * (share > 0)
     return torch.tensor(weights / (weights * share).sum(), dtype=torch.float32)
 
@@ -40,6 +43,7 @@ def segmentation_loss(logits: torch.Tensor, masks: torch.Tensor, weights: torch.
     """Weighted cross-entropy plus (1 − soft Dice) over the classes a batch holds: the first learns, the second sharpens
     the rare and thin, whose pixels hardly count in an average. Both compare with the masks at half their size, as each
     class's share of four pixels: a quarter of the cost of full size, and no half-pixel shift as from dropping pixels.
+    Void pixels are in neither, whatever the network says of them.
 
     Args:
         logits: (B, C, h, w) at any size.
@@ -49,12 +53,13 @@ def segmentation_loss(logits: torch.Tensor, masks: torch.Tensor, weights: torch.
     classes = torch.arange(logits.shape[1], device=masks.device).view(1, -1, 1, 1)
     truth = F.avg_pool2d((masks[:, None] == classes).float(), 2)  # (B, C, H/2, W/2)
     log_shares = F.interpolate(logits.float(), truth.shape[-2:], mode="bilinear", align_corners=False).log_softmax(1)
-    entropy = -(truth * log_shares * weights[:, None, None]).sum() / (truth.sum((0, 2, 3)) @ weights)
-    shares = log_shares.exp()
+    weight = truth.sum((0, 2, 3)) @ weights
+    entropy = -(truth * log_shares * weights[:, None, None]).sum() / weight.clamp(min=1e-12)
+    shares = log_shares.exp() * truth.sum(1, keepdim=True)  # of four pixels those that are not void
     inter, size = (shares * truth).sum((0, 2, 3)), truth.sum((0, 2, 3))
     there = size > 0
     dice = (2 * inter[there] + 1) / (shares.sum((0, 2, 3))[there] + size[there] + 1)
-    return entropy + 1 - dice.mean()
+    return entropy + 1 - dice.mean() if len(dice) else entropy
 
 
 def augment(x: torch.Tensor, masks: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,15 +88,31 @@ def augment(x: torch.Tensor, masks: torch.Tensor, generator: torch.Generator) ->
     return x.clamp(0, 1), moved[:, 0].long()
 
 
-def _fingerprint(settings: P.Segmenter, train: LabelledImages) -> str:
-    digest = hashlib.sha256(settings.model_dump_json().encode())
-    digest.update(train.images.tobytes())
-    digest.update(train.masks.tobytes())
+CODE = ("dataset", "finetune", "iou", "model", "predict", "preprocessing")
+"""Modules beside this one that decide what a fit comes to."""
+
+
+def code_fingerprint() -> str:
+    """SHA-256 of the code of a fit, and of the library that does the arithmetic."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    for name in CODE:
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return digest.hexdigest()
+
+
+def _fingerprint(settings: P.Segmenter, start: Mapping[str, torch.Tensor], data: Sequence[LabelledImages]) -> str:
+    """Of everything that the state after an epoch depends on."""
+    digest = hashlib.sha256(settings.model_dump_json().encode() + code_fingerprint().encode())
+    for value in start.values():
+        digest.update(value.cpu().numpy().tobytes())
+    for split in data:
+        digest.update(split.images.tobytes())
+        digest.update(split.masks.tobytes())
     return digest.hexdigest()[:16]
 
 
 class _Checkpoint:
-    """The state after each epoch, in a file named by settings and data, so that a stale one is never picked up."""
+    """The state after each epoch, in a file named by code, settings, start and data, so that a stale one is never picked up."""
 
     def __init__(self, folder: Path, key: str) -> None:
         self.path = folder / f"segmenter-{key}.pt"
@@ -99,7 +120,14 @@ class _Checkpoint:
     def load(self) -> dict[str, Any] | None:
         if not self.path.is_file():
             return None
-        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            print(f"{self.path}: cannot be read and is discarded; the fit begins anew", file=sys.stderr)
+            self.path.unlink()
+            return None
         return state
 
     def save(self, state: dict[str, Any]) -> None:
@@ -107,7 +135,8 @@ class _Checkpoint:
             torch.save(state, partial)
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        for path in self.path.parent.glob("segmenter-*.pt"):  # those of other keys are of fits that nobody goes on with
+            path.unlink()
         if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
             shutil.rmtree(self.path.parent)
 
@@ -130,11 +159,15 @@ def finetune(
     An interrupted run goes on after its last whole epoch and ends with the weights it would have had anyway.
 
     Raises:
-        HemlError: no masks in train or val, a loss that is not finite.
+        HemlError: no masks in train or val, or nothing but void in them, a loss that is not finite.
     """
     for split in ("train", "val"):
         if split not in splits:
             raise HemlError(f"segmenter.source finetune: no image in split {split!r} has a mask")
+        if (splits[split].masks == VOID).all():
+            raise HemlError(
+                f"segmenter.source finetune: the masks in split {split!r} are void ({VOID}) throughout: there is nothing to learn"
+            )
     train, val = splits["train"], splits["val"]
     network: nn.Module = segmenter.network.to(device)
     weights = class_weights(train.masks, len(segmenter.classes), settings.class_weight_power).to(device)
@@ -143,7 +176,7 @@ def finetune(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps * settings.epochs, pct_start=0.15)
 
     best, best_miou, history, first = copy.deepcopy(network.state_dict()), -1.0, [], 0
-    checkpoint = _Checkpoint(checkpoints, _fingerprint(settings, train))
+    checkpoint = _Checkpoint(checkpoints, _fingerprint(settings, best, (train, val)))
     if state := checkpoint.load():
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
@@ -165,7 +198,7 @@ def finetune(
             if epoch < settings.coarse * settings.epochs:
                 x = F.avg_pool2d(x, 2)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                logits = network(pixel_values=normalise(x, segmenter.mean, segmenter.std)).logits
+                logits = network(pixel_values=normalise(x, segmenter.preprocessing)).logits
             loss = segmentation_loss(logits, y, weights)
             if not torch.isfinite(loss):
                 raise HemlError(f"segmenter: the loss is {loss.item()} in epoch {epoch + 1}; lower segmenter.lr ({settings.lr:g})")

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
-import sys
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 from transformers.utils import logging as transformers_logging
 
-from heml.errors import HemlError
+from heml.errors import HemlError, out_of_memory
 from heml.fetch import Repo, fetch, list_files, model_repo
 from heml.params import Size
+from heml.segmentation.dataset import resize_image
+from heml.segmentation.preprocessing import FILE, Preprocessing, read_preprocessing, to_json
 
 _B: dict[str, dict[str, Any]] = {  # Table 6 of the paper
     "b0": {"hidden_sizes": [32, 64, 160, 256], "depths": [2, 2, 2, 2], "decoder_hidden_size": 256},
@@ -38,12 +43,10 @@ _TINY: dict[str, Any] = {
     "classifier_dropout_prob": 0.0,
 }
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-if not sys.stderr.isatty():
-    transformers_logging.disable_progress_bar()
+HEAD = "decode_head."
+"""Tensors of a segmentation head; all others are the encoder's."""
+CLASSIFIER = ("decode_head.classifier.weight", "decode_head.classifier.bias")
+"""The head's last layer, of one row per class."""
 
 
 @dataclass
@@ -52,27 +55,37 @@ class Segmenter:
 
     network: Any
     """A `SegformerForSemanticSegmentation`, whose own annotations do not survive its decorators."""
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    size: Size = field(default_factory=lambda: Size(height=512, width=512))
-    """What images are brought to; 512×512 is SegFormer's own."""
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     @property
     def classes(self) -> dict[str, int]:
         """Class name → id, as in the label maps."""
         return {name: int(i) for i, name in self.network.config.id2label.items()}
 
+    @property
+    def size(self) -> Size:
+        """What images are brought to."""
+        return self.preprocessing.size
+
+    @size.setter
+    def size(self, size: Size) -> None:
+        self.preprocessing = replace(self.preprocessing, size=size)
+
+    def resized(self, image: Image.Image) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 at the network's size."""
+        return resize_image(image, self.size, self.preprocessing.resample)
+
     def pixel_values(self, images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
         """Normalise (B, H, W, 3) uint8 to the (B, 3, H, W) float32 that the network reads."""
         x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(255)
-        return normalise(x, self.mean, self.std)
+        return normalise(x, self.preprocessing)
 
 
-def normalise(x: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
-    """(x − mean) / std per channel of (B, 3, H, W)."""
-    m = torch.tensor(mean, device=x.device).view(1, 3, 1, 1)
-    s = torch.tensor(std, device=x.device).view(1, 3, 1, 1)
-    return (x - m) / s
+def normalise(x: torch.Tensor, used: Preprocessing) -> torch.Tensor:
+    """(x − mean) / deviation per channel of (B, 3, H, W) in [0, 1]."""
+    mean = torch.tensor(used.mean, device=x.device).view(1, 3, 1, 1)
+    std = torch.tensor(used.std, device=x.device).view(1, 3, 1, 1)
+    return (x - mean) / std
 
 
 def new_segmenter(architecture: str, classes: dict[str, int], size: Size) -> Segmenter:
@@ -80,7 +93,7 @@ def new_segmenter(architecture: str, classes: dict[str, int], size: Size) -> Seg
     shape = _TINY if architecture == "tiny" else _B[architecture]
     config = SegformerConfig(**shape)
     _name_classes(config, classes)
-    return Segmenter(SegformerForSemanticSegmentation(config), size=size)
+    return Segmenter(SegformerForSemanticSegmentation(config), Preprocessing(size=size))
 
 
 def _name_classes(config: SegformerConfig, classes: dict[str, int]) -> None:
@@ -90,7 +103,7 @@ def _name_classes(config: SegformerConfig, classes: dict[str, int]) -> None:
     config.label2id = {name: i for i, name in names.items()}
 
 
-PARTS = ("config.json", "preprocessor_config.json")
+PARTS = ("config.json", FILE)
 
 
 def fetch_model(repo: Repo) -> Path:
@@ -112,7 +125,7 @@ def fetch_model(repo: Repo) -> Path:
 def load_segmenter(
     model: str | Path, revision: str | None = None, classes: dict[str, int] | None = None, where: str = "segmenter"
 ) -> Segmenter:
-    """Load a `from_pretrained` folder or a hub repository.
+    """Load a `from_pretrained` folder or a hub repository, in float32 whatever it is saved in.
 
     Args:
         revision: commit of the hub repository; required for a hub id, so that a run can be repeated.
@@ -120,20 +133,103 @@ def load_segmenter(
         where: the parameter section that errors name.
 
     Raises:
-        HemlError: not found, not a SegFormer, no safetensors, a hub id without a revision.
+        HemlError: not found, no SegFormer with a segmentation head, no safetensors, a tensor that is missing, left over, of another
+            shape or not finite, preprocessing that is not done here, a hub id without a revision.
     """
     repo = model_repo(str(model), revision, where)
     folder = Path(model) if repo is None else fetch_model(repo)
     try:
-        config = SegformerConfig.from_pretrained(folder, local_files_only=True)
+        config = _config(folder)
+        named = len(config.id2label or {})
         _name_classes(config, _own_classes(config) if classes is None else classes)
-        network = SegformerForSemanticSegmentation.from_pretrained(
-            folder, config=config, use_safetensors=True, ignore_mismatched_sizes=classes is not None, local_files_only=True
-        )
-        return Segmenter(network, **_preprocessing(folder))
+        preprocessing = read_preprocessing(folder)
+        with _quiet():
+            loaded: Any = SegformerForSemanticSegmentation.from_pretrained(
+                folder,
+                config=config,
+                use_safetensors=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # told below, and by name
+                output_loading_info=True,
+                local_files_only=True,
+            )
+        network, found = loaded
+        _check_fit(found, named, new_head=classes is not None)
+        _check_finite(network.state_dict())
     except Exception as error:
+        if out_of_memory(error):
+            raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise HemlError(f"{where}.model: cannot load {str(model)!r} (revision {revision}): {first}") from error
+        at = f" (revision {revision})" if repo else ""
+        raise HemlError(f"{where}.model: cannot load {str(model)!r}{at}: {first}") from error
+    return Segmenter(network, preprocessing)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's own report of what it loaded, and without its bars."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _config(folder: Path) -> SegformerConfig:
+    """The configuration, of a SegFormer and nothing else: of any other the library would take what it can."""
+    told = json.loads((folder / "config.json").read_text("utf-8")) if (folder / "config.json").is_file() else None
+    if not isinstance(told, dict):
+        raise ValueError("has no config.json with a model's configuration")
+    if told.get("model_type") != "segformer":
+        raise ValueError(f"is no SegFormer: config.json says model_type {json.dumps(told.get('model_type'))}")
+    if told.get("num_channels", 3) != 3:
+        raise ValueError(f"reads images of {told['num_channels']} channels (num_channels in config.json); images here have 3")
+    return SegformerConfig.from_pretrained(folder, local_files_only=True)
+
+
+def _check_fit(found: Mapping[str, Any], named: int, new_head: bool) -> None:
+    """What was loaded is the network: no tensor stayed as it was drawn, and none was left over.
+
+    Args:
+        found: transformers' `loading_info`.
+        named: classes in the configuration.
+        new_head: the last layer, or the whole head where there is none, may be new.
+    """
+    missing, unexpected = set(found["missing_keys"]), set(found["unexpected_keys"])
+    mismatched = {key: (tuple(have), tuple(want)) for key, have, want in found["mismatched_keys"]}
+    wrong = dict(mismatched)
+    headless = bool(missing) and all(key.startswith(HEAD) for key in missing) and set(CLASSIFIER) <= missing
+    if new_head:
+        wrong = {key: shapes for key, shapes in mismatched.items() if key not in CLASSIFIER}
+        if headless:
+            missing, unexpected = set(), {key for key in unexpected if not key.startswith("classifier.")}
+    elif headless:
+        raise ValueError(
+            "is a backbone without a segmentation head, which says nothing of pixels; use a SegFormer that was fitted to masks, or "
+            "`source: finetune`, which gives it a head"
+        )
+    elif wrong and set(wrong) <= set(CLASSIFIER):
+        have = next(iter(wrong.values()))[0][0]
+        raise ValueError(f"config.json names {named} classes (id2label), and its head has {have}; name them all")
+    if wrong:
+        key, (have, want) = sorted(wrong.items())[0]
+        raise ValueError(f"{len(wrong)} tensors have another shape than config.json says, such as {key}: {have}, not {want}")
+    if missing:
+        raise ValueError(f"{len(missing)} tensors of a SegFormer are not in its weights, such as {min(missing)}")
+    if unexpected:
+        raise ValueError(f"{len(unexpected)} tensors of its weights are none of this SegFormer, such as {min(unexpected)}")
+    if found.get("error_msgs"):
+        raise ValueError(str(next(iter(found["error_msgs"]))))
+
+
+def _check_finite(state: Mapping[str, torch.Tensor]) -> None:
+    broken = [key for key, value in state.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise ValueError(f"{len(broken)} of its tensors hold NaN or infinity, such as {broken[0]}")
 
 
 def _own_classes(config: SegformerConfig) -> dict[str, int]:
@@ -145,31 +241,8 @@ def _own_classes(config: SegformerConfig) -> dict[str, int]:
     return own
 
 
-def _preprocessing(folder: Path) -> dict[str, Any]:
-    """Mean, deviation and size the weights were trained with, as far as the folder says so."""
-    path = folder / "preprocessor_config.json"
-    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    known: dict[str, Any] = {
-        "mean": tuple(found.get("image_mean", IMAGENET_MEAN)),
-        "std": tuple(found.get("image_std", IMAGENET_STD)),
-    }
-    size = found.get("size")
-    if isinstance(size, dict) and {"height", "width"} <= set(size):
-        known["size"] = Size(height=size["height"], width=size["width"])
-    return known
-
-
 def save_segmenter(segmenter: Segmenter, folder: Path) -> None:
     """Write a folder that `from_pretrained` opens."""
-    segmenter.network.save_pretrained(folder)
-    processor = {
-        "image_processor_type": "SegformerImageProcessor",
-        "do_resize": True,
-        "size": segmenter.size.model_dump(),
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(segmenter.mean),
-        "image_std": list(segmenter.std),
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n", "utf-8")
+    with _quiet():
+        segmenter.network.save_pretrained(folder)
+    (folder / FILE).write_text(to_json(segmenter.preprocessing), "utf-8")

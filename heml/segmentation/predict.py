@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from heml.segmentation.iou import confusion
+from heml.segments.void import VOID
 
 if TYPE_CHECKING:  # it brings transformers
     from heml.segmentation.model import Segmenter
@@ -41,11 +42,13 @@ def predict(segmenter: Segmenter, images: NDArray[np.uint8], device: torch.devic
 def evaluate_segmenter(
     segmenter: Segmenter, images: NDArray[np.uint8], masks: NDArray[np.uint8], batch_size: int, device: torch.device
 ) -> NDArray[np.int64]:
-    """Confusion counts (C, C) of the network's label maps against masks (N, H, W)."""
+    """Confusion counts (C, C) of the network's label maps against masks (N, H, W), where these are not void."""
     segmenter.network.eval()
     n = len(segmenter.classes)
     counts = np.zeros((n, n), np.int64)
     for start in range(0, len(images), batch_size):
         labels, _ = predict(segmenter, images[start : start + batch_size], device)
-        counts += confusion(labels, masks[start : start + batch_size], n)
+        truth = masks[start : start + batch_size]
+        judged = truth != VOID
+        counts += confusion(labels[judged], truth[judged], n)
     return counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from heml.errors import HemlError
 from heml.images.store import read_description
 from heml.params import Segmenter as Settings
 from heml.segmentation.segment import write_mask_segmenter
+from heml.segments.names import unknown_names
+from heml.segments.void import VOID, class_faults
 from heml.terms import hub_terms
 
 if TYPE_CHECKING:  # half of the sources need no network
@@ -20,18 +23,15 @@ if TYPE_CHECKING:  # half of the sources need no network
 
     from heml.segmentation.model import Segmenter
 
-UNJUDGED = 255
-"""Stands for the pixels of mask classes that the network does not know."""
-
 
 def prepare_segmenter(settings: Settings, images: Path, folder: Path, report_path: Path, checkpoints: Path) -> dict[str, Any]:
     """Write the segmenter folder and its report, and return the report.
 
-    The report has `source`, and where there are held-out masks `iou` (class → IoU, null for a class that is neither
-    there nor predicted), `miou` (their mean) and `split`; after fitting also `history` and `parameters`.
+    The report has `source`; of a network also `parameters`, after fitting `history`, and where there are held-out masks `iou` (class →
+    IoU, null for a class that is neither there nor predicted), `miou` (their mean) and `split`; `notes` says what was not judged.
 
     Raises:
-        HemlError: masks are asked for and there are none, or the weights cannot be loaded.
+        HemlError: masks are asked for and there are none or with ids that a SegFormer cannot have, or the weights cannot be loaded.
     """
     if settings.source == "masks":
         write_mask_segmenter(folder, read_description(images).classes)
@@ -69,29 +69,51 @@ def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) 
     if settings.source == "finetune":
         if not classes:
             raise HemlError("segmenter.source finetune: the data set has no masks to fit to; use `pretrained`")
+        if faults := class_faults(classes):
+            raise HemlError(f"{images}: the masks' classes cannot be fitted to: {faults[0]}; put it right and run `dvc repro download`")
         torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         if settings.model:
             segmenter = load_segmenter(settings.model, settings.revision, classes)
         else:
             segmenter = new_segmenter(settings.architecture, classes, settings.size)
-        splits = load_labelled(images, settings.size, ("train", "val"))
+        splits = load_labelled(images, settings.size, ("train", "val"), segmenter.preprocessing.resample)
         segmenter, report["history"] = finetune(segmenter, splits, settings, device, checkpoints)
     else:
         assert settings.model is not None  # checked by the parameters
         segmenter = load_segmenter(settings.model, settings.revision)
         segmenter.network.to(device)
+        report["notes"] = unjudged(classes, segmenter.classes)
+        if segmenter.size != settings.size:
+            own, here = (f"{size.height}×{size.width}" for size in (segmenter.size, settings.size))
+            report["notes"].append(f"the network is made for images of {own}, and segmenter.size brings them to {here}")
     segmenter.size = settings.size
     report["parameters"] = sum(p.numel() for p in segmenter.network.parameters())
     report |= held_out_iou(segmenter, images, classes, settings.batch_size, device)
+    if "iou" not in report and not report.get("notes") and classes:
+        report["notes"] = ["no IoU on the masks: no image of val or test has one that is not void throughout"]
     with new_folder(folder) as partial:
         save_segmenter(segmenter, partial)
     return report
 
 
+def unjudged(classes: Mapping[str, int], known: Collection[str]) -> list[str]:
+    """Which classes of the masks no IoU is found for, since the network has none of their name; a sentence, or nothing.
+
+    Args:
+        classes: of the masks, name → id. known: of the network.
+    """
+    unknown = unknown_names(classes, known)
+    if not unknown:
+        return []
+    if len(unknown) == len(classes):
+        return [f"no IoU on the masks: none of their classes ({', '.join(unknown)}) is the network's, which has {', '.join(known)}"]
+    return [f"no IoU of {', '.join(unknown)}: the network has no class of that name"]
+
+
 def held_out_iou(segmenter: Segmenter, images: Path, classes: dict[str, int], batch_size: int, device: torch.device) -> dict[str, Any]:
     """`split`, `iou` and `miou` on the test images' masks (val's where test has none), over the classes that masks and network
-    share by name. Pixels of mask classes that the network does not know, such as "other", are not judged.
+    share by name. Void pixels, and those of mask classes that the network does not know, such as "other", are not judged.
 
     Returns:
         Nothing where there are no masks, or no class in common.
@@ -101,17 +123,17 @@ def held_out_iou(segmenter: Segmenter, images: Path, classes: dict[str, int], ba
     from heml.segmentation.predict import predict
 
     shared = [name for name in segmenter.classes if name in classes]
-    table = np.full(256, UNJUDGED, np.uint8)
+    table = np.full(256, VOID, np.uint8)
     for name in shared:
         table[classes[name]] = segmenter.classes[name]
     number = len(segmenter.classes)
     segmenter.network.eval()
     for split in ("test", "val") if shared else ():
         counts = np.zeros((number, number), np.int64)
-        for batch in batches(read_labelled(images, segmenter.size, (split,)), batch_size):
+        for batch in batches(read_labelled(images, segmenter.size, (split,), segmenter.preprocessing.resample), batch_size):
             labels, _ = predict(segmenter, np.stack([picture for _, picture, _ in batch]), device)
             truth = table[np.stack([mask for _, _, mask in batch])]
-            judged = truth != UNJUDGED
+            judged = truth != VOID
             counts += confusion(labels[judged], truth[judged], number)
         if counts.any():
             scores = {name: float(score) for name, score in zip(segmenter.classes, iou(counts), strict=True) if name in shared}

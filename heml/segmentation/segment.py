@@ -97,7 +97,7 @@ def _from_network(images: str | Path, segmenter: str | Path, size: Size, batch_s
     def resized() -> Iterator[tuple[str, int, int, NDArray[np.uint8]]]:
         for row in read_rows(images, ["image_id", "image"], start, start + ROWS_PER_GROUP):
             image = decode_image(row["image"]["bytes"], row["image_id"], float("inf"))
-            yield row["image_id"], image.width, image.height, resize_image(image, size)
+            yield row["image_id"], image.width, image.height, resize_image(image, size, network.preprocessing.resample)
 
     found = []
     for batch in batches(resized(), batch_size):

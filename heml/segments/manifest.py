@@ -29,6 +29,7 @@ from heml.params import Canvas, Segment
 from heml.progress import progress
 from heml.segments.labelmaps import LabelMap, read_classes, read_labelmaps
 from heml.segments.masks import BIT_ORDER, pack_mask, unpack_mask
+from heml.segments.names import unknown_names
 
 ROWS_PER_GROUP = 1024
 
@@ -83,8 +84,7 @@ def write_manifest(
         HemlError: a class the segmenter does not know, a segment present in no training image.
     """
     classes = read_classes(labelmaps)
-    unknown = [c for c in segment.classes if c not in classes]
-    if unknown:
+    if unknown := unknown_names(segment.classes, classes):
         raise HemlError(f"segments.{name}.classes: unknown {', '.join(unknown)}; the segmenter has {', '.join(classes)}")
     ids = [classes[c] for c in segment.classes]
     schema = pa.schema(
