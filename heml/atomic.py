@@ -1,12 +1,22 @@
-"""Write under a temporary name and rename at the end, so that an interrupted run leaves nothing half-written."""
+"""Write under a temporary name and rename at the end, so that an interrupted run leaves nothing half-written.
+
+Within a project the temporary name is in a folder of the project's own, which no stage looks into: a stage that was killed cannot
+clean up, and what it left beside an out would be read by whoever reads the folder.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from heml.lifetime import insist
+
+UNFINISHED = ".unfinished"
+"""Folder beside dvc.yaml that holds what is being written, by process."""
 
 
 def _remove(path: Path) -> None:
@@ -16,42 +26,72 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _name_the_target(error: OSError, target: Path) -> None:
-    """A failed write inside a library often carries no file name; the user needs one."""
-    if error.errno is not None and (error.filename is None or ".partial" in str(error.filename)):
-        error.filename = str(target)
+def _place(path: Path) -> Path:
+    """An empty folder of this process on the file system of `path`: in its project's `UNFINISHED`, else beside it."""
+    beside = path.parent.resolve()
+    for folder in (beside, *beside.parents):
+        if (folder / "dvc.yaml").is_file():
+            if folder.stat().st_dev == beside.stat().st_dev:
+                (folder / UNFINISHED).mkdir(exist_ok=True)
+                return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=folder / UNFINISHED))
+            break
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=beside))
+
+
+def clear_unfinished(project: Path = Path()) -> None:
+    """Remove what processes that are no more have left in a project."""
+    for place in (project / UNFINISHED).glob("[0-9]*-*"):
+        try:
+            os.kill(int(place.name.partition("-")[0]), 0)
+        except ProcessLookupError:
+            _remove(place)
+        except (ValueError, PermissionError):
+            continue
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """Yield a temporary path of the same name; failed writes name `path`, and nothing temporary stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place: Path | None = None
+    try:
+        place = _place(path)
+        yield place / path.name
+    except Exception as error:  # inside a library often without a file name, or no OSError; the user needs one (`heml.errors`)
+        name = getattr(error, "filename", None)
+        if name is None or str(place or UNFINISHED) in str(name):
+            error.filename = str(path)  # type: ignore[attr-defined]
+        raise
+    finally:
+        if place:
+            _remove(place)
 
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` when the block ends without an error."""
+    """Yield a temporary path; it becomes `path` when the block ends without an error.
+
+    Raises:
+        HemlError: whoever ran this stage has ended.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with _partial(path) as partial:
         yield partial
+        insist()
         partial.replace(path)
-    except OSError as error:
-        _name_the_target(error, path)
-        raise
-    finally:
-        _remove(partial)
 
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; it replaces `path` when the block ends without an error."""
+    """Yield an empty temporary folder; it replaces `path` when the block ends without an error.
+
+    Raises:
+        HemlError: whoever ran this stage has ended.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    _remove(partial)
-    partial.mkdir()
-    try:
+    with _partial(path) as partial:
+        partial.mkdir()
         yield partial
+        insist()
         _remove(path)
         partial.replace(path)
-    except OSError as error:
-        _name_the_target(error, path)
-        raise
-    finally:
-        _remove(partial)

@@ -37,7 +37,12 @@ def end_with(pids: Sequence[int]) -> None:
             _end()
         except OSError:  # an older kernel
             return
-    threading.Thread(target=lambda: poll.poll() and _end(), daemon=True).start()
+    threading.Thread(target=_end_after, args=(poll,), daemon=True).start()
+
+
+def _end_after(poll: select.poll) -> None:
+    poll.poll()
+    _end()
 
 
 def _end() -> None:

@@ -41,8 +41,8 @@ class Project:
         return output
 
     def repro(self, *arguments: str) -> set[str]:
-        """Run `dvc repro` and return the stages that it really ran (not those restored from the run cache)."""
-        return set(re.findall(r"Running stage '([^']+)'", self.run("dvc", "repro", *arguments)))
+        """Run `dvc repro` and return the stages that it really ran: not those restored from the run cache, nor `check`, which always runs."""
+        return set(re.findall(r"Running stage '([^']+)'", self.run("dvc", "repro", *arguments))) - {"check"}
 
     def set(self, **values: object) -> None:
         """Change parameters: keys are dotted paths with `__` for the dots."""
@@ -109,11 +109,11 @@ def draw_images(folder: Path, n: int = 48) -> None:
 
 
 def new_project(root: Path) -> Project:
-    """The tracked files of this project, as a repository of their own."""
+    """The tracked files of this project, as a repository of their own; without what a run of the project itself has staged."""
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, tracked.split("\0")):
         source = ROOT / name
-        if source.is_file() and not name.startswith(("tests/", "docs/", "benchmarks/")):
+        if source.is_file() and not name.startswith(("tests/", "docs/", "benchmarks/", "reports/metrics", "reports/bias", "dvc.lock")):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, root / name)
     raw = yaml.safe_load((root / "params.yaml").read_text())
