@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import csv
 import gc
-import json
+import hashlib
+import os
 import re
 import textwrap
 from collections.abc import Iterable
@@ -16,10 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from heml import __version__
 from heml.atomic import new_file
-from heml.errors import HemlError, exit_on_error
+from heml.cells import from_cell
+from heml.errors import HemlError, exit_on_error, shown
 from heml.images.store import SPLITS
 from heml.machine import cores
 from heml.params import Distance, load_params
+from heml.reading import read_json
 from heml.tree import Tree, propose, to_yaml
 
 if TYPE_CHECKING:  # what brings torch is imported by the command that needs it
@@ -51,14 +54,14 @@ def _tree(arguments: argparse.Namespace) -> None:
 
 def _check_images(names: Iterable[str], data: Path) -> None:
     """An unknown image is told before torch is imported to look at the known."""
-    unknown = [name for name in names if not Path(name).is_file()]
+    unknown = [name for name in names if not os.path.isfile(name)]  # noqa: PTH113 (pathlib fails at a name that is too long to be one)
     if unknown and (data / "canvases" / "index.parquet").is_file():
         from heml.images.canvas import canvas_index
 
         ids = canvas_index(data / "canvases").table(["image_id"])["image_id"].to_pylist()
         for name in unknown:
             if name not in ids:
-                raise HemlError(f"{name}: no such file, and no image of the data set ({len(ids)} images, such as {ids[0]!r})")
+                raise HemlError(f"{name[:200]}: no such file, and no image of the data set ({len(ids)} images, such as {ids[0]!r})")
 
 
 def _explain(arguments: argparse.Namespace) -> None:
@@ -87,7 +90,8 @@ def _counterfactual(tree: MetricTree, explanation: Explanation, stem: Path) -> P
         raise HemlError("no exchange of up to four parts turns the decision")
     parts = " and ".join(words(name) for name in found.segments)
     told = f"{'same' if found.log_odds > 0 else 'different'} ({certainty(found.log_odds)} %)"
-    print(f"\nwith the {parts} of {found.donor.name}, {explanation.first.name} and {explanation.second.name} are {told}")
+    names = (shown(view.name) for view in (found.donor, explanation.first, explanation.second))
+    print("\nwith the {} of {}, {} and {} are {}".format(parts, *names, told))
     path = stem.with_name(f"{stem.name}--changed.png")
     picture = side_by_side([explanation.first.canvas, found.donor.canvas, found.image.canvas])
     with new_file(path) as partial:
@@ -113,12 +117,12 @@ def _neighbours(arguments: argparse.Namespace) -> None:
     found = neighbours(view, gallery, node if arguments.node else tree.metric, arguments.count, arguments.split)
     if not found:
         raise HemlError(f"no image{f' of {arguments.split}' if arguments.split else ''} shows anything of {node!r}")
-    names = read_description(arguments.data / "images").label_names
+    names = [shown(name) for name in read_description(arguments.data / "images").label_names]
     own = gallery.embeddings[node].labels[gallery.row(view.name)] if view.name in gallery else None
-    print(f"nearest to {view.name} by {by}: 0 is the same, 0.5 unrelated, 1 opposite")
+    print(f"nearest to {shown(view.name)} by {by}: 0 is the same, 0.5 unrelated, 1 opposite")
     pictures = [(view.picture(tree.tree.sees(node), header.box), view.name if own is None else f"{view.name}\n{names[own]}", None)]
     for n in found:
-        print(f"{digits(n.distance)}  {n.image_id}  {names[n.label]}  ({n.split})")
+        print(f"{digits(n.distance)}  {shown(n.image_id)}  {names[n.label]}  ({n.split})")
         picture = gallery.view(n.row).picture(tree.tree.sees(node), header.box)
         pictures.append((picture, f"{n.image_id}\n{names[n.label]}  {digits(n.distance)}", None if own is None else n.label == own))
     among = [node, *(tree.tree[name].name for name in arguments.against)] if arguments.against else list(tree.tree.nodes)
@@ -126,7 +130,7 @@ def _neighbours(arguments: argparse.Namespace) -> None:
     if told:
         print("\nwhere nodes disagree most (share of all images that are nearer)")
     for d in told:
-        print(f"{d.image.image_id}: near by {d.near} ({d.ranks[0]:.0f} %), far by {d.far} ({d.ranks[1]:.0f} %)")
+        print(f"{shown(d.image.image_id)}: near by {d.near} ({d.ranks[0]:.0f} %), far by {d.far} ({d.ranks[1]:.0f} %)")
     path = arguments.out / f"{_file_name(view.name)}--{arguments.node or 'tree'}.png"
     figure = grid_figure(f"Nearest by {by}", pictures)
     with new_file(path) as partial:
@@ -187,9 +191,9 @@ def _datasets(arguments: argparse.Namespace) -> None:
     if not paths:
         raise HemlError(f"{arguments.presets}: no presets here; run this in a project's folder, or name theirs with --presets")
     for source in known_sources(paths, arguments.presets.parent):
-        print(f"{source.preset}: {source.title}")
+        print(f"{source.preset}: {shown(source.title)}")
         for line in source.lines:
-            print(f"  {line}")
+            print(f"  {shown(line)}")
         print()
 
 
@@ -201,9 +205,9 @@ def _classes(arguments: argparse.Namespace) -> None:
     print(f"{'class':{width}}  images  mean area (of the image, where it is there)")
     for c in coverage:
         if c.present:
-            print(f"{c.name:{width}}  {c.present:6.1%}  {c.area:9.2%}")
+            print(f"{shown(c.name):{width}}  {c.present:6.1%}  {c.area:9.2%}")
     if absent := [c.name for c in coverage if not c.present]:
-        print(textwrap.fill(f"in no image: {', '.join(absent)}", 120))
+        print(textwrap.fill(f"in no image: {', '.join(map(shown, absent))}", 120))
     unknown = [name for name in arguments.without if name not in {c.name for c in coverage}]
     if unknown:
         raise HemlError(f"--without: unknown {', '.join(unknown)}; the classes are those above")
@@ -218,12 +222,10 @@ def _classes(arguments: argparse.Namespace) -> None:
 
 def _bias(arguments: argparse.Namespace) -> None:
     told = arguments.reports / "bias" / "findings.json"
-    if not told.is_file():
-        raise HemlError(f"{told}: not there; run `dvc repro bias` first")
-    found = json.loads(told.read_text("utf-8"))
+    found = read_json(told, "dvc repro bias", {"findings": list, "caveats": list})
     for finding in found["findings"]:
-        print(finding["sentence"])
-        sides = (f"{group} → {label}" for group, label in finding["told"].items())
+        print(shown(finding["sentence"]))
+        sides = (shown(f"{group} → {label}") for group, label in finding["told"].items())
         print(f"  tied in train: {', '.join(sides)}")
         part = finding["part"]
         ways = f"`recompose: {{{part}: {{}}}}`, `embed: {{hide: [{part}]}}` or `metric: {{balance: [{part}]}}`"
@@ -236,8 +238,9 @@ def _bias(arguments: argparse.Namespace) -> None:
             rows = sorted(csv.DictReader(file), key=lambda row: -float(row["v_train"] or 0))
         for row in rows:
             values = "  ".join(f"{split} {float(row[f'v_{split}'] or 'nan'):.2f}" for split in SPLITS)
-            verdict = "in train alone" if row["suspect"] == "True" else f"follows {row['follows']}" if row["follows"] else ""
-            print(f"{row['part']:>20} {row['kind']:<9} V: {values}  {verdict}".rstrip())
+            part, follows = (shown(from_cell(row[key])) for key in ("part", "follows"))
+            verdict = "in train alone" if row["suspect"] == "True" else f"follows {follows}" if follows else ""
+            print(f"{part:>20} {row['kind']:<9} V: {values}  {verdict}".rstrip())
     print("\n" + "\n".join(found["caveats"]))
 
 
@@ -288,8 +291,11 @@ def _add_out(parser: argparse.ArgumentParser, out: str) -> None:
 
 
 def _file_name(name: str) -> str:
-    """A name from data as part of a file's name."""
-    return re.sub(r"[^\w.-]+", "_", name).lstrip(".")[:80] or "image"
+    """A name from data as part of a file's name: at most 80 bytes; of a longer one the beginning and a hash of all of it."""
+    plain = re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "image"
+    if len(plain.encode()) <= 80:
+        return plain
+    return f"{plain.encode()[:68].decode(errors='ignore')}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def main(argv: list[str] | None = None) -> None:

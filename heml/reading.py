@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heml.cells import from_cell
 from heml.errors import HemlError
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def read_csv(path: Path, again: str, columns: Sequence[str], words: Sequence[str
         raise HemlError(f"{path}: no such file; run `{again}` first") from None
     except (ValueError, OSError) as error:
         raise _fault(path, f"is damaged ({error})", again) from None
+    for name in found.columns.intersection(list(words)):
+        found[name] = found[name].map(from_cell, na_action="ignore")
     missing = [name for name in columns if name not in found.columns]
     if missing:
         raise _fault(path, f"has no column {missing[0]!r}", again)

@@ -17,6 +17,7 @@ from heml.bias.groups import GROUPS, LEANS, group_table, leaning_row, node_hits,
 from heml.bias.reliance import exchanges, pairs_of_two_labels, reliance_rows, reliance_table
 from heml.bias.remedies import remedies, remedy_table
 from heml.bias.ties import Labelled, associations
+from heml.cells import write_csv
 from heml.evaluation.retrieval import floors, search_in
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.views import Gallery
@@ -77,7 +78,7 @@ def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
     told = {"findings": [finding.to_dict() for finding in found], "chance": chance, "majority": majority, "caveats": CAVEATS}
     with new_folder(root / "reports/bias") as partial:
         for name, table in tables.items():
-            table.to_csv(partial / f"{name}.csv", index=False, float_format="%.6g")
+            write_csv(table, partial / f"{name}.csv", "%.6g")
         (partial / "findings.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
     with new_file(root / "reports/bias.json") as file:
         file.write_text(json.dumps(summary(found), indent=2) + "\n", "utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +27,7 @@ from heml.datasets.yaml_file import read_yaml
 from heml.errors import HemlError
 from heml.images.decoding import encode_png
 from heml.images.store import Description, ImageRecord
+from heml.lifetime import end_with
 from heml.machine import cores
 from heml.params import AvatarsDataset
 from heml.progress import progress
@@ -376,7 +378,7 @@ def avatars(params: AvatarsDataset, workers: int | None = None) -> tuple[Iterato
             )
             for i in range(params.images)
         ]
-        with ProcessPoolExecutor(workers or cores()) as pool:
+        with ProcessPoolExecutor(workers or cores(), initializer=end_with, initargs=([os.getpid()],)) as pool:
             drawn = pool.map(_draw, tasks, chunksize=16)
             for image_id, (label, jpeg, mask) in zip(ids, progress(drawn, "avatars", len(ids), "image"), strict=True):
                 yield ImageRecord(image_id, splits[image_id], label, jpeg, f"{image_id}.jpg", mask)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from heml.atomic import new_folder
+from heml.cells import write_csv
 from heml.distances import Metric
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.pairing import MOST_PAIRS, draw_pairs, measure, pair_distances
@@ -48,7 +49,7 @@ def write_audit(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: Tr
     }
     with new_folder(folder) as partial:
         for name, table in tables.items():
-            table.to_csv(partial / f"{name}.csv", index=False, float_format="%.6g")
+            write_csv(table, partial / f"{name}.csv", "%.6g")
 
 
 def sibling_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Evaluate) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from heml.atomic import new_folder
+from heml.cells import to_cell, write_csv
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.explanation.views import Gallery
 
@@ -34,12 +35,13 @@ def index_table(stored: NodeEmbeddings, rows: NDArray[np.int64], label_names: Se
 
 
 def write_numpy(gallery: Gallery, nodes: Sequence[str], label_names: Sequence[str], folder: Path) -> None:
-    """Write `<node>.npy`, (N, D) float32 with NaN rows where the node is absent, and `index.csv`, whose rows they are."""
+    """Write `<node>.npy`, (N, D) float32 with NaN rows where the node is absent, and `index.csv`, whose rows they are
+    (text as `heml.evaluation.cells` has it)."""
     with new_folder(folder) as partial:
         for name in nodes:
             np.save(partial / f"{name}.npy", gallery.embeddings[name].vectors.numpy(), allow_pickle=False)
         root = gallery.embeddings[gallery.tree.root]
-        index_table(root, np.arange(len(root.image_ids)), label_names).to_csv(partial / "index.csv", index=False)
+        write_csv(index_table(root, np.arange(len(root.image_ids)), label_names), partial / "index.csv")
 
 
 def write_projector(gallery: Gallery, nodes: Sequence[str], label_names: Sequence[str], folder: Path) -> None:
@@ -56,7 +58,7 @@ def write_projector(gallery: Gallery, nodes: Sequence[str], label_names: Sequenc
             pd.DataFrame(stored.vectors[rows].numpy()).to_csv(partial / f"{name}.tsv", sep="\t", header=False, index=False)
             metadata = index_table(stored, rows, label_names)
             for column in ("image_id", "label_name"):  # the format has no quoting
-                metadata[column] = metadata[column].str.replace(r"[\t\r\n]", " ", regex=True)
+                metadata[column] = metadata[column].map(to_cell)
             lines = ["\t".join(str(value) for value in row) for row in [list(metadata.columns), *metadata.to_numpy().tolist()]]
             (partial / f"{name}-metadata.tsv").write_text("\n".join(lines) + "\n", "utf-8")
             entry = [f'  tensor_name: "{name}"', f'  tensor_path: "{name}.tsv"', f'  metadata_path: "{name}-metadata.tsv"']

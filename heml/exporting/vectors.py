@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from heml.atomic import new_folder
+from heml.cells import write_csv
 from heml.evaluation.tree_metric import TreeMetric
 from heml.explanation.views import Gallery
 from heml.exporting.arrays import index_table
@@ -36,6 +37,6 @@ def write_vectors(gallery: Gallery, metric: TreeMetric, label_names: Sequence[st
         np.save(partial / "vectors.npy", vectors, allow_pickle=False)
         np.save(partial / "vectors_int8.npy", (vectors / step).round().astype(np.int8), allow_pickle=False)
         np.save(partial / "signature.npy", signature, allow_pickle=False)
-        index_table(root, np.arange(len(root.image_ids)), label_names).to_csv(partial / "index.csv", index=False)
+        write_csv(index_table(root, np.arange(len(root.image_ids)), label_names), partial / "index.csv")
         (partial / "vectors.json").write_text(json.dumps(about | {"int8_step": step}, indent=1) + "\n", "utf-8")
     return f"{folder}: {vectors.shape[0]} vectors of {vectors.shape[1]} dimensions"
