@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from heml.errors import HemlError
+from heml.errors import HemlError, out_of_memory
 from heml.learning.efficientnet_lite import EfficientNetLite0, from_published
 from heml.params import TRUNKS, split_trunk
 
@@ -220,8 +219,15 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         return state
     except FileNotFoundError:
         raise HemlError(f"{path}: no such file; train.weights names a .safetensors or .pth file, or is `imagenet`") from None
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise HemlError(f"{path}: not a file of weights ({(str(error) or type(error).__name__).splitlines()[0]})") from None
+    except SafetensorError as error:
+        raise HemlError(f"{path}: not a file of weights ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # torch's words advise to unpickle the rest too, and on arbitrary bytes it fails in any way
+        if isinstance(error, OSError | HemlError) or out_of_memory(error):
+            raise
+        raise HemlError(
+            f"{path}: not a file of weights: it must hold tensors by name and nothing else, and what else is pickled is not opened; save "
+            "the network's state_dict, best as .safetensors"
+        ) from None
 
 
 def _packaged() -> Path:

@@ -168,9 +168,12 @@ def test_nothing_is_unpickled_but_tensors(tmp_path, capsys):
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Evil()))
     (tmp_path / "short.safetensors").write_bytes(b"\x08")
     (tmp_path / "empty.pth").touch()
-    for name in ("plain.pt", "short.safetensors", "empty.pth"):
-        with pytest.raises(HemlError, match=name):
+    (tmp_path / "noise.pth").write_bytes(b"asdfasdf")
+    for name in ("evil.pth", "plain.pt", "short.safetensors", "empty.pth", "noise.pth"):
+        with pytest.raises(HemlError, match=name) as raised:
             read_weights(tmp_path / name)
+        assert "weights_only" not in str(raised.value)
+        assert "\x1b" not in str(raised.value)
     with pytest.raises(HemlError, match="no such file"):
         read_weights(tmp_path / "none.pth")
     assert "executed" not in capsys.readouterr().out
