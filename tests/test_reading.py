@@ -6,8 +6,17 @@ from heml.errors import HemlError
 from heml.reading import read_csv, read_json
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "no such file; run `dvc repro x` first"), (b"{", "is damaged"), (b"\xff", "is damaged"),
-                                               (b"[1]", "is no JSON object"), (b'{"a": "1"}', "has no valid 'a'"), (b"{}", "has no valid 'a'")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no such file; run `dvc repro x` first"),
+        (b"{", "is damaged"),
+        (b"\xff", "is damaged"),
+        (b"[1]", "is no JSON object"),
+        (b'{"a": "1"}', "has no valid 'a'"),
+        (b"{}", "has no valid 'a'"),
+    ],
+)
 def test_json(tmp_path, content, said):
     path = tmp_path / "a.json"
     if content is not None:
@@ -16,8 +25,15 @@ def test_json(tmp_path, content, said):
         read_json(path, "dvc repro x", {"a": int})
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "no such file"), (b"", "is damaged"), (b"b\n1\n", "has no column 'a'"),
-                                               (b"a,b\n1,2,3\n1\n1,2,3,4\n", "is damaged")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no such file"),
+        (b"", "is damaged"),
+        (b"b\n1\n", "has no column 'a'"),
+        (b"a,b\n1,2,3\n1\n1,2,3,4\n", "is damaged"),
+    ],
+)
 def test_csv(tmp_path, content, said):
     path = tmp_path / "a.csv"
     if content is not None:
