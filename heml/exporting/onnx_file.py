@@ -43,8 +43,10 @@ def write_onnx(tree: MetricTree, node: str, path: Path) -> float:
     and the canvas, as JSON.
 
     Raises:
-        HemlError: the extra `export` is not installed, or the difference is above `TOLERANCE`; then nothing is written.
+        HemlError: the node's name is none, the extra `export` is missing, or the difference is above `TOLERANCE`; then nothing is written.
     """
+    if not node.isidentifier():  # it comes from a file's header, and stands in `path`
+        raise HemlError(f"{node!r}: no name of a node; nothing was written")
     try:
         import onnx
         import onnxruntime

@@ -41,7 +41,7 @@ class Project:
         return output
 
     def repro(self, *arguments: str) -> set[str]:
-        """Run `dvc repro` and return the stages that it really ran: not those restored from the run cache, nor `check`, which always runs."""
+        """Run `dvc repro` and return the stages that it really ran: not what the run cache restored, nor `check`, which always runs."""
         return set(re.findall(r"Running stage '([^']+)'", self.run("dvc", "repro", *arguments))) - {"check"}
 
     def set(self, **values: object) -> None:
