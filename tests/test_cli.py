@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from heml.cli import main
+from heml.cli import _file_name, main
 from heml.explanation.pairs import signed
 
 
@@ -114,3 +114,17 @@ def test_an_export_never_replaces_what_is_there(run, tmp_path):
         with pytest.raises(SystemExit, match="exists and is not an empty folder; name a new one"):
             main(["export", kind, str(tmp_path), "--node", "left", *finished(run)])
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("name", ["猫" * 100, "é" * 200, "x" * 300, "a/b" * 90, "👩" * 80])
+def test_a_name_of_any_length_becomes_the_name_of_a_file(tmp_path, name):
+    stem = _file_name(name)
+    assert len(stem.encode()) <= 80
+    assert _file_name(name + "y") != stem
+    (tmp_path / f"{stem}--{_file_name(name + 'y')}--changed.png").touch()
+
+
+@pytest.mark.parametrize("command", [["explain", "i003", "x" * 300], ["neighbours", "é" * 3000]])
+def test_an_image_whose_name_is_too_long_for_a_file_is_not_there(run, command):
+    with pytest.raises(SystemExit, match="error: .*no such file, and no image of the data set"):
+        main([*command, *finished(run)])
