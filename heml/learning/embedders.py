@@ -128,7 +128,8 @@ def maclaurin_signs(orders: int, dims: int, features: int, device: torch.device)
     made where a network trains, neither stored nor copied with it.
     """
     signs = torch.randint(0, 2, (orders, dims, features), generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return (signs / features**0.5).to(device)
+    scaled: torch.Tensor = signs / features**0.5
+    return scaled.to(device)
 
 
 class Horde(Embedder):
