@@ -30,7 +30,7 @@ WRITERS = {
     "numpy": "import numpy as np; np.save(path.open('wb'), np.random.randn(100_000))",
     "parquet": "import numpy as np, pyarrow as pa, pyarrow.parquet as pq; pq.write_table(pa.table({'a': np.random.randn(100_000)}), path)",
     "csv": "import numpy as np, pandas as pd; pd.DataFrame({'a': np.random.randn(100_000)}).to_csv(path)",
-    "png": "import numpy as np; from PIL import Image; Image.fromarray(np.random.randint(0, 255, (500, 500)).astype('u1')).save(path, 'png')",
+    "png": "import os; from PIL import Image; Image.frombytes('L', (500, 500), os.urandom(250_000)).save(path, 'png')",
     "text": "path.write_text('x' * 1_000_000)",
 }
 

@@ -20,6 +20,7 @@ import yaml
 from heml import __version__
 from heml.atomic import new_file, new_folder
 from heml.baselines.measure import COLUMNS
+from heml.errors import shown
 from heml.evaluation.duplicates import COLUMNS as DUPLICATE_COLUMNS
 from heml.evaluation.table import COLUMNS as NODE_COLUMNS
 from heml.explanation.drawing import pair_svg, positions, segment_pictures, to_png
@@ -183,6 +184,7 @@ def _part(name: str) -> str:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(loader=jinja2.PackageLoader("heml.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.finalize = lambda value: shown(value, "\n\t") if type(value) is str else value  # what is markup comes from here
     environment.filters["share"] = lambda v: "–" if v is None or v != v else f"{v * 100:.1f}".replace("-", "−")
     environment.filters["decimal"] = lambda v, digits=2: "–" if v is None or v != v else f"{v:.{digits}f}"
     environment.filters["milliseconds"] = lambda v: "–" if v is None or v != v else f"{v * 1000:.0f}"

@@ -1,7 +1,12 @@
 """Avatars: masks that are exact, looks that follow their tables, a bias that is in train alone."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,3 +190,38 @@ def test_several_parts_can_be_biased_at_once(tables):
                 assert (names.index(look.colours[part]) >= len(names) // 2) == bool(look.label)
     alone = [A.sample_look(one, np.random.default_rng(k), 1.0) for k in range(60)]
     assert [a.colours["glasses"] for a in alone] == [b.colours["glasses"] for b in looks]
+
+
+DRAWING = """
+import multiprocessing, time
+from heml.datasets.avatars import avatars
+from heml.params import AvatarsDataset
+
+records, _ = avatars(AvatarsDataset(name="avatars", path="{tables}", images=20_000, size=64), workers=2)
+next(records)
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+time.sleep(60)
+"""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and nobody asked about does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
+def test_a_killed_download_leaves_nobody_drawing():
+    script = DRAWING.format(tables=TABLES)
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as drawing:
+        children = [int(pid) for pid in drawing.stdout.readline().split()]
+        assert len(children) == 2
+        assert all(map(alive, children))
+        drawing.kill()
+    until = time.monotonic() + 10
+    while any(map(alive, children)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, children))
