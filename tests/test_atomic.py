@@ -1,10 +1,12 @@
 """An interrupted write leaves what was there, and nothing half-written."""
 
 import errno
+import subprocess
+import sys
 
 import pytest
 
-from heml.atomic import new_file, new_folder
+from heml.atomic import UNFINISHED, clear_unfinished, new_file, new_folder
 from heml.errors import HemlError, exit_on_error
 
 
@@ -28,6 +30,31 @@ def test_a_finished_folder_replaces_the_old_one_whole(tmp_path):
         with new_folder(tmp_path / "d") as partial:
             (partial / name).write_text(name)
     assert [p.name for p in (tmp_path / "d").iterdir()] == ["b"]
+
+
+def test_within_a_project_nothing_unfinished_lies_beside_an_out(tmp_path):
+    (tmp_path / "dvc.yaml").touch()
+    out = tmp_path / "models" / "nodes" / "hair.safetensors"
+    with new_file(out) as first, new_folder(out.parent / "d") as second, new_file(out) as third:
+        assert len({first, second, third}) == 3
+        assert first.name == out.name
+        assert not list(out.parent.iterdir())
+        first.touch()
+        third.touch()
+    assert sorted(p.name for p in out.parent.iterdir()) == ["d", "hair.safetensors"]
+    assert not list((tmp_path / UNFINISHED).iterdir())
+
+
+def test_what_dead_processes_left_is_cleared_and_what_living_ones_write_is_not(tmp_path):
+    (tmp_path / "dvc.yaml").touch()
+    program = "import os; from heml.atomic import new_file\nwith new_file('f') as p: p.touch(); os._exit(9)"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False)
+    assert len(list((tmp_path / UNFINISHED).iterdir())) == 1
+    with new_file(tmp_path / "g") as partial:
+        partial.touch()
+        clear_unfinished(tmp_path)
+        assert [p.parent for p in (tmp_path / UNFINISHED).glob("*/*")] == [partial.parent]
+    assert [p.name for p in tmp_path.glob("[fg]")] == ["g"]
 
 
 def test_a_full_disk_is_one_message_with_the_file(tmp_path):
