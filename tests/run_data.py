@@ -14,6 +14,7 @@ from heml.baselines.build import build_baseline
 from heml.baselines.measure import write_tree
 from heml.baselines.peers import write_peer
 from heml.bias.write import write_bias
+from heml.cells import write_csv
 from heml.evaluation.audit import write_audit
 from heml.evaluation.duplicates import COLUMNS
 from heml.evaluation.embeddings import read_all, write_embeddings
@@ -65,14 +66,15 @@ def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") ->
     metric = read_metric(root / "models" / "metric.json")
     table = node_table(tree, embeddings, metric, params.segments, read_description(root / "data/images"), Evaluate(), params.metric)
     scores, reliability = tree_scores(embeddings, tree, metric, Evaluate())
-    reliability.to_csv(root / "reports" / "reliability.csv", index=False)
-    table.to_csv(root / "reports" / "nodes.csv", index=False)
+    write_csv(reliability, root / "reports" / "reliability.csv")
+    write_csv(table, root / "reports" / "nodes.csv")
     write_audit(embeddings, tree, metric, params.evaluate, root / "reports" / "audit")
     write_bias(params, root)
     same = pd.DataFrame([(f"i000{nasty}", "train", f"i002{nasty}", "val", 0.99, True)], columns=COLUMNS)
-    same.to_csv(root / "reports" / "duplicates.csv", index=False)
+    write_csv(same, root / "reports" / "duplicates.csv")
     (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both", scores)))
     iou = {"source": "finetune", "model": None, "parameters": 5, "split": "test", "miou": 0.5, "iou": {nasty or "left": 0.5, "right": None}}
+    iou["notes"] = ["no IoU of <b>: the network has no class of that name"]
     (root / "reports" / "segmenter.json").write_text(json.dumps(iou))
     (root / "reports" / "terms").mkdir()
     for name in ("dataset", "segmenter"):

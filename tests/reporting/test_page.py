@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 from run_data import make_reports, make_trained, run_params
 
+from heml.reading import read_csv
 from heml.reporting.curves import curve_figure
 from heml.reporting.embedded import figure_uri
 from heml.reporting.page import load_run, write_report
 
 NASTY = '<script>alert("x")</script>'
+NASTY += "\x1b[2J\u202e"  # and what a terminal obeys
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,23 @@ def test_nothing_from_data_is_markup(reported):
     assert page.count("</script>") == 2
     assert page.count("&lt;script&gt;") >= 7
     assert "near-duplicates</b>" in page
+
+
+def test_no_table_and_no_drawing_holds_control_characters_and_ids_come_back(reported):
+    root, page = reported
+    texts = [path.read_text("utf-8") for path in (root / "reports").rglob("*.csv")]
+    texts += [base64.b64decode(found).decode() for found in re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)]
+    texts.append(page)
+    assert len(texts) > 10
+    assert not any(re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text) for text in texts)
+    ids = read_csv(root / "reports/audit/images.csv", "x", ["image_id"], ["image_id"])["image_id"]
+    assert ids.str.endswith(NASTY).all()
+
+
+def test_what_the_iou_leaves_out_is_said(reported):
+    _, page = reported
+    assert "No IoU of &lt;b&gt;: the network has no class of that name." in page
+    assert "No held-out masks" not in page
 
 
 def test_only_the_projects_own_script_may_run(reported):
