@@ -33,9 +33,8 @@ def stop(*arguments):
     augmentation.augment(*arguments)
     os._exit(0)
 training.augment = stop
-sys.argv = ["stages.train", sys.argv[1]]
 import stages.train
-stages.train.main()
+stages.train.main(sys.argv[1])
 """
 
 
