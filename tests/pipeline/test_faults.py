@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -109,6 +110,8 @@ def test_a_stage_ends_with_its_dvc_and_the_next_run_goes_on(project, command):
     os.kill(process.pid, signal.SIGKILL)
     wait(lambda: not lives(stage), 10)
     process.wait()
+    held = set(re.findall(r'"pid": (\d+)', (project.root / ".dvc" / "tmp" / "rwlock").read_text()))
+    wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in held))  # DVC takes a process that is not yet reaped for a living one
     assert not (project.root / "models" / "metric.json").exists()
     (project.root / "go").touch()
     assert project.repro("weigh") == {"weigh"}

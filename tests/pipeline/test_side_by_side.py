@@ -61,7 +61,14 @@ def test_a_node_that_fails_leaves_the_others_and_the_next_run_goes_on(finished, 
 def test_an_interrupt_leaves_a_state_from_which_dvc_goes_on(finished, tmp_path):
     other = new_project(tmp_path / "other")
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(["heml", "repro", "-j", "2"], cwd=other.root, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        ["heml", "repro", "-j", "2"],
+        cwd=other.root,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it, and hand that on
+    )
     deadline = time.monotonic() + 120
     while not list(other.root.glob("data/segments/*")) and time.monotonic() < deadline:
         time.sleep(0.02)
