@@ -150,16 +150,16 @@ class _Usable:
             image = decode_image(raw.image, raw.source, self.max_megapixels)
             if raw.mask is None:
                 return image, None
-            mask = self._upright(raw, raw.mask)
+            written = decode_mask(raw.mask, raw.mask_source, self.max_megapixels)
+            mask = self._upright(raw, written)
             check_mask(mask, image.size, self.classes, raw.mask_source)
-            return image, self._kept(raw.mask, mask)
+            return image, self._kept(raw.mask, written, mask)
         except BadImage as error:
             self._leave_out(raw, error)
             return None
 
-    def _upright(self, raw: RawImage, data: bytes) -> NDArray[np.uint8]:
+    def _upright(self, raw: RawImage, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The ids of a mask, as it lies over the image that is seen."""
-        mask = decode_mask(data, raw.mask_source, self.max_megapixels)
         how = orientation(raw.image)
         if how == 1:
             return mask
@@ -170,10 +170,10 @@ class _Usable:
             )
         return turned(mask, how) if self.masks == "stored" else mask
 
-    def _kept(self, data: bytes, mask: NDArray[np.uint8]) -> bytes:
+    def _kept(self, data: bytes, written: NDArray[np.uint8], mask: NDArray[np.uint8]) -> bytes:
         """A mask as it is stored: as it came, if that is a PNG of these ids, else a new one, with 255 for every pixel without a class."""
         known = np.where(np.isin(mask, list(self.void)), VOID, mask).astype(np.uint8)
-        as_it_is = data.startswith(b"\x89PNG") and data[24] in (1, 8) and np.array_equal(decode_mask(data, ""), known)
+        as_it_is = data.startswith(b"\x89PNG") and data[24] in (1, 8) and np.array_equal(written, known)
         return data if as_it_is else encode_png(known)
 
     def mask_area(self, raw: RawImage, ids: list[int]) -> float | None:
@@ -181,7 +181,7 @@ class _Usable:
         try:
             if raw.fault or raw.mask is None:
                 raise BadImage(raw.fault or f"{raw.source}: has no mask for dataset.rule to read; add it, or name a `model` in the rule")
-            return float(np.isin(self._upright(raw, raw.mask), ids).mean())
+            return float(np.isin(self._upright(raw, decode_mask(raw.mask, raw.mask_source, self.max_megapixels)), ids).mean())
         except BadImage as error:
             self._leave_out(raw, error)
             return None
