@@ -9,6 +9,7 @@ Clones what git has of this folder, runs a small tree of avatars to its end, and
 - kill: `dvc`, or the stage's process, is ended by SIGKILL at a random moment; `dvc repro` then runs the stage again.
 - disk: no file may grow beyond half of the stage's largest out; `dvc repro` then runs the stage again without the limit.
 - damage: a byte of an artifact is flipped, its end is cut off, its halves or two artifacts are exchanged; a stage that reads it runs.
+  The same of dvc.lock, which git has.
 - edit: a parameter or a file of code changes at a random moment of a stage.
 
 Stages run alone (`--single-item`) and nothing is in DVC's cache, or DVC would mend what it is to be tried on. An outcome is good if
@@ -254,6 +255,15 @@ def damages(project: Project, chance: random.Random) -> Iterator[tuple[str, str]
                 outcome = "the same bytes" if good else error_of(output)
             yield f"{path.relative_to(project.root)}: {what}, {stage}", outcome
             project.mend()
+    lock = project.root / "dvc.lock"
+    whole = lock.read_bytes()
+    lock.write_bytes(whole[: len(whole) // 2])
+    good, output = project.run("report")
+    told = not good and "dvc.lock" in output and "Traceback" not in output  # DVC's own words
+    yield "dvc.lock: the end cut off, report", "one clear error" if told else f"WRONG: {output[-300:]!r}"
+    lock.write_bytes(whole)
+    good, output = project.run("report")
+    yield "dvc.lock: as git has it, report", project.same("report") if good else error_of(output)
 
 
 def edits(project: Project, chance: random.Random) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import gc
 import hashlib
 import os
@@ -17,12 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from heml import __version__
 from heml.atomic import new_file
-from heml.cells import from_cell
 from heml.errors import HemlError, exit_on_error, shown
 from heml.images.store import SPLITS
 from heml.machine import cores
 from heml.params import Distance, load_params
-from heml.reading import read_json
+from heml.reading import Findings, read_csv, read_json
 from heml.tree import Tree, propose, to_yaml
 
 if TYPE_CHECKING:  # what brings torch is imported by the command that needs it
@@ -222,7 +220,7 @@ def _classes(arguments: argparse.Namespace) -> None:
 
 def _bias(arguments: argparse.Namespace) -> None:
     told = arguments.reports / "bias" / "findings.json"
-    found = read_json(told, "dvc repro bias", {"findings": list, "caveats": list})
+    found = read_json(told, "dvc repro bias", Findings)
     for finding in found["findings"]:
         print(shown(finding["sentence"]))
         sides = (shown(f"{group} → {label}") for group, label in finding["told"].items())
@@ -234,12 +232,12 @@ def _bias(arguments: argparse.Namespace) -> None:
         print("No part tells the label in train and not in the held-out images.")
     if arguments.all:
         print()
-        with (arguments.reports / "bias" / "associations.csv").open(encoding="utf-8") as file:
-            rows = sorted(csv.DictReader(file), key=lambda row: -float(row["v_train"] or 0))
-        for row in rows:
-            values = "  ".join(f"{split} {float(row[f'v_{split}'] or 'nan'):.2f}" for split in SPLITS)
-            part, follows = (shown(from_cell(row[key])) for key in ("part", "follows"))
-            verdict = "in train alone" if row["suspect"] == "True" else f"follows {follows}" if follows else ""
+        columns = ("part", "kind", "follows", "suspect", *(f"v_{split}" for split in SPLITS))
+        table = read_csv(arguments.reports / "bias/associations.csv", "dvc repro bias", columns, ("part", "kind", "follows"))
+        for row in table.sort_values("v_train", ascending=False, kind="stable").to_dict("records"):
+            values = "  ".join(f"{split} {row[f'v_{split}']:.2f}" for split in SPLITS)
+            part, follows = shown(row["part"]), row["follows"]
+            verdict = "in train alone" if row["suspect"] else f"follows {shown(follows)}" if isinstance(follows, str) else ""
             print(f"{part:>20} {row['kind']:<9} V: {values}  {verdict}".rstrip())
     print("\n" + "\n".join(found["caveats"]))
 

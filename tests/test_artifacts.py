@@ -74,6 +74,18 @@ def rewrite(path, change):
     pq.write_table(changed.replace_schema_metadata({**(changed.schema.metadata or {}), b"heml": about[b"heml"]}), path)
 
 
+def without_checksums(text):
+    """JSON as it was before it had any: what is read for what it says."""
+    return json.dumps({key: value for key, value in json.loads(text).items() if key not in ("crc32", "checksums")}, sort_keys=True)
+
+
+def node_contents(path):
+    """Metadata without checksums, and the tensors of a node."""
+    with safe_open(path, "pt") as file:
+        about, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    return {"heml": without_checksums(about["heml"])}, tensors
+
+
 def column(table, name, values):
     return table.set_column(table.column_names.index(name), name, values)
 
@@ -99,9 +111,9 @@ def refused_or_gone(scratch, path):
     return str(raised.value)
 
 
-@pytest.mark.parametrize("path", [*PARQUET, PIXELS])
+@pytest.mark.parametrize("path", [*PARQUET, PIXELS, NODE, METRIC])
 def test_a_flipped_byte_anywhere_is_noticed_or_harmless(scratch, path):
-    """Pages and pixels carry checksums; a byte that no reader looks at, such as a statistic's, may pass with the same content."""
+    """Pages, pixels, weights and headers carry checksums; a byte that no reader looks at, may pass with the same content."""
     data = (scratch / path).read_bytes()
     whole = READERS[path](scratch)
     noticed = 0
@@ -122,6 +134,8 @@ def same(one, other):
         return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, torch.nn.Module):
+        return same(one.state_dict(), other.state_dict())
     if isinstance(one, torch.Tensor):
         return torch.equal(one.nan_to_num(7), other.nan_to_num(7))
     if isinstance(one, np.ndarray):
@@ -200,17 +214,25 @@ def test_vectors_and_weights_that_are_no_numbers(scratch, value):
 
     rewrite(scratch / BOTH, spoil)
     refused(scratch, BOTH, "no finite numbers")
-    with safe_open(scratch / NODE, "pt") as file:
-        about, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    about, tensors = node_contents(scratch / NODE)
     name = next(key for key, tensor in tensors.items() if tensor.is_floating_point())
     tensors[name].flatten()[0] = value
     save_file(tensors, scratch / NODE, metadata=about)
     refused(scratch, NODE, "no finite numbers")
 
 
-def test_weights_that_do_not_fit_and_a_description_that_does_not(scratch):
+def test_weights_and_headers_that_were_changed_by_hand(scratch):
     with safe_open(scratch / NODE, "pt") as file:
         about, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    name = next(key for key, tensor in tensors.items() if tensor.is_floating_point())
+    save_file(tensors | {name: tensors[name] + 1e-3}, scratch / NODE, metadata=about)
+    refused(scratch, NODE, "not those that were written")
+    save_file(tensors, scratch / NODE, metadata={"heml": json.dumps(json.loads(about["heml"]) | {"seed": 1})})
+    refused(scratch, NODE, "its checksum is another")
+
+
+def test_weights_that_do_not_fit_and_a_description_that_does_not(scratch):
+    about, tensors = node_contents(scratch / NODE)
     name = next(iter(tensors))
     save_file({key: tensor for key, tensor in tensors.items() if key != name}, scratch / NODE, metadata=about)
     refused(scratch, NODE, "do not fit its header")
@@ -227,13 +249,13 @@ def test_canvases_of_another_shape_or_type(scratch):
 
 @pytest.mark.parametrize("change", [{"terms": {}}, {"terms": 3}, {"format": 0}, {"extra": 1}])
 def test_a_metric_that_is_none(scratch, change):
-    found = json.loads((scratch / METRIC).read_text()) | change
+    found = json.loads(without_checksums((scratch / METRIC).read_text())) | change
     (scratch / METRIC).write_text(json.dumps(found))
     refused(scratch, METRIC, "not a tree's metric")
 
 
 def test_a_metric_with_a_wild_number(scratch):
-    found = json.loads((scratch / METRIC).read_text())
+    found = json.loads(without_checksums((scratch / METRIC).read_text()))
     found["terms"]["both"]["slope"] = float("nan")
     (scratch / METRIC).write_text(json.dumps(found))
     refused(scratch, METRIC, "values that are no numbers")
@@ -260,8 +282,7 @@ def test_a_shard_that_is_missing(tmp_path, monkeypatch):
 def test_a_node_on_other_children_or_segments_is_refused_by_whoever_uses_it(scratch):
     where = [scratch / place for place in ("data/canvases", "data/segments", "models/nodes", "data/embeddings")]
     left = scratch / "models/nodes/left.safetensors"
-    with safe_open(left, "pt") as file:
-        about, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    about, tensors = node_contents(left)
     name = next(key for key, tensor in tensors.items() if tensor.is_floating_point())
     tensors[name] = tensors[name] + 1
     save_file(tensors, left, metadata=about)
@@ -284,8 +305,8 @@ def mended(scratch):
     from heml.learning.store import fingerprint
 
     folder = scratch / "models/nodes"
-    with safe_open(folder / "both.safetensors", "pt") as file:
-        about, tensors = json.loads(file.metadata()["heml"]), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    metadata, tensors = node_contents(folder / "both.safetensors")
+    about = json.loads(metadata["heml"])
     about["lineage"]["node=left"] = fingerprint(folder / "left.safetensors")
     save_file(tensors, folder / "both.safetensors", metadata={"heml": json.dumps(about, sort_keys=True)})
     return folder

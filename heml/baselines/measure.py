@@ -23,7 +23,7 @@ from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, compose, prepare
 from heml.learning.store import Header, load_network, node_path
 from heml.params import Evaluate, Params
-from heml.reading import NODE_REPORT, read_json
+from heml.reading import read_node_report
 from heml.tree import Tree
 
 if TYPE_CHECKING:  # at run time it would bring all that trains into evaluation and report
@@ -147,7 +147,7 @@ def write_tree(scores: Mapping[str, float], params: Params, root: Path = Path())
         root: the working folder of a run.
     """
     tree = Tree.from_params(params)
-    reports = [read_json(root / "reports/nodes" / f"{node.name}.json", "dvc repro", NODE_REPORT) for node in tree]
+    reports = [read_node_report(root / "reports", node.name) for node in tree]
     row = tree_row(tree, scores, reports, root / "data/canvases", root / "data/segments", root / "models/nodes")
     with new_folder(root / "reports/peers/tree") as partial:
         write_row(partial, row)

@@ -17,7 +17,7 @@ from heml.explanation.pairs import telling_pairs
 from heml.explanation.pictures import segment_picture
 from heml.learning.store import node_path
 from heml.params import Params
-from heml.reading import read_json
+from heml.reading import BaselineReport, read_json
 from heml.tree import Tree
 
 
@@ -32,7 +32,7 @@ def write_peer(name: str, params: Params, root: Path = Path()) -> dict[str, Any]
     path = node_path(root / "models/baselines", name)
     header, network = load_baseline(settings, path, device)
     images = baseline_images(settings, root / "data/canvases", root / "data/segments", header.leaves)
-    report = read_json(root / "reports/baselines" / f"{name}.json", f"dvc repro baseline@{name}", {"history": list, "method": str})
+    report = read_json(root / "reports/baselines" / f"{name}.json", f"dvc repro baseline@{name}", BaselineReport)
     tree = Tree.from_params(params)
     with new_folder(root / "reports/peers" / name) as partial:
         row = baseline_row(name, network, header, report, path, images, params.evaluate)

@@ -25,6 +25,7 @@ from heml.atomic import new_file
 from heml.distances import Metric, standardise
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings
+from heml.sealed import seal, unseal
 
 FORMAT = 1
 """Of `models/metric.json`."""
@@ -146,7 +147,7 @@ class TreeMetric:
 
 def write_metric(path: str | Path, metric: TreeMetric) -> None:
     """Write it as JSON."""
-    found = {"format": FORMAT} | asdict(metric)
+    found = seal({"format": FORMAT} | asdict(metric))
     with new_file(path) as partial:
         partial.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", "utf-8")
 
@@ -155,10 +156,10 @@ def read_metric(path: str | Path) -> TreeMetric:
     """Read it.
 
     Raises:
-        HemlError: missing, or not written by this project.
+        HemlError: missing, not written by this project, or damaged.
     """
     try:
-        found = json.loads(Path(path).read_text("utf-8"))
+        found = unseal(json.loads(Path(path).read_text("utf-8")))
         if found.pop("format") != FORMAT:
             raise ValueError(f"not format {FORMAT}")
         terms = {name: Term(**term) for name, term in found.pop("terms").items()}

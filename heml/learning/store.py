@@ -6,6 +6,7 @@ import copy
 import functools
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from heml.learning.inputs import Box
 from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.trunks import lay_out
 from heml.params import Canvas, Segment
+from heml.sealed import seal, unseal
 
 
 @dataclass(frozen=True)
@@ -75,18 +77,28 @@ def save_node(folder: str | Path, header: Header, states: Sequence[State], store
             BatchNorm's statistics, whose range is the data's, keeps its own.
     """
     kind: torch.dtype = getattr(torch, stored)
-    tensors = {_prefix(k) + key: _stored(value, kind) for k, state in enumerate(states) for key, value in state.items()}
+    kept = [{key: _stored(value, kind) for key, value in state.items()} for state in states]
+    tensors = {_prefix(k) + key: value for k, state in enumerate(kept) for key, value in state.items()}
     fields = asdict(header) | {
+        "checksums": [_checksum(state) for state in kept],
         "canvas": header.canvas.model_dump(),
         "segments": {name: segment.model_dump() for name, segment in header.segments.items()},
     }
     with new_file(node_path(folder, header.node)) as partial:
-        save_file(tensors, partial, metadata={"heml": json.dumps(fields, sort_keys=True)})
+        save_file(tensors, partial, metadata={"heml": json.dumps(seal(fields), sort_keys=True)})
 
 
 def _stored(value: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
     value = value.detach().cpu().contiguous()
     return value.to(kind) if value.is_floating_point() and value.ndim > 1 else value
+
+
+def _checksum(state: State) -> int:
+    """CRC-32 of the tensors as they are stored, in the order of their names; safetensors has none of its own."""
+    found = 0
+    for key in sorted(state):
+        found = zlib.crc32(state[key].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(key.encode(), found))
+    return found
 
 
 def load_header(path: str | Path) -> Header:
@@ -98,7 +110,8 @@ def load_header(path: str | Path) -> Header:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-        fields: dict[str, Any] = json.loads(metadata["heml"])
+        fields = unseal(json.loads(metadata["heml"]))
+        fields.pop("checksums", None)  # of the tensors, which are not read here
         fields["box"], fields["canvas"] = tuple(fields["box"]), Canvas(**fields["canvas"])
         fields["architecture"] = Architecture(**fields["architecture"])
         fields["segments"] = {name: Segment(**segment) for name, segment in fields["segments"].items()}
@@ -136,14 +149,21 @@ def _prefix(repeat: int) -> str:
 
 
 def load_state(path: str | Path, repeat: int = 0) -> State:
-    """Read the weights of one of a node's repeats, float32 whatever they are stored as."""
+    """Read the weights of one of a node's repeats, float32 whatever they are stored as.
+
+    Raises:
+        HemlError: not safetensors, another content than was written, or values that are no finite numbers.
+    """
     prefix = _prefix(repeat)
     try:
         with safe_open(path, "pt") as file:
             own = (f"{prefix}trunk.", f"{prefix}embedder.")
             found = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(own)}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            checksums = json.loads((file.metadata() or {}).get("heml", "{}")).get("checksums")
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:
         raise HemlError(f"{path}: cannot be read ({error}); run `dvc repro` to make it again") from None
+    if checksums is not None and checksums[repeat : repeat + 1] != [_checksum(found)]:
+        raise HemlError(f"{path}: its weights are not those that were written; remove it and run `dvc repro` to make it again")
     state = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
     wild = [key for key, value in state.items() if not value.isfinite().all()]
     if wild:

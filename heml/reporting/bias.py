@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from heml.bias.groups import GROUPS
+from heml.bias.reliance import RELIANCE
+from heml.bias.remedies import REMEDIES
+from heml.bias.ties import ASSOCIATIONS
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pictures import grey_out
+from heml.explanation.views import Gallery
 from heml.learning.inputs import NodeImages, compose
 from heml.learning.recipes import KEPT
 from heml.params import Params
-from heml.reading import read_csv, read_json
+from heml.reading import Findings, check_known, read_csv, read_json
 from heml.reporting.embedded import image_uri
 from heml.tree import Tree
 
@@ -22,6 +27,8 @@ SAMPLES = 6
 """Recomposed images that are shown of a segment."""
 MARGIN = 0.25
 """Around a part, as a share of its sides."""
+_WORDS = ("part", "kind", "group", "label", "follows", "remedy", "setting")
+"""Columns of text."""
 SIDE = 96
 """Pixels that the longer side of a crop is enlarged to, at least."""
 
@@ -38,12 +45,18 @@ class Bias:
     remedies: pd.DataFrame
 
     @classmethod
-    def read(cls, folder: Path) -> Bias:
-        """Read what the stage `bias` wrote."""
-        words = ("part", "kind", "group", "label", "follows", "remedy", "setting")
-        names = ("associations", "groups", "reliance", "remedies")
-        tables = [read_csv(folder / f"{name}.csv", "dvc repro bias", ("part", "kind"), words) for name in names]
-        return cls(read_json(folder / "findings.json", "dvc repro bias", {"findings": list, "caveats": list}), *tables)
+    def read(cls, folder: Path, gallery: Gallery) -> Bias:
+        """Read what the stage `bias` wrote.
+
+        Raises:
+            HemlError: missing, damaged, or of other images than there are.
+        """
+        again, told = "dvc repro bias", folder / "findings.json"
+        found = read_json(told, again, Findings)
+        typical = [image_id for finding in found["findings"] for ids in finding["typical"].values() for image_id in ids]
+        check_known(told, again, typical, set(gallery.canvases.image_ids), "image")
+        columns = {"associations": ASSOCIATIONS, "groups": GROUPS, "reliance": RELIANCE, "remedies": REMEDIES}
+        return cls(found, *(read_csv(folder / f"{name}.csv", again, known, _WORDS) for name, known in columns.items()))
 
 
 def bias_section(bias: Bias, metric: MetricTree, params: Params, data: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from heml.explanation.pictures import overlay, palette
 from heml.explanation.views import Gallery
 from heml.images.store import SPLITS, Description, read_description
 from heml.params import Params
-from heml.reading import NODE_REPORT, read_csv, read_json
+from heml.reading import Numbers, PeerRow, SegmenterReport, fault, read_csv, read_json, read_node_report
 from heml.reporting.bias import Bias, bias_section
 from heml.reporting.curves import curve_figure, curve_table, reliability_figure
 from heml.reporting.embedded import figure_uri, file_uri, image_uri, svg_uri
@@ -73,36 +73,29 @@ class Run:
 def load_run(params: Params, root: Path = Path()) -> Run:
     """Read a finished run from the working folder `root`."""
     tree = Tree.from_params(params)
+    metric = MetricTree.load(root / "models", root / "data")
+    assert metric.gallery is not None
 
     def table(path: str, stage: str, columns: Sequence[str], names: Sequence[str] = ()) -> pd.DataFrame:
         return read_csv(root / "reports" / path, f"dvc repro {stage}", columns, names)
 
+    nodes = table("nodes.csv", "evaluate", NODE_COLUMNS, ["node", "segments"])
+    if nodes["node"].tolist() != [node.name for node in tree]:
+        raise fault(root / "reports/nodes.csv", "does not list the tree's nodes", "dvc repro evaluate")
     return Run(
         params,
         tree,
         read_description(root / "data/images"),
-        MetricTree.load(root / "models", root / "data"),
-        table("nodes.csv", "evaluate", NODE_COLUMNS, ["node"]),
-        table("duplicates.csv", "evaluate", DUPLICATE_COLUMNS, ["image_a", "image_b"]),
-        Audit(
-            *(
-                table(f"audit/{name}.csv", "audit", names, names)
-                for name, names in (
-                    ("siblings", ["node", "left", "right"]),
-                    ("mistakes", ["image_id", "nearest", "right", "blame"]),
-                    ("images", ["image_id"]),
-                )
-            )
-        ),
-        Bias.read(root / "reports/bias"),
-        table("reliability.csv", "evaluate", ()),
-        read_json(root / "reports/metrics.json", "dvc repro evaluate"),
-        [read_json(root / "reports/nodes" / f"{node.name}.json", "dvc repro", NODE_REPORT) for node in tree],
-        [
-            read_json(root / "reports/peers" / name / "row.json", "dvc repro", {"name": str, "method": str})
-            for name in ("tree", *params.baselines)
-        ],
-        read_json(root / "reports/segmenter.json", "dvc repro segmenter", {"source": str}),
+        metric,
+        nodes,
+        table("duplicates.csv", "evaluate", DUPLICATE_COLUMNS, [name for name in DUPLICATE_COLUMNS if name[-2:] in ("_a", "_b")]),
+        Audit.read(root / "reports/audit", tree, metric.gallery),
+        Bias.read(root / "reports/bias", metric.gallery),
+        table("reliability.csv", "evaluate", ["said", "found", "share"]),
+        read_json(root / "reports/metrics.json", "dvc repro evaluate", Numbers),
+        [read_node_report(root / "reports", node.name) for node in tree],
+        [read_json(root / "reports/peers" / name / "row.json", "dvc repro", PeerRow) for name in ("tree", *params.baselines)],
+        read_json(root / "reports/segmenter.json", "dvc repro segmenter", SegmenterReport),
         [(root / "reports/terms" / f"{name}.txt").read_text("utf-8").strip() for name in ("dataset", "segmenter")],
     )
 

@@ -13,7 +13,7 @@ from heml.atomic import new_file, new_folder
 from heml.errors import HemlError
 from heml.images.store import read_description
 from heml.params import Segmenter as Settings
-from heml.segmentation.segment import write_mask_segmenter
+from heml.segmentation.segment import write_mask_segmenter, write_sums
 from heml.segments.names import unknown_names
 from heml.segments.void import VOID, class_faults
 from heml.terms import hub_terms
@@ -94,6 +94,7 @@ def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) 
         report["notes"] = ["no IoU on the masks: no image of val or test has one that is not void throughout"]
     with new_folder(folder) as partial:
         save_segmenter(segmenter, partial)
+        write_sums(partial)
     return report
 
 

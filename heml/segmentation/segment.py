@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from functools import lru_cache, partial
@@ -29,6 +30,33 @@ if TYPE_CHECKING:
 
 MASKS = "heml_masks"
 """`model_type` of the segmenter folder that stands for the data set's own masks."""
+SUMS = "SHA256SUMS"
+"""What is in a segmenter folder, as `sha256sum --check` reads it."""
+
+
+def write_sums(folder: Path) -> None:
+    """Write down what every file of a segmenter folder holds."""
+    lines = [f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
+    (folder / SUMS).write_text("".join(lines), "utf-8")
+
+
+def check_sums(folder: str | Path) -> None:
+    """Hold the files of a segmenter folder against what was written down; a folder of somebody else's may have no such list.
+
+    Raises:
+        HemlError: a file is missing or another.
+    """
+    path = Path(folder) / SUMS
+    for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
+        known, _, name = line.partition("  ")
+        file = path.parent / Path(name).name
+        if not file.is_file() or _sha256(file) != known:
+            raise HemlError(f"{file}: is not what {path} says; remove {folder} and run `dvc repro segmenter` to make it again")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_mask_segmenter(folder: str | Path, classes: dict[str, int]) -> None:
@@ -42,15 +70,27 @@ def write_mask_segmenter(folder: str | Path, classes: dict[str, int]) -> None:
     with new_folder(folder) as partial:
         config = {"model_type": MASKS, "id2label": {str(i): name for name, i in sorted(classes.items(), key=lambda kv: kv[1])}}
         (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        write_sums(partial)
 
 
 def segmenter_classes(folder: str | Path) -> tuple[bool, dict[str, int]]:
-    """Whether a `models/segmenter` stands for masks, and its classes (name → id)."""
+    """Whether a `models/segmenter` stands for masks, and its classes (name → id).
+
+    Raises:
+        HemlError: no such folder, or a file of it is damaged.
+    """
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise HemlError(f"{folder}: no segmenter; run `dvc repro segmenter` first")
-    config = json.loads(path.read_text("utf-8"))
-    return config.get("model_type") == MASKS, {name: int(i) for i, name in config["id2label"].items()}
+    check_sums(folder)
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        classes = {str(name): int(i) for i, name in config["id2label"].items()}
+        if len(classes) < len(config["id2label"]):
+            raise ValueError("two classes of one name")
+        return config["model_type"] == MASKS, classes
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise HemlError(f"{path}: is damaged ({error!r}); remove {folder} and run `dvc repro segmenter` to make it again") from None
 
 
 def segment_images(images: str | Path, segmenter: str | Path, folder: str | Path, size: Size, batch_size: int, each: Each = map) -> None:

@@ -87,6 +87,14 @@ def test_an_onnx_that_differs_is_not_kept(metric, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["../../escaped", "/escaped", "a b", ""])
+def test_a_name_that_leads_elsewhere_writes_nothing(metric, tmp_path, name):
+    """It stands in a file's header, and whoever made the file may have written anything there."""
+    with pytest.raises(HemlError, match="no name of a node; nothing was written"):
+        write_onnx(metric, name, tmp_path / "inner" / "deep" / f"{name}.onnx")
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_parquet_embeddings_open_in_duckdb_and_pandas_as_they_are(metric, run):
     import duckdb
 
