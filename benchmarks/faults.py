@@ -259,8 +259,9 @@ def damages(project: Project, chance: random.Random) -> Iterator[tuple[str, str]
     whole = lock.read_bytes()
     lock.write_bytes(whole[: len(whole) // 2])
     good, output = project.run("report")
-    told = not good and "dvc.lock" in output and "Traceback" not in output  # DVC's own words
-    yield "dvc.lock: the end cut off, report", "one clear error" if told else f"WRONG: {output[-300:]!r}"
+    told = "dvc.lock" in output and "Traceback" not in output  # DVC's own words; half of it may be valid, and what it lacks runs again
+    outcome = project.same("report") if good else "one clear error" if told else f"WRONG: {output[-300:]!r}"
+    yield "dvc.lock: the end cut off, report", outcome
     lock.write_bytes(whole)
     good, output = project.run("report")
     yield "dvc.lock: as git has it, report", project.same("report") if good else error_of(output)
