@@ -8,7 +8,8 @@ import sys
 import pytest
 from conftest import ROOT
 
-from heml.cli import _file_name, main
+from heml.cli import main
+from heml.commands.common import file_name
 from heml.explanation.pairs import signed
 
 
@@ -118,10 +119,10 @@ def test_an_export_never_replaces_what_is_there(run, tmp_path):
 
 @pytest.mark.parametrize("name", ["猫" * 100, "é" * 200, "x" * 300, "a/b" * 90, "👩" * 80])
 def test_a_name_of_any_length_becomes_the_name_of_a_file(tmp_path, name):
-    stem = _file_name(name)
+    stem = file_name(name)
     assert len(stem.encode()) <= 80
-    assert _file_name(name + "y") != stem
-    (tmp_path / f"{stem}--{_file_name(name + 'y')}--changed.png").touch()
+    assert file_name(name + "y") != stem
+    (tmp_path / f"{stem}--{file_name(name + 'y')}--changed.png").touch()
 
 
 @pytest.mark.parametrize("command", [["explain", "i003", "x" * 300], ["neighbours", "é" * 3000]])

@@ -1,0 +1,68 @@
+"""The images nearest to one image."""
+
+from __future__ import annotations
+
+import argparse
+
+from heml.atomic import new_file
+from heml.commands.common import SPLITS, Commands, add_out, add_run, check_images, count, file_name, gallery_of
+from heml.errors import HemlError, shown
+
+
+def add(commands: Commands) -> None:
+    """What the command takes."""
+    parser = commands.add_parser("neighbours", help="the images nearest to one image, by the whole or by one part")
+    parser.add_argument("image", help="an image file, or an image_id of the data set")
+    parser.add_argument("--node", help="compare by this node alone (default: by the whole tree)")
+    parser.add_argument("--count", type=count, default=9, help="how many (default: 9)")
+    parser.add_argument("--split", choices=SPLITS, help="search this split alone (default: all images)")
+    parser.add_argument(
+        "--against",
+        action="append",
+        metavar="NODE",
+        help="name where --node (or the root) disagrees with this one; may be repeated (default: any two nodes)",
+    )
+    add_run(parser)
+    add_out(parser, "reports/neighbours")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do it."""
+    check_images([arguments.image], arguments.data)
+    import matplotlib.pyplot as plt
+
+    from heml.explanation.figures import grid_figure
+    from heml.explanation.metric_tree import MetricTree
+    from heml.explanation.neighbours import disagreements, neighbours
+    from heml.explanation.pairs import digits
+    from heml.images.store import read_description
+
+    tree = MetricTree.load(arguments.models, arguments.data)
+    gallery = gallery_of(tree, arguments.data)
+    node = tree.tree[arguments.node].name if arguments.node else tree.tree.root
+    header, by = tree.headers[node], arguments.node or "the tree"
+    view = tree.view(arguments.image)
+    found = neighbours(view, gallery, node if arguments.node else tree.metric, arguments.count, arguments.split)
+    if not found:
+        raise HemlError(f"no image{f' of {arguments.split}' if arguments.split else ''} shows anything of {node!r}")
+    names = [shown(name) for name in read_description(arguments.data / "images").label_names]
+    own = gallery.embeddings[node].labels[gallery.row(view.name)] if view.name in gallery else None
+    print(f"nearest to {shown(view.name)} by {by}: 0 is the same, 0.5 unrelated, 1 opposite")
+    pictures = [(view.picture(tree.tree.sees(node), header.box), view.name if own is None else f"{view.name}\n{names[own]}", None)]
+    for n in found:
+        print(f"{digits(n.distance)}  {shown(n.image_id)}  {names[n.label]}  ({n.split})")
+        picture = gallery.view(n.row).picture(tree.tree.sees(node), header.box)
+        pictures.append((picture, f"{n.image_id}\n{names[n.label]}  {digits(n.distance)}", None if own is None else n.label == own))
+    among = [node, *(tree.tree[name].name for name in arguments.against)] if arguments.against else list(tree.tree.nodes)
+    told = disagreements(view, gallery, among, 5, node if arguments.against else None)
+    if told:
+        print("\nwhere nodes disagree most (share of all images that are nearer)")
+    for d in told:
+        print(f"{shown(d.image.image_id)}: near by {d.near} ({d.ranks[0]:.0f} %), far by {d.far} ({d.ranks[1]:.0f} %)")
+    path = arguments.out / f"{file_name(view.name)}--{arguments.node or 'tree'}.png"
+    figure = grid_figure(f"Nearest by {by}", pictures)
+    with new_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+    plt.close(figure)
+    print(f"\n{path}")
