@@ -71,11 +71,33 @@ def out_of_space(error: BaseException) -> bool:
     return number in _FULL or (number is None and bool(_FULL_SAID.search(said)))
 
 
+EXTRAS = {
+    "dicebear": "pipeline",
+    "dvc": "pipeline",
+    "fairlearn": "pipeline",
+    "jinja2": "pipeline",
+    "networkx": "pipeline",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
+    "pytorch_metric_learning": "pipeline",
+    "ray": "ray",
+    "scipy": "pipeline",
+    "sklearn": "pipeline",
+    "starlette": "serve",
+    "threadpoolctl": "pipeline",
+    "uvicorn": "serve",
+}
+"""Package → the extra that brings it; `pip install heml` alone reads runs and makes none."""
+
+
 def _told(error: Exception) -> str | None:
     """One line on what is no bug; nothing of what may be one."""
     name = getattr(error, "filename", None)
     if isinstance(error, HemlError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get((error.name or "").partition(".")[0])):
+        return f"{error.name}: not installed, and this command needs it; pip install 'heml[{extra}]'"
     if out_of_memory(error):
         return (
             "memory ran out; nothing half-written was kept: lower the batch_size or the size of images, run fewer stages at a time "

@@ -34,7 +34,11 @@ def defer(*names: str) -> None:
     Only for packages whose submodules can be imported in any order.
     """
     for name in names:
-        if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
+        try:
+            spec = None if name in sys.modules else importlib.util.find_spec(name)
+        except ModuleNotFoundError:  # its parent is not there
+            spec = None
+        if spec is None:
             continue
         module = importlib.util.module_from_spec(spec)
         module.__class__ = _Deferred

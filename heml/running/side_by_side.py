@@ -36,6 +36,8 @@ def repro(targets: Sequence[str], jobs: int) -> None:
     Raises:
         HemlError: a stage failed; what had ended stays, and the next run goes on from there.
     """
+    import dvc  # noqa: F401 (that it is missing is told here, not by every worker)
+
     with shim() as folder, _workers(jobs, folder) as workers:
         from dvc.repo import Repo
 
