@@ -12,6 +12,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from heml.errors import HemlError
+from heml.meant import meant
 
 LEVELS = 8
 """Levels a tree can have: `level_0` (leaves) to `level_7`. DVC needs one stage definition per level."""
@@ -646,6 +647,9 @@ class Params(Strict):
     def _nodes(self) -> list[str]:
         return [name for k in range(LEVELS) for name in getattr(self.tree, f"level_{k}")]
 
+    def _known(self, name: str) -> str:
+        return f"it has {', '.join(self._nodes)}{meant(name, self._nodes)}"
+
     @model_validator(mode="after")
     def _mirrors_are_mutual(self) -> Params:
         for name, segment in self.segments.items():
@@ -657,7 +661,7 @@ class Params(Strict):
     def _teachers_are_nodes(self) -> Params:
         for name, student in self.students.items():
             if student.teacher not in self._nodes:
-                raise ValueError(f"students.{name}.teacher: {student.teacher!r} is no node of the tree; it has {', '.join(self._nodes)}")
+                raise ValueError(f"students.{name}.teacher: {student.teacher!r} is no node of the tree; {self._known(student.teacher)}")
         return self
 
     @model_validator(mode="after")
@@ -670,13 +674,14 @@ class Params(Strict):
     def _off_are_nodes(self) -> Params:
         for name in self.recompose:
             if name not in (leaves := getattr(self.tree, f"level_{0}")):
-                raise ValueError(f"recompose.{name}: no leaf of the tree; it has {', '.join(leaves)}")
+                raise ValueError(f"recompose.{name}: no leaf of the tree; it has {', '.join(leaves)}{meant(name, leaves)}")
         for name in self.metric.balance:
             if name not in self.segments:
-                raise ValueError(f"metric.balance: {name!r} is no segment; there are {', '.join(self.segments)}")
+                near = meant(name, self.segments)
+                raise ValueError(f"metric.balance: {name!r} is no segment; there are {', '.join(self.segments)}{near}")
         for name in self.metric.off:
             if name not in self._nodes:
-                raise ValueError(f"metric.off: {name!r} is no node of the tree; it has {', '.join(self._nodes)}")
+                raise ValueError(f"metric.off: {name!r} is no node of the tree; {self._known(name)}")
         return self
 
     @model_validator(mode="after")
@@ -701,7 +706,7 @@ class Params(Strict):
                 if self.train.epochs and "epochs" not in own:
                     own["epochs"] = max(round(self.train.epochs * self.train.epochs_decay**k), 1)
                 return self._train(own, f"tree.level_{k}.{name}")
-        raise HemlError(f"params.yaml: tree has no node {name!r}")
+        raise HemlError(f"params.yaml: tree has no node {name!r}; {self._known(name)}")
 
     def baseline(self, name: str) -> Train:
         """The training parameters of one baseline: `train`, with what the baseline overrides."""
@@ -726,7 +731,8 @@ def _explain(error: ValidationError, section: str = "") -> str:
         key = ".".join([*filter(None, [section]), *keys]) or "(whole file)"
         if fault["type"] == "extra_forbidden":
             _, kind = _walk(fault["loc"][:-1])
-            lines.append(f"{key}: unknown key; allowed here: {', '.join(sorted(kind.model_fields))}")
+            allowed = sorted(kind.model_fields)
+            lines.append(f"{key}: unknown key; allowed here: {', '.join(allowed)}{meant(keys[-1], allowed)}")
         elif fault["type"] == "missing":
             lines.append(f"{key}: missing")
         else:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from heml.errors import HemlError
+from heml.meant import meant
 from heml.params import LEVELS, Params
 
 
@@ -58,7 +59,8 @@ class Tree:
         self.hidden = tuple(hidden)
         for name in hidden:
             if name not in self.leaves():
-                raise HemlError(f"embed.hide: {name!r} is no leaf of the tree; it has {', '.join(self.leaves())}")
+                near = meant(name, self.leaves())
+                raise HemlError(f"embed.hide: {name!r} is no leaf of the tree; it has {', '.join(self.leaves())}{near}")
         if set(self.leaves()) <= set(hidden):
             raise HemlError("embed.hide: hides every leaf; leave one at least")
 
@@ -67,7 +69,7 @@ class Tree:
         if node.left == node.right:
             raise HemlError(f"{where}: left and right are both {child!r}; a node joins two different ones")
         if child not in self.nodes:
-            raise HemlError(f"{where}: unknown node {child!r}; known are {', '.join(self.nodes)}")
+            raise HemlError(f"{where}: unknown node {child!r}; known are {', '.join(self.nodes)}{meant(child, self.nodes)}")
         if self.nodes[child].level >= node.level:
             raise HemlError(
                 f"{where}: {child!r} is on level_{self.nodes[child].level}, which is not below level_{node.level} "
@@ -84,7 +86,7 @@ class Tree:
             for name, node in getattr(params.tree, f"level_{k}").items():
                 if k == 0 and name not in params.segments:
                     known = ", ".join(params.segments)
-                    raise HemlError(f"tree.level_0.{name}: no such segment; `segments` has {known}")
+                    raise HemlError(f"tree.level_0.{name}: no such segment; `segments` has {known}{meant(name, params.segments)}")
                 nodes.append(Node(name, k, getattr(node, "left", None), getattr(node, "right", None)))
         return cls(nodes, params.embed.hide)
 
@@ -99,7 +101,7 @@ class Tree:
         try:
             return self.nodes[name]
         except KeyError:
-            raise HemlError(f"tree: no node {name!r}; known are {', '.join(self.nodes)}") from None
+            raise HemlError(f"tree: no node {name!r}; known are {', '.join(self.nodes)}{meant(name, self.nodes)}") from None
 
     def leaves(self, below: str | None = None) -> list[str]:
         """Names of all leaves, or of those under one node, left to right for a node."""

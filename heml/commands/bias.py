@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from heml.commands.common import SPLITS, Commands
-from heml.errors import shown
+from heml.commands.screen import FAINT, STRONG, WARN, Screen, add_output, table, text
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def add(commands: Commands) -> None:
@@ -14,31 +18,47 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("bias", help="which part tells the label in the training images alone, and whether the tree leans on it")
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder, after `dvc repro bias` (default: reports)")
     parser.add_argument("--all", action="store_true", help="list everything that was looked at, the strongest tie first")
+    add_output(parser, "the parts found; nothing where there are none")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
-    from heml.reading import Findings, read_csv, read_json
+    from heml.reading import Findings, read_json
 
+    screen = Screen.of(arguments)
     told = arguments.reports / "bias" / "findings.json"
     found = read_json(told, "dvc repro bias", Findings)
     for finding in found["findings"]:
-        print(shown(finding["sentence"]))
-        sides = (shown(f"{group} → {label}") for group, label in finding["told"].items())
-        print(f"  tied in train: {', '.join(sides)}")
+        head, colon, rest = finding["sentence"].partition(": ")
+        screen.say(text((head, WARN), colon + rest))
+        sides = (f"{group} → {label}" for group, label in finding["told"].items())
+        screen.say(text(f"  tied in train: {', '.join(sides)}"))
         part = finding["part"]
         ways = f"`recompose: {{{part}: {{}}}}`, `embed: {{hide: [{part}]}}` or `metric: {{balance: [{part}]}}`"
-        print(f"  deflate it: {ways} in params.yaml (docs/bias.md)")
+        screen.say(text("  deflate it: ", (ways, STRONG), " in params.yaml (docs/bias.md)"))
+    if arguments.quiet and found["findings"]:
+        screen.result(*(text(part) for part in dict.fromkeys(finding["part"] for finding in found["findings"])))
     if not found["findings"]:
-        print("No part tells the label in train and not in the held-out images.")
-    if arguments.all:
-        print()
-        columns = ("part", "kind", "follows", "suspect", *(f"v_{split}" for split in SPLITS))
-        table = read_csv(arguments.reports / "bias/associations.csv", "dvc repro bias", columns, ("part", "kind", "follows"))
-        for row in table.sort_values("v_train", ascending=False, kind="stable").to_dict("records"):
-            values = "  ".join(f"{split} {row[f'v_{split}']:.2f}" for split in SPLITS)
-            part, follows = shown(row["part"]), row["follows"]
-            verdict = "in train alone" if row["suspect"] else f"follows {shown(follows)}" if isinstance(follows, str) else ""
-            print(f"{part:>20} {row['kind']:<9} V: {values}  {verdict}".rstrip())
-    print("\n" + "\n".join(found["caveats"]))
+        screen.say(text(("No part tells the label in train and not in the held-out images.", "green")))
+    ties = _ties(arguments.reports / "bias/associations.csv") if arguments.all else None
+    if ties is not None:
+        screen.say("", table([_row(tie) for tie in ties]))
+    screen.say("", text(("\n".join(found["caveats"]), FAINT)))
+    screen.document(found | ({} if ties is None else {"associations": ties}))
+
+
+def _ties(path: Path) -> list[dict[str, Any]]:
+    """Everything that was looked at, the strongest tie in train first."""
+    from heml.reading import read_csv
+
+    words = ("part", "kind", "follows")
+    found = read_csv(path, "dvc repro bias", (*words, "suspect", *(f"v_{split}" for split in SPLITS)), words)
+    return [dict(row) for row in found.sort_values("v_train", ascending=False, kind="stable").to_dict("records")]  # type: ignore[arg-type]
+
+
+def _row(tie: dict[str, Any]) -> list[Text | str]:
+    values = "  ".join(f"{split} {tie[f'v_{split}']:.2f}" for split in SPLITS)
+    follows = tie["follows"]
+    verdict = text(("in train alone", WARN)) if tie["suspect"] else text(f"follows {follows}" if isinstance(follows, str) else "")
+    return [f"{tie['part']:>20} {tie['kind']}", f"V: {values}", verdict]

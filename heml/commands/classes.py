@@ -7,7 +7,9 @@ import textwrap
 from pathlib import Path
 
 from heml.commands.common import Commands, fraction
-from heml.errors import HemlError, shown
+from heml.commands.screen import FAINT, Screen, add_output, table, text
+from heml.errors import HemlError
+from heml.meant import meant
 
 
 def add(commands: Commands) -> None:
@@ -16,29 +18,37 @@ def add(commands: Commands) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data, after `dvc repro segment` (default: data)")
     parser.add_argument("--least", type=fraction, default=0.1, help="propose classes in this fraction of the images (default: 0.1)")
     parser.add_argument("--without", action="append", default=[], metavar="CLASS", help="leave this class out; may be repeated")
+    add_output(parser, "the `segments` and `tree` sections")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
+    from heml.commands.tree import as_json
     from heml.segments.coverage import class_coverage, proposed_segments, segments_yaml
     from heml.tree import propose, to_yaml
 
+    screen = Screen.of(arguments)
     coverage = class_coverage(arguments.data / "images", arguments.data / "labelmaps")
-    width = max(len(c.name) for c in coverage)
-    print(f"{'class':{width}}  images  mean area (of the image, where it is there)")
-    for c in coverage:
-        if c.present:
-            print(f"{shown(c.name):{width}}  {c.present:6.1%}  {c.area:9.2%}")
+    rows = [(c.name, f"{c.present:6.1%}", f"{c.area:9.2%}") for c in coverage if c.present]
+    screen.say(table(rows, ("class", "images", "mean area (of the image, where it is there)")))
     if absent := [c.name for c in coverage if not c.present]:
-        print(textwrap.fill(f"in no image: {', '.join(map(shown, absent))}", 120))
-    unknown = [name for name in arguments.without if name not in {c.name for c in coverage}]
+        screen.say(text((textwrap.fill(f"in no image: {', '.join(absent)}", 120), FAINT)))
+    names = [c.name for c in coverage]
+    unknown = [name for name in arguments.without if name not in names]
     if unknown:
-        raise HemlError(f"--without: unknown {', '.join(unknown)}; the classes are those above")
+        raise HemlError(f"--without: unknown {', '.join(unknown)}; the classes are those above{meant(unknown[0], names)}")
     segments = proposed_segments(coverage, arguments.least, arguments.without)
-    if len(segments) < 2:
-        print(f"\nfewer than two classes are in {arguments.least:.0%} of the images: no tree to propose; lower --least")
+    tree = propose(list(segments)) if len(segments) >= 2 else None
+    screen.document(
+        {
+            "classes": [{"name": c.name, "present": c.present, "area": c.area} for c in coverage],
+            "segments": {name: found.name for name, found in segments.items()},
+            "tree": as_json(tree) if tree else None,
+        }
+    )
+    if tree is None:
+        screen.say(f"\nfewer than two classes are in {arguments.least:.0%} of the images: no tree to propose; lower --least")
         return
-    print(f"\n# For params.yaml: the classes in at least {arguments.least:.0%} of the images.")
-    print("\n".join(segments_yaml(segments)))
-    print(f"\n{to_yaml(propose(list(segments)))}")
+    screen.say(text((f"\n# For params.yaml: the classes in at least {arguments.least:.0%} of the images.", FAINT)))
+    screen.result(text("\n".join(segments_yaml(segments))), "", to_yaml(tree))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heml.errors import HemlError
+from heml.meant import meant
 
 if TYPE_CHECKING:
     from heml.explanation.metric_tree import MetricTree
@@ -75,14 +76,16 @@ def file_name(name: str) -> str:
 
 def check_images(names: Iterable[str], data: Path) -> None:
     """An unknown image is told before torch is imported to look at the known."""
-    unknown = [name for name in names if not os.path.isfile(name)]  # noqa: PTH113 (pathlib fails at a name that is too long to be one)
+    unknown = [name for name in names if not os.path.isfile(name)]  # noqa: PTH113 (pathlib fails at too long a name)
     if unknown and (data / "canvases" / "index.parquet").is_file():
         from heml.images.canvas import canvas_index
 
         ids = canvas_index(data / "canvases").table(["image_id"])["image_id"].to_pylist()
         for name in unknown:
             if name not in ids:
-                raise HemlError(f"{name[:200]}: no such file, and no image of the data set ({len(ids)} images, such as {ids[0]!r})")
+                near = meant(name, ids)
+                such = f"{len(ids)} images, such as {ids[0]!r}"
+                raise HemlError(f"{name[:200]}: no such file, and no image of the data set ({such}){near}")
 
 
 def gallery_of(tree: MetricTree, data: Path) -> Gallery:

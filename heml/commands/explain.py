@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from heml.atomic import new_file
 from heml.commands.common import Commands, add_out, add_run, check_images, distance, file_name
-from heml.errors import HemlError, shown
+from heml.commands.screen import FAINT, PATH, STRONG, Screen, add_output, drawing, signed_style, text
+from heml.errors import HemlError
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
+    from heml.explanation.exchange import Counterfactual
     from heml.explanation.metric_tree import MetricTree
-    from heml.explanation.pairs import Explanation
+    from heml.explanation.pairs import Explanation, NodeEvidence
 
 
 def add(commands: Commands) -> None:
@@ -31,6 +35,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--counterfactual", action="store_true", help="show what would have to change for the decision to turn")
     add_run(parser)
     add_out(parser, "reports/explanations")
+    add_output(parser, "the files written")
     parser.set_defaults(run=run)
 
 
@@ -40,29 +45,62 @@ def run(arguments: argparse.Namespace) -> None:
     from heml.explanation.drawing import write_explanation
     from heml.explanation.metric_tree import MetricTree
 
+    screen = Screen.of(arguments)
     tree = MetricTree.load(arguments.models, arguments.data)
     explanation = tree.explain(arguments.first, arguments.second, arguments.distance)
-    print(explanation)
+    _say(screen, explanation)
     stem = arguments.out / f"{file_name(explanation.first.name)}--{file_name(explanation.second.name)}"
-    paths = write_explanation(explanation, {name: header.box for name, header in tree.headers.items()}, stem)
+    files = write_explanation(explanation, {name: header.box for name, header in tree.headers.items()}, stem)
+    turned = None
     if arguments.counterfactual:
-        paths.append(_counterfactual(tree, explanation, stem))
-    print("\n" + "\n".join(map(str, paths)))
+        found = _counterfactual(tree, explanation)
+        turned = _told(screen, explanation, found)
+        files.append(_picture(explanation, found, stem))
+    screen.say("")
+    screen.result(*(text((str(path), PATH)) for path in files))
+    more = {"counterfactual": turned} if arguments.counterfactual else {}
+    screen.document(explanation.to_dict() | more | {"files": files})
 
 
-def _counterfactual(tree: MetricTree, explanation: Explanation, stem: Path) -> Path:
-    from PIL import Image
+def _say(screen: Screen, explanation: Explanation) -> None:
+    """The lines of `Explanation.__str__`, in the colours of the drawing."""
+    decided = signed_style(explanation.log_odds)
+    screen.say(text(f"{explanation.first.name} and {explanation.second.name}: ", (explanation.sentence, f"bold {decided}")))
+    total, meaning = str(explanation).splitlines()[1].split(" = ", 1)
+    screen.say(text((total, f"bold {decided}"), " = ", (meaning, FAINT)))
+    notes = {name: _note(node) for name, node in explanation.nodes.items()}
+    screen.say(drawing(explanation.tree, notes, lambda name: (name, STRONG)))
 
-    from heml.explanation.pairs import certainty, words
-    from heml.explanation.pictures import side_by_side
 
+def _note(node: NodeEvidence) -> Text:
+    evidence, _, rest = str(node).partition("  ")
+    return text((evidence, FAINT)) if node.absence else text((evidence, signed_style(node.evidence)), ("  " + rest, FAINT))
+
+
+def _counterfactual(tree: MetricTree, explanation: Explanation) -> Counterfactual:
     found = tree.counterfactual(explanation.first, explanation.second)
     if found is None:
         raise HemlError("no exchange of up to four parts turns the decision")
+    return found
+
+
+def _told(screen: Screen, explanation: Explanation, found: Counterfactual) -> dict[str, Any]:
+    """Say what would have to change, and return it as JSON has it."""
+    from heml.explanation.pairs import certainty, words
+
     parts = " and ".join(words(name) for name in found.segments)
-    told = f"{'same' if found.log_odds > 0 else 'different'} ({certainty(found.log_odds)} %)"
-    names = (shown(view.name) for view in (found.donor, explanation.first, explanation.second))
-    print("\nwith the {} of {}, {} and {} are {}".format(parts, *names, told))
+    decision = "same" if found.log_odds > 0 else "different"
+    first, second, donor = explanation.first.name, explanation.second.name, found.donor.name
+    told = (f"{decision} ({certainty(found.log_odds)} %)", f"bold {signed_style(found.log_odds)}")
+    screen.say(text(f"\nwith the {parts} of {donor}, {first} and {second} are ", told))
+    return {"segments": list(found.segments), "donor": donor, "decision": decision, "log_odds": found.log_odds}
+
+
+def _picture(explanation: Explanation, found: Counterfactual, stem: Path) -> Path:
+    from PIL import Image
+
+    from heml.explanation.pictures import side_by_side
+
     path = stem.with_name(f"{stem.name}--changed.png")
     picture = side_by_side([explanation.first.canvas, found.donor.canvas, found.image.canvas])
     with new_file(path) as partial:

@@ -6,7 +6,8 @@ import argparse
 
 from heml.atomic import new_file
 from heml.commands.common import SPLITS, Commands, add_out, add_run, check_images, count, file_name, gallery_of
-from heml.errors import HemlError, shown
+from heml.commands.screen import FAINT, PATH, STRONG, Screen, add_output, table, text
+from heml.errors import HemlError
 
 
 def add(commands: Commands) -> None:
@@ -24,6 +25,7 @@ def add(commands: Commands) -> None:
     )
     add_run(parser)
     add_out(parser, "reports/neighbours")
+    add_output(parser, "the neighbours' image_ids, the nearest first")
     parser.set_defaults(run=run)
 
 
@@ -38,6 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     from heml.explanation.pairs import digits
     from heml.images.store import read_description
 
+    screen = Screen.of(arguments)
     tree = MetricTree.load(arguments.models, arguments.data)
     gallery = gallery_of(tree, arguments.data)
     node = tree.tree[arguments.node].name if arguments.node else tree.tree.root
@@ -46,23 +49,39 @@ def run(arguments: argparse.Namespace) -> None:
     found = neighbours(view, gallery, node if arguments.node else tree.metric, arguments.count, arguments.split)
     if not found:
         raise HemlError(f"no image{f' of {arguments.split}' if arguments.split else ''} shows anything of {node!r}")
-    names = [shown(name) for name in read_description(arguments.data / "images").label_names]
+    names = read_description(arguments.data / "images").label_names
     own = gallery.embeddings[node].labels[gallery.row(view.name)] if view.name in gallery else None
-    print(f"nearest to {shown(view.name)} by {by}: 0 is the same, 0.5 unrelated, 1 opposite")
+    screen.say(text("nearest to ", (view.name, STRONG), " by ", (by, STRONG), (": 0 is the same, 0.5 unrelated, 1 opposite", FAINT)))
+
+    def style(label: int) -> str:
+        return "" if own is None else "green" if label == own else "red"
+
+    screen.say(table([[digits(n.distance), n.image_id, text((names[n.label], style(n.label))), f"({n.split})"] for n in found]))
+    if arguments.quiet:
+        screen.result(*(text(n.image_id) for n in found))
     pictures = [(view.picture(tree.tree.sees(node), header.box), view.name if own is None else f"{view.name}\n{names[own]}", None)]
     for n in found:
-        print(f"{digits(n.distance)}  {shown(n.image_id)}  {names[n.label]}  ({n.split})")
         picture = gallery.view(n.row).picture(tree.tree.sees(node), header.box)
         pictures.append((picture, f"{n.image_id}\n{names[n.label]}  {digits(n.distance)}", None if own is None else n.label == own))
     among = [node, *(tree.tree[name].name for name in arguments.against)] if arguments.against else list(tree.tree.nodes)
     told = disagreements(view, gallery, among, 5, node if arguments.against else None)
     if told:
-        print("\nwhere nodes disagree most (share of all images that are nearer)")
+        screen.say("\nwhere nodes disagree most (share of all images that are nearer)")
     for d in told:
-        print(f"{shown(d.image.image_id)}: near by {d.near} ({d.ranks[0]:.0f} %), far by {d.far} ({d.ranks[1]:.0f} %)")
+        near, far = ((f"{name} ({rank:.0f} %)", STRONG) for name, rank in zip((d.near, d.far), d.ranks, strict=True))
+        screen.say(text(f"{d.image.image_id}: near by ", near, ", far by ", far))
     path = arguments.out / f"{file_name(view.name)}--{arguments.node or 'tree'}.png"
     figure = grid_figure(f"Nearest by {by}", pictures)
     with new_file(path) as partial:
         figure.savefig(partial, format="png", dpi=110)
     plt.close(figure)
-    print(f"\n{path}")
+    screen.say("", text((str(path), PATH)), wrap=False)
+    screen.document(
+        {
+            "image": view.name,
+            "by": arguments.node,
+            "neighbours": [{"image_id": n.image_id, "label": names[n.label], "split": n.split, "distance": n.distance} for n in found],
+            "disagreements": [{"image_id": d.image.image_id, "near": d.near, "far": d.far, "percentiles": d.ranks} for d in told],
+            "files": [path],
+        }
+    )

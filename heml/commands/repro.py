@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from heml.commands.common import Commands, count
+from heml.commands.screen import Screen, add_output
 from heml.machine import cores
 
 
@@ -14,6 +15,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="bring these up to date, with all they depend on (default: everything)")
     parser.add_argument("-j", "--jobs", type=count, default=min(cores(), 100), help="how many at a time (default: one per core)")
     parser.add_argument("--ray", metavar="ADDRESS", help="on the Ray cluster at this address instead (docs/scaling.md)")
+    add_output(parser, "the stages that ran or came from the cache")
     parser.set_defaults(run=run)
 
 
@@ -21,12 +23,18 @@ def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     from heml.params import load_params
 
+    screen = Screen.of(arguments)
+    silent = arguments.json or arguments.quiet
     load_params()  # a mistake is told before anything starts
     if arguments.ray:
         from heml.running.cluster import repro as on_ray
 
-        on_ray(arguments.targets, arguments.ray)
+        ended = on_ray(arguments.targets, arguments.ray, silent)
     else:
         from heml.running.side_by_side import repro
 
-        repro(arguments.targets, arguments.jobs)
+        ended = repro(arguments.targets, arguments.jobs, silent)
+    ran = [stage.stage for stage in ended if stage.outcome != "unchanged"]
+    if arguments.quiet and ran:
+        screen.result(*ran)
+    screen.document({"stages": [stage._asdict() for stage in ended]})

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from heml.commands.common import Commands
+from heml.commands.screen import FAINT, STRONG, WARN, Screen, add_output, drawing, text
+
+if TYPE_CHECKING:
+    from heml.tree import Tree
 
 
 def add(commands: Commands) -> None:
@@ -13,6 +18,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("tree", help="print the tree of params.yaml and check it, or propose one")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameter file (default: params.yaml)")
     parser.add_argument("--pair", metavar="A,B,…", help="propose levels for these segments instead")
+    add_output(parser, "the names of the nodes, leaves first; with --pair the `tree` section")
     parser.set_defaults(run=run)
 
 
@@ -21,21 +27,36 @@ def run(arguments: argparse.Namespace) -> None:
     from heml.params import load_params
     from heml.tree import Tree, propose, to_yaml
 
+    screen = Screen.of(arguments)
     if arguments.pair is not None:
         tree = propose([name.strip() for name in arguments.pair.split(",") if name.strip()])
-        print(tree.draw())
-        print()
-        print(to_yaml(tree))
+        screen.say(drawing(tree), "")
+        screen.result(to_yaml(tree))
+        screen.document(as_json(tree))
         return
     params = load_params(arguments.params)
     tree = Tree.from_params(params)
-    notes = {}
+    changed = {}
     for node in tree:
         own = params.node(node.name).model_dump()
-        changed = {key: value for key, value in own.items() if value != getattr(params.train, key)}
-        notes[node.name] = ", ".join(f"{key}: {value}" for key, value in changed.items())
-    print(tree.draw(notes))
-    print(f"\n{len(tree)} nodes, {len(tree.leaves())} leaves, {max(node.level for node in tree) + 1} levels: in order")
+        changed[node.name] = {key: value for key, value in own.items() if value != getattr(params.train, key)}
+    notes = {name: text((", ".join(f"{key}: {value}" for key, value in own.items()), FAINT)) for name, own in changed.items() if own}
+    screen.say(drawing(tree, notes, lambda name: (name, STRONG) if tree[name].children else name))
+    levels = max(node.level for node in tree) + 1
+    screen.say(f"\n{len(tree)} nodes, {len(tree.leaves())} leaves, {levels} levels: in order")
     unused = [name for name in params.segments if name not in tree.leaves()]
     if unused:
-        print(f"segments without a leaf: {', '.join(unused)}")
+        screen.say(text((f"segments without a leaf: {', '.join(unused)}", WARN)))
+    if arguments.quiet:
+        screen.result("\n".join(tree.nodes))
+    screen.document(as_json(tree, changed) | {"segments_without_a_leaf": unused})
+
+
+def as_json(tree: Tree, changed: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """A tree as JSON has it.
+
+    Args:
+        changed: what nodes set for themselves.
+    """
+    nodes = [{"name": n.name, "level": n.level, "children": list(n.children), "sets": (changed or {}).get(n.name, {})} for n in tree]
+    return {"root": tree.root, "leaves": tree.leaves(), "nodes": nodes}

@@ -9,18 +9,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from heml.progress import FOLDER
 
 
-class Board:
-    """At a terminal a line per running stage, renewed in place; elsewhere a line when a stage has ended."""
+class Ended(NamedTuple):
+    """What became of a stage."""
 
-    def __init__(self, total: int, folder: Path) -> None:
-        self.total, self.done, self.folder = total, 0, folder
+    stage: str
+    outcome: str
+    """`ran`, `restored`, `unchanged` or `failed`."""
+    seconds: float
+
+
+class Board:
+    """At a terminal a line per running stage, renewed in place; elsewhere a line when a stage has ended; silent, neither."""
+
+    def __init__(self, total: int, folder: Path, silent: bool = False) -> None:
+        self.total, self.folder, self.silent = total, folder, silent
+        self.ended: list[Ended] = []
         self.running: dict[str, float] = {}
         self.shown = 0
-        self.live = sys.stderr.isatty()
+        self.live = sys.stderr.isatty() and not silent
 
     def start(self, stage: str) -> None:
         """A stage has been given to a worker."""
@@ -29,14 +40,14 @@ class Board:
     def end(self, stage: str, outcome: str, output: str) -> None:
         """A stage has ended; `output` is shown whole if it failed, else its last line."""
         seconds = time.perf_counter() - self.running.pop(stage)
-        self.done += 1
+        self.ended.append(Ended(stage, outcome, seconds))
         self._wipe()
         said = output.strip().splitlines()
         if outcome == "failed":
             print(output, file=sys.stderr)
-        if outcome != "unchanged" or self.live:
+        if (outcome != "unchanged" or self.live) and not self.silent:
             last = f"  {said[-1]}" if outcome == "ran" and said else ""
-            print(f"[{self.done}/{self.total}] {stage}  {outcome}  {seconds:.1f} s{last}", flush=True)
+            print(f"[{len(self.ended)}/{self.total}] {stage}  {outcome}  {seconds:.1f} s{last}", flush=True)
         self.draw()
 
     def draw(self) -> None:
@@ -64,11 +75,15 @@ class Board:
 
 
 @contextmanager
-def board(total: int) -> Iterator[Board]:
-    """A board, and the folder in which stages tell how far they are (`heml.progress`)."""
+def board(total: int, silent: bool = False) -> Iterator[Board]:
+    """A board, and the folder in which stages tell how far they are (`heml.progress`).
+
+    Args:
+        silent: show nothing but what failed.
+    """
     with tempfile.TemporaryDirectory(prefix="heml-progress-") as folder:
         os.environ[FOLDER] = folder
         try:
-            yield Board(total, Path(folder))
+            yield Board(total, Path(folder), silent)
         finally:
             del os.environ[FOLDER]

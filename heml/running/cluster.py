@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 import yaml
 
 from heml.errors import HemlError
-from heml.running.board import board
+from heml.running.board import Ended, board
 from heml.running.plan import plan
 from heml.running.schedule import Outcome, run_all
 from heml.running.side_by_side import captured, reproduce
@@ -76,8 +76,8 @@ def _ray() -> Any:
     return ray
 
 
-def repro(targets: Sequence[str], address: str) -> None:
-    """Bring the pipeline up to date by the nodes of a cluster.
+def repro(targets: Sequence[str], address: str, silent: bool = False) -> list[Ended]:
+    """Bring the pipeline up to date by the nodes of a cluster; returns what became of each stage.
 
     Args:
         address: of the cluster, as `ray start` prints it, or `auto`.
@@ -100,8 +100,9 @@ def repro(targets: Sequence[str], address: str) -> None:
         resources = ray.cluster_resources()
         shared = ray.put(state)
         run = _Runner(ray, shared, state, share=GPU_SHARE if resources.get("GPU") else 0.0)
-        with board(len(stages)) as shown:
+        with board(len(stages), silent) as shown:
             run_all(stages, run, max(int(resources.get("CPU", 1)), 1), shown, run.interrupt)
+        return shown.ended
     finally:
         ray.shutdown()
 

@@ -24,14 +24,14 @@ from typing import Any
 
 from heml.lifetime import end_with
 from heml.machine import cores, visible_gpus
-from heml.running.board import board
+from heml.running.board import Ended, board
 from heml.running.plan import plan
 from heml.running.schedule import Outcome, run_all
 from heml.running.warm import shim
 
 
-def repro(targets: Sequence[str], jobs: int) -> None:
-    """Bring the pipeline up to date with `jobs` stages at a time.
+def repro(targets: Sequence[str], jobs: int, silent: bool = False) -> list[Ended]:
+    """Bring the pipeline up to date with `jobs` stages at a time; returns what became of each, in the order in which they ended.
 
     Raises:
         HemlError: a stage failed; what had ended stays, and the next run goes on from there.
@@ -58,8 +58,9 @@ def repro(targets: Sequence[str], jobs: int) -> None:
             for worker in workers:
                 worker.interrupt()
 
-        with board(len(stages)) as shown:
+        with board(len(stages), silent) as shown:
             run_all(stages, run, jobs, shown, interrupt)
+        return shown.ended
 
 
 class Worker:
