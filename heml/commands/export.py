@@ -16,15 +16,34 @@ if TYPE_CHECKING:
     from heml.explanation.metric_tree import MetricTree
 
 
+FORMATS = {
+    "vectors": "one vector per image, for any vector database: a dot product that ranks as the tree does",
+    "numpy": "embeddings as arrays",
+    "projector": "embeddings and thumbnails for TensorBoard's projector",
+    "datasets": "images, labels and embeddings for Hugging Face `datasets`",
+    "onnx": "a network per node",
+    "hub": "a model repository for the Hugging Face hub, with its card; `MetricTree.from_pretrained` opens it",
+}
+WHOLE = ("vectors", "hub")
+"""Formats of the whole tree."""
+
+
 def add(commands: Commands) -> None:
     """What the command takes."""
-    parser = commands.add_parser("export", help="embeddings or networks in the formats of other tools")
-    parser.add_argument("format", choices=["vectors", "numpy", "projector", "datasets", "onnx"])
-    parser.add_argument("to", type=Path, help="a new folder")
-    parser.add_argument("--node", action="append", default=[], metavar="NODE", help="this node alone; may be repeated (default: all)")
-    add_run(parser)
-    add_output(parser, "the files or the folder written")
-    parser.set_defaults(run=run)
+    parser = commands.add_parser("export", help="a finished run in the formats of other tools")
+    formats = parser.add_subparsers(dest="format", required=True, metavar="format")
+    for name, told in FORMATS.items():
+        own = formats.add_parser(name, help=told, description=told[0].upper() + told[1:])
+        own.add_argument("to", type=Path, help="a new folder")
+        if name not in WHOLE:
+            own.add_argument("--node", action="append", default=[], metavar="NODE", help="this node alone; may be repeated (default: all)")
+        if name == "hub":
+            own.add_argument("--licence", default="other", help="of the weights: mit, cc-by-4.0 … (default: other, the terms in the card)")
+            own.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters of the run (default: params.yaml)")
+            own.add_argument("--reports", type=Path, default=Path("reports"), help="folder of its reports (default: reports)")
+        add_run(own)
+        add_output(own, "the files or the folder written")
+        own.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -36,12 +55,13 @@ def run(arguments: argparse.Namespace) -> None:
         raise HemlError(f"{arguments.to}: exists and is not an empty folder; name a new one")
     screen = Screen.of(arguments)
     tree = MetricTree.load(arguments.models, arguments.data)
-    nodes = [tree.tree[name].name for name in arguments.node] or list(tree.tree.nodes)
+    nodes = [tree.tree[name].name for name in getattr(arguments, "node", [])] or list(tree.tree.nodes)
     if arguments.format == "onnx":
         _onnx(screen, tree, nodes, arguments.to)
         return
-    if arguments.format == "vectors" and arguments.node:
-        raise HemlError("--node: a vector is of the whole tree; `metric.off` in params.yaml leaves parts out")
+    if arguments.format == "hub":
+        _hub(screen, tree, arguments)
+        return
     gallery = gallery_of(tree, arguments.data)
     names = read_description(arguments.data / "images").label_names
     if arguments.format == "vectors":
@@ -75,3 +95,13 @@ def _onnx(screen: Screen, tree: MetricTree, nodes: list[str], to: Path) -> None:
             screen.result(text(str(path)))
         written.append({"node": name, "file": path, "difference": difference})
     screen.document({"format": "onnx", "to": to, "networks": written})
+
+
+def _hub(screen: Screen, tree: MetricTree, arguments: argparse.Namespace) -> None:
+    from heml.exporting.model_repo import write_model_repo
+
+    masks = write_model_repo(tree, arguments.params, arguments.reports, arguments.to.resolve(), arguments.licence)
+    screen.result(text((str(arguments.to), PATH)))
+    if masks:
+        screen.say("The run took its data set's own masks: what opens this explains views that bring their masks, and no image files.")
+    screen.document({"format": "hub", "to": arguments.to, "nodes": list(tree.tree.nodes), "segmenter": not masks})

@@ -22,6 +22,7 @@ from heml.explanation.exchange import Counterfactual, counterfactual, embed_imag
 from heml.explanation.exchange import Image as Made
 from heml.explanation.exchange import distances as node_distances
 from heml.explanation.pairs import Explanation, explain
+from heml.explanation.published import check_header, published_run
 from heml.explanation.views import Gallery, View
 from heml.images.canvas import lay_image
 from heml.images.decoding import decode_image, to_rgb
@@ -83,6 +84,23 @@ class MetricTree:
         gallery = Gallery(data, tree) if (data / "embeddings").is_dir() else None
         return cls(tree, models, metric, gallery)
 
+    @classmethod
+    def from_pretrained(cls, source: str | Path, revision: str | None = None) -> MetricTree:
+        """Open a published run (`heml export hub`), for files and opened images; of a run whose segmenter is its data set's own masks, for
+        views that you make of an image and its masks.
+
+        Args:
+            source: a local folder, or a hub id, owner/name, which is fetched once per machine: the tree, its segmenter, nothing else.
+            revision: of a hub id, the commit, all 40 digits of its hash.
+
+        Raises:
+            HemlError: no such folder or repository, not to be had, no run, or one with files or names that a run does not have.
+        """
+        folder, metric = published_run(source, revision)
+        for name in metric.terms:
+            check_header(load_header(node_path(folder / "nodes", name)), str(source))
+        return cls(stored_tree(folder / "nodes", metric.terms, metric.hidden), folder, metric, None)
+
     def network(self, node: str) -> MetricNetwork:
         """A node's network."""
         if node not in self._networks:
@@ -115,7 +133,8 @@ class MetricTree:
         return segmenter
 
     def view(self, image: Picture | View) -> View:
-        """One image as the tree sees it: from a file or Pillow image through the segmenter, or as stored, by its image_id.
+        """One image as the tree sees it: from a file or Pillow image through the segmenter, or as stored, by its image_id. A view
+        without vectors, which is an image with masks from elsewhere, is given them.
 
         Raises:
             BadImage: a file that is no readable image.
@@ -133,7 +152,7 @@ class MetricTree:
 
     def _open(self, image: Picture | View) -> Image.Image | View:
         if isinstance(image, View):
-            return image
+            return image if image.vectors else self._embedded([image])[0]
         if isinstance(image, Image.Image):
             return to_rgb(image, "the image")
         if os.path.isfile(image):  # noqa: PTH113 (pathlib fails at a name that is too long to be one, as an image_id may be)
@@ -153,8 +172,11 @@ class MetricTree:
             labelmap = LabelMap(name, picture.width, picture.height, label, sure)
             masks = {leaf: self._cut(labelmap, leaf) for leaf in self.tree.leaves(self.tree.root)}
             found.append(View(name, lay_image(picture, canvas), masks, {}))
-        vectors = {node: self._embed(node, found) for node in self.tree.nodes}
-        return [replace(view, vectors={node: v[k] for node, v in vectors.items()}) for k, view in enumerate(found)]
+        return self._embedded(found)
+
+    def _embedded(self, views: Sequence[View]) -> list[View]:
+        vectors = {node: self._embed(node, views) for node in self.tree.nodes}
+        return [replace(view, vectors={node: v[k] for node, v in vectors.items()}) for k, view in enumerate(views)]
 
     def _cut(self, labelmap: LabelMap, leaf: str) -> NDArray[np.bool_]:
         segment, canvas = self.headers[leaf].segments[leaf], self.root.canvas
