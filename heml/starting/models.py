@@ -1,0 +1,66 @@
+"""SegFormers whose classes are known: those of the presets, and one that is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from heml.datasets.card import load_card
+from heml.errors import HemlError
+from heml.params import HubDataset, Segment, Size, load_params
+
+
+@dataclass(frozen=True)
+class Model:
+    """A SegFormer to cut parts with."""
+
+    name: str
+    """A hub id or a local folder."""
+    revision: str | None
+    classes: list[str]
+    size: Size = field(default_factory=lambda: Size(height=512, width=512))
+    segments: dict[str, Segment] = field(default_factory=dict)
+    """A preset's; empty: every class is one."""
+    preset: str = ""
+
+
+def preset_models(presets: Path) -> Iterator[Model]:
+    """The pretrained SegFormers of a folder of presets, with the classes that each preset's segments, rule and card name.
+
+    Raises:
+        HemlError: no presets there, or one that cannot be read.
+    """
+    paths = sorted(presets.glob("*.yaml"))
+    if not paths:
+        raise HemlError(f"{presets}: no presets here; run this in the project's folder, or name a SegFormer with --model")
+    for path in paths:
+        params = load_params(path)
+        if params.segmenter.source != "pretrained" or params.segmenter.model is None:
+            continue
+        named = [c for segment in params.segments.values() for c in segment.classes]
+        if isinstance(params.dataset, HubDataset):
+            named += params.dataset.rule.classes if params.dataset.rule else []
+            named += load_card(presets.parent / params.dataset.path).classes
+        model, revision, classes = params.segmenter.model, params.segmenter.revision, list(dict.fromkeys(named))
+        yield Model(model, revision, classes, params.segmenter.size, dict(params.segments), path.stem)
+
+
+def named_model(name: str, revision: str | None) -> Model:
+    """A SegFormer by a local folder or a hub id at a commit; of the hub only its configuration is fetched.
+
+    Raises:
+        HemlError: not to be had, or its configuration names no classes.
+    """
+    from heml.fetch import fetch, model_repo
+
+    repo = model_repo(name, revision)
+    path = fetch(repo, ["config.json"])[0] if repo else Path(name) / "config.json"
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        named = found["id2label"]
+        classes = [str(named[key]).strip() for key in sorted(named, key=int)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise HemlError(f"{name}: config.json names no classes (id2label); choose a SegFormer that segments") from None
+    return Model(name, revision, classes)
