@@ -18,8 +18,9 @@ LEVELS = 8
 """Levels a tree can have: `level_0` (leaves) to `level_7`. DVC needs one stage definition per level."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
-NotNegative = Annotated[float, Field(ge=0)]
 """A segment's or node's name: it becomes a file, a folder and a DVC stage name."""
+
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Strict(BaseModel):
@@ -32,8 +33,11 @@ class Split(Strict):
     """Fractions of the images in each split, used where the data set brings none."""
 
     train: float = Field(0.6, gt=0, lt=1)
+    """To learn from."""
     val: float = Field(0.15, gt=0, lt=1)
+    """To choose epochs and fit the tree's weights on."""
     test: float = Field(0.25, gt=0, lt=1)
+    """To be judged on."""
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Split:
@@ -50,7 +54,9 @@ class DatasetBase(Strict):
     label: str = Field(min_length=1)
     """The label whose metric is learnt."""
     seed: int = Field(0, ge=0)
+    """Of whatever is drawn: splits, subsets, and the avatars themselves."""
     split: Split = Split()
+    """Fractions of the images in each split, where the data set brings none; they sum to 1."""
     split_by: Literal["image", "label"] = "image"
     """`label`: no label is in two splits, so that a metric is judged on classes that it has never seen; `split` is then of labels."""
 
@@ -60,7 +66,9 @@ class AvatarsDataset(DatasetBase):
 
     name: Literal["avatars"]
     label: Literal["persona"] = "persona"
+    """The only one that they have."""
     images: int = Field(1000, ge=20, le=1_000_000)
+    """How many are drawn."""
     size: int = Field(128, ge=32, le=1024)
     """Side of an image, pixels."""
     bias: float = Field(0.9, ge=0.5, le=1)
@@ -86,13 +94,16 @@ class Size(Strict):
     """Height and width, pixels."""
 
     height: int = Field(ge=16, le=2048)
+    """Pixels."""
     width: int = Field(ge=16, le=2048)
+    """Pixels."""
 
 
 class Rule(Strict):
     """A label that is read off the image: whether some classes cover enough of it."""
 
     classes: list[str] = Field(min_length=1)
+    """Classes of the masks or of `model`, by name, whose pixels are counted together."""
     area: float = Field(0.005, gt=0, lt=1)
     """At least this fraction of the image's pixels."""
     model: str | None = None
@@ -141,8 +152,11 @@ class Limit(Strict):
     By `split_by: label`, labels as a whole but for the last."""
 
     train: int | None = Field(None, ge=4)
+    """Images."""
     val: int | None = Field(None, ge=2)
+    """Images."""
     test: int | None = Field(None, ge=2)
+    """Images."""
 
 
 class HubDataset(_OwnImages):
@@ -152,7 +166,9 @@ class HubDataset(_OwnImages):
     repo: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")
     """Id of the repository, as owner/name."""
     revision: Commit
+    """The commit, all 40 digits of its hash."""
     limit: Limit = Limit()
+    """How many images of a split are used at most; null: all."""
 
 
 Dataset = Annotated[AvatarsDataset | FolderDataset | HubDataset, Field(discriminator="name")]
@@ -166,6 +182,7 @@ class Segmenter(Strict):
     size: Size = Size(height=128, width=128)
     """Images are brought to this size for the SegFormer; label maps are kept at it (`masks`: at most it)."""
     batch_size: int = Field(32, ge=1)
+    """Images at a time, in the fit and when all are segmented."""
     model: str | None = None
     """`pretrained`: hub id or local folder. `finetune`: weights to start from (default: none, from scratch)."""
     revision: str | None = None
@@ -173,7 +190,7 @@ class Segmenter(Strict):
     architecture: Literal["tiny", "b0", "b1", "b2", "b3", "b4", "b5"] = "tiny"
     """`finetune` without `model`: `tiny` has 0.5 M parameters and a stride of 2; B0 to B5 are the paper's."""
     epochs: int = Field(20, ge=1)
-    """`finetune`."""
+    """`finetune`: passes over the training images."""
     lr: float = Field(2e-3, gt=0)
     """`finetune`: peak learning rate of AdamW under a one-cycle schedule."""
     class_weight_power: float = Field(0.5, ge=0, le=1)
@@ -185,7 +202,7 @@ class Segmenter(Strict):
     augment: bool = True
     """`finetune`: random scale, shift, brightness, contrast and colour. Never mirrored: left and right are classes."""
     seed: int = Field(0, ge=0)
-    """`finetune`."""
+    """`finetune`: of weights, order and augmentation."""
 
     @model_validator(mode="after")
     def _model_where_needed(self) -> Segmenter:
@@ -203,6 +220,7 @@ class Segment(Strict):
     """One segment: the segmenter classes that make it up."""
 
     classes: list[str] = Field(min_length=1)
+    """Their names, as the segmenter or `classes.json` has them."""
     dilate: int = Field(0, ge=0, le=64)
     """Grow the mask by so many canvas pixels."""
     min_area: float = Field(0.0005, ge=0, lt=1)
@@ -217,7 +235,9 @@ class Canvas(Size):
     """Every image at training size."""
 
     height: int = Field(64, ge=16, le=1024)
+    """Pixels."""
     width: int = Field(64, ge=16, le=1024)
+    """Pixels."""
     fit: Literal["pad", "stretch"] = "pad"
     """Keep the aspect ratio and pad, or stretch."""
 
@@ -304,6 +324,7 @@ class Train(Strict):
     """How a node learns. Any key but `epochs_decay` and the last eight can be overridden for one node in `tree`."""
 
     epochs: int = Field(5, ge=0, le=1000)
+    """Passes over the node's training images; 0: it stays as it starts."""
     epochs_decay: float = Field(1.0, gt=0, le=1)
     """A node of level k trains for `epochs` · `epochs_decay`^k, rounded, at least 1, unless the tree gives it its own."""
     validate_every: int = Field(1, ge=0)
@@ -316,6 +337,7 @@ class Train(Strict):
     lr: float = Field(1e-3, gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(1e-2, ge=0)
+    """Of the network's weights; a loss's own have none."""
     schedule: Literal["one_cycle", "cosine", "cyclic", "constant"] = "one_cycle"
     """Of the learning rate, per step. `cyclic`: a triangle per epoch between a tenth of `lr` and `lr`."""
     warmup: float = Field(0.3, ge=0, lt=1)
@@ -326,9 +348,11 @@ class Train(Strict):
     """Stochastic weight averaging: the last so many of the epochs (fraction) are averaged, BatchNorm measured anew, and the
     average is kept if it does at least as well on `val` as the best epoch."""
     batch_size: int = Field(32, ge=4)
+    """Images at a time; a multiple of `per_class`, and at least twice it."""
     per_class: int = Field(8, ge=2)
     """Images of each class in a batch (P×K sampling: `batch_size` = P classes × K `per_class`)."""
     loss: Annotated[str, _one_of(LOSSES)] = "snr"
+    """What is minimised."""
     margin: float | None = Field(None, ge=0)
     """Of the losses that have a `margin` in `LOSSES`; null: the loss's own default."""
     loss_options: dict[str, float] = {}
@@ -367,6 +391,7 @@ class Train(Strict):
     stored: Literal["float32", "float16", "bfloat16"] = "float16"
     """Of the matrices and convolutions in the files of weights; parents start from them, and everything computes in float32."""
     trunk: Trunk = "resnet18"
+    """The network below the embedding; `:1` to `:3` end it early."""
     weights: str | None = None
     """The trunk's weights to start from: `imagenet`, a local .safetensors, .pth or .pt file, or null: none."""
     embedder: Annotated[str, _one_of(EMBEDDERS)] = "plain"
@@ -374,8 +399,11 @@ class Train(Strict):
     embedder_options: dict[str, float] = {}
     """The embedder's options, by name (`EMBEDDERS`)."""
     hidden_dim: int = Field(128, ge=1)
+    """Width of the layer between trunk and embedding."""
     embedding_dim: int = Field(64, ge=2)
+    """Dimensions of an embedding."""
     seed: int = Field(0, ge=0)
+    """Of the common initialisation, batches and augmentation."""
     seeds: int = Field(1, ge=1, le=32)
     """Grow the tree so many times, from `seed`, `seed` + 1, …; the tables then have mean and standard deviation of P@1."""
 
@@ -463,9 +491,13 @@ class Student(Strict):
     teacher: Name
     """The node, most often the root."""
     trunk: Trunk = "mobilenet_v3_small"
+    """The student's own."""
     hidden_dim: int = Field(128, ge=1)
+    """Width of the layer between trunk and embedding."""
     epochs: int = Field(20, ge=1, le=1000)
+    """Passes over the training images."""
     lr: float = Field(1e-3, gt=0)
+    """Peak learning rate."""
     absolute: float = Field(0.0, ge=0)
     """λ of the distance between the two embeddings of an image, beside the student's own loss of weight 1."""
     relative: float = Field(0.3, ge=0)
@@ -478,6 +510,7 @@ class _Baseline(Strict):
     background: bool = False
     """See the whole image; false: what lies in any of `segments`, which is what the root of a tree over all of them sees."""
     epochs: int = Field(25, ge=0, le=1000)
+    """Passes over the training images."""
 
     def overrides(self) -> dict[str, Any]:
         """The training parameters this baseline sets for itself."""
@@ -499,6 +532,7 @@ class AvslSettings(Strict):
 
     method: Literal["avsl"]
     loss: Literal["triplet_margin", "proxy_anchor"] = "triplet_margin"
+    """Of every level, and of the mended distance."""
     links: int | None = Field(None, ge=1)
     """Links kept from each node to the level below; null: a quarter of `embedding_dim`."""
     gate_lr: float = Field(0.1, gt=0)
@@ -583,6 +617,7 @@ class Recompose(Strict):
     donors: Literal["any", "same"] = "any"
     """`any`: of every label as often; `same`: of the image's own, which breaks no tie: a control for what recomposing itself does."""
     seed: int = Field(0, ge=0)
+    """Of the donors that are drawn."""
 
 
 class Bias(Strict):
@@ -619,6 +654,7 @@ class Report(Strict):
     """What the report shows."""
 
     title: str = "HEML"
+    """The page's heading."""
     overlays: int = Field(6, ge=1, le=24)
     """Example images with their segments drawn in."""
     pairs: int = Field(2, ge=1, le=6)
