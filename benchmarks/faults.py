@@ -53,6 +53,7 @@ READERS = {
     "models/nodes/*.safetensors": "embed",
     "data/embeddings/node=*/part-*.parquet": "weigh",
     "models/metric.json": "audit",
+    "data/map.parquet": "report",
     "reports/nodes/*.json": "report",
     "reports/nodes.csv": "report",
     "reports/metrics.json": "report",

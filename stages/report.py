@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from heml.params import load_params
-from heml.reporting.page import load_run, write_report
+from heml.reporting.page import write_report
+from heml.reporting.run import load_run
 from heml.running.stage import stage
 
 

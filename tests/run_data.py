@@ -18,6 +18,7 @@ from heml.cells import write_csv
 from heml.evaluation.audit import write_audit
 from heml.evaluation.duplicates import COLUMNS
 from heml.evaluation.embeddings import read_all, write_embeddings
+from heml.evaluation.mapping import write_map
 from heml.evaluation.table import node_table, summary, tree_scores
 from heml.evaluation.tree_metric import read_metric, write_metric
 from heml.evaluation.weighing import weigh
@@ -70,6 +71,7 @@ def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") ->
     write_csv(table, root / "reports" / "nodes.csv")
     write_audit(embeddings, tree, metric, params.evaluate, root / "reports" / "audit")
     write_bias(params, root)
+    write_map(embeddings, metric, root / "data" / "map.parquet")
     same = pd.DataFrame([(f"i000{nasty}", "train", f"i002{nasty}", "val", 0.99, True)], columns=COLUMNS)
     write_csv(same, root / "reports" / "duplicates.csv")
     (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both", scores)))

@@ -26,6 +26,7 @@ from heml.params import Params
 from heml.tree import Tree
 
 ATTRIBUTES = "part kind group train val test typical".split()
+MEMBERS = "part kind group image_id".split()
 
 
 def look(gallery: Gallery, images: Path, params: Params) -> tuple[list[Attribute], Labelled]:
@@ -36,7 +37,8 @@ def look(gallery: Gallery, images: Path, params: Params) -> tuple[list[Attribute
 
 
 def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
-    """Write the tables `attributes`, `associations`, `groups`, `leans`, `reliance`, `remedies`, and `findings.json`; returns the findings.
+    """Write the tables `attributes`, `associations`, `members` (of the groups of what was found), `groups`, `leans`, `reliance`,
+    `remedies`, and `findings.json`; returns the findings.
 
     Args:
         root: the working folder of a run.
@@ -67,6 +69,7 @@ def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
     tables = {
         "attributes": _attribute_table(looked, images, gallery.canvases.image_ids),
         "associations": known,
+        "members": _members([a for a, suspect in zip(looked, known["suspect"], strict=True) if suspect], gallery.canvases.image_ids),
         "groups": pd.concat(groups) if groups else pd.DataFrame(columns=GROUPS),
         "leans": pd.DataFrame(leans, columns=LEANS),
         "reliance": reliance_table(moved),
@@ -109,3 +112,14 @@ def _attribute_table(looked: Sequence[Attribute], images: Labelled, image_ids: S
             typical = " ".join(image_ids[row] for row in attribute.typical[k])
             rows.append({"part": attribute.part, "kind": attribute.kind, "group": group} | counts | {"typical": typical})
     return pd.DataFrame(rows, columns=ATTRIBUTES)
+
+
+def _members(suspects: Sequence[Attribute], image_ids: Sequence[str]) -> pd.DataFrame:
+    """Every image of every group."""
+    rows = [
+        (attribute.part, attribute.kind, attribute.groups[value], image_id)
+        for attribute in suspects
+        for value, image_id in zip(attribute.values.tolist(), image_ids, strict=True)
+        if value >= 0
+    ]
+    return pd.DataFrame(rows, columns=MEMBERS)

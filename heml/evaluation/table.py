@@ -151,6 +151,12 @@ def tree_scores(
 HEADLINE = "p@1 p@1_low p@1_high map@r auc auc_low auc_high eer tar@far1 ece".split()
 """What of `tree_scores` compares experiments."""
 
+SUMMARY = [
+    *(f"tree_{key}" for key in HEADLINE),
+    *"root_p@1 root_map@r root_p@1_val nodes_p@1 root_p@1_mean root_p@1_sd tree_to_limit root_to_limit nodes_to_limit".split(),
+]
+"""Keys of `reports/metrics.json`, as far as they are known."""
+
 
 def summary(table: pd.DataFrame, root: str, scores: Mapping[str, float]) -> dict[str, float]:
     """The few metrics that DVC compares between experiments, all on `test` but `root_p@1_val`; the tree's first, limits only where known.

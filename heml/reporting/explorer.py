@@ -1,15 +1,15 @@
-"""What the page's interactive tree is made of: pictures in sheets, distances of every pair, neighbours and curves, as JSON.
+"""What the page's own script works with, as JSON: pictures, outlines of parts, distances of every pair, neighbours, places and curves.
 
-Pictures are small: every image that can be shown stands once in one sheet, every segment's masks in another, and the page
-cuts them out. The distances of all pairs of the shown test images are one array of 16-bit numbers per node; the page makes evidence of
-them as `heml.evaluation.tree_metric` does.
+Every image that can be shown stands once in one sheet of thumbnails; the test images that can be compared are there as photographs besides.
+The distances of all their pairs are one array of 16-bit numbers per node, of which the page makes evidence and distances as
+`heml.evaluation.tree_metric` does, with any parts switched off.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from heml.distances import standardise
+from heml.distances import Metric, standardise
+from heml.evaluation.mapping import WHOLE
 from heml.evaluation.pairing import pair_distances
 from heml.evaluation.retrieval import nearest_but_itself
 from heml.explanation.drawing import FULL, FULL_EDGE, SHADES, positions
@@ -25,76 +26,97 @@ from heml.explanation.exchange import Counterfactual
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import Explanation, telling_pairs, words
 from heml.explanation.views import Gallery
-from heml.reporting.embedded import image_uri
+from heml.reporting.embedded import webp_uri
+from heml.reporting.outlines import GRID
+from heml.reporting.photographs import enlarged, fine_outlines, photographs, small_outlines, thumbnail
+from heml.reporting.run import Run
 
 MOST_TEST = 200
 """Test images that can be compared with each other."""
-MOST_SHOWN = 2000
-"""Images in the sheets, their neighbours among them."""
+MOST_SHOWN = 1500
+"""Images in the sheet, neighbours among them."""
 NEIGHBOURS = 4
 MISTAKES = 24
 TELLING = 8
-SIDE = 64
-"""Longer side of a picture, pixels, at most."""
+SIDE = 72
+"""Longer side of a thumbnail, pixels, at most."""
+SPECK = 6
+"""A part of at most so many canvas pixels is called too small to be told apart."""
 _ACROSS = 25
 _UNKNOWN = 65535
-"""A distance that does not exist; the square roots of others are in steps of 1/65534, since most distances are small."""
+"""A distance or a neighbour that does not exist; the square roots of distances are in steps of 1/65534, since most are small."""
+_SCORES = ["p@1", "p@1_low", "p@1_high", "limit", "chance", "majority", "coverage", "auc", "tree_loses"]
 
 
-def explorer(
-    tree: MetricTree, mistakes: pd.DataFrame, table: pd.DataFrame, reports: Sequence[Mapping[str, Any]], search: str
-) -> dict[str, Any]:
-    """The page's data.
-
-    Args:
-        mistakes: `reports/audit/mistakes.csv`. table: `reports/nodes.csv`. reports: `reports/nodes/*.json`.
-        search: where test images look for their neighbours (`evaluate.search`).
-    """
-    gallery = tree.gallery
-    assert gallery is not None
-    listed = _listed(tree, gallery, mistakes)
+def explorer(run: Run) -> dict[str, Any]:
+    """The page's data."""
+    tree, gallery, search = run.metric, run.gallery, run.params.evaluate.search
+    listed = _listed(tree, gallery, run.audit.mistakes)
     first = [gallery.row(name) for e, _ in listed for name in (e.first.name, e.second.name)]
     tests = _test_images(gallery, first)
-    near = _neighbours(gallery, tests, search)
-    while len(tests) > 2 and len(_shown(tests, first, near)) > MOST_SHOWN:
-        tests = tests[::2]
-        near = _neighbours(gallery, tests, search)
-    rows = np.array(_shown(tests, first, near))
-    place = {int(row): k for k, row in enumerate(rows)} | {-1: -1}
-    root = gallery.embeddings[tree.tree.root]
-    leaves = list(gallery.partitions)
-    nodes = _nodes(tree, leaves, table, reports)
+    rows = _shown(gallery, tests, first, search)
+    place = {int(row): k for k, row in enumerate(rows)}
+    nodes = _nodes(run)
     for node in nodes:
-        node["near"] = [[place[int(r)] for r in found] for found in near[node["name"]]]
+        stored = gallery.embeddings[node["name"]]
+        node["near"] = _neighbours(standardise(stored.vectors), stored.present, gallery, rows, search, "euclidean")
         node["pairs"] = _encode(_pairwise(gallery, node["name"], tests))
+        node["map"] = _places(run.places.get(node["name"], {}), rows, gallery)
     order = [node["name"] for node in nodes]
-    sheet, width, height = _sheet([np.asarray(gallery.canvases.pixels[row]) for row in rows])
+    sheet, tile = _sheet(photographs(gallery, rows, SIDE), len(rows))
+    clear = [*tests, *sorted(set(first) - set(tests))]
+    fine = dict(zip(clear, fine_outlines(gallery, clear, enlarged(gallery, clear[0])), strict=True)) if clear else {}
+    height, width = gallery.canvases.pixels.shape[1:3]
+    anything = np.logical_or.reduce([gallery.embeddings[name].present for name in tree.metric.terms])
     return {
         "nodes": nodes,
-        "images": [{"id": root.image_ids[r], "split": str(root.splits[r]), "label": int(root.labels[r])} for r in rows],
+        "images": _images(run, rows),
         "tests": len(tests),
+        "labels": run.labels,
+        "label": run.description.label,
         "listed": [_pair(e, kind, tree.counterfactual(e.first, e.second), order, place, gallery) for e, kind in listed],
         "searched": "test" if search == "within" else "training",
+        "near": _neighbours(gallery.vectors(tree.metric), anything, gallery, rows, search, tree.metric.metric),
+        "map": _places(run.places.get(WHOLE, {}), rows, gallery),
         "shades": SHADES,
         "full": FULL,
         "fullEdge": FULL_EDGE,
+        "speck": SPECK,
+        "photos": {place[row]: webp_uri(photo) for row, photo in zip(clear, photographs(gallery, clear), strict=True)},
+        "leaves": list(gallery.partitions),
+        "outlines": [fine[row] if row in fine else small_outlines(gallery, row) for row in rows],
+        "pixels": [[round(float(p.area[row]) * height * width) for p in gallery.partitions.values()] for row in rows],
         "sheet": sheet,
-        "present": [gallery.partitions[leaf].present[rows].astype(int).tolist() for leaf in leaves],
-        "masks": [_mask_sheet([gallery.partitions[leaf].mask(int(row)) for row in rows], (width, height)) for leaf in leaves],
-        "tile": [width, height],
-        "canvas": [gallery.canvases.pixels.shape[2], gallery.canvases.pixels.shape[1]],
+        "tile": tile,
         "across": _ACROSS,
+        "grid": [round(GRID * width / max(width, height)), round(GRID * height / max(width, height))],
     }
 
 
-def _listed(tree: MetricTree, gallery: Gallery, mistakes: pd.DataFrame) -> list[tuple[Explanation, str]]:
-    """Pairs with contributions: telling ones, then the surest mistakes with what they were taken for."""
-    pairs = [(a, b, "telling") for a, b in telling_pairs(gallery.embeddings, tree.tree, TELLING)]
-    pairs += [(a, b, "mistake") for a, b in mistakes[["image_id", "nearest"]].head(MISTAKES).itertuples(index=False)]
+def _images(run: Run, rows: Sequence[int]) -> list[dict[str, Any]]:
+    """Who the images are, and what was found about them."""
+    gallery = run.gallery
+    taken = {image_id: int(label) for image_id, label in run.audit.mistakes[["image_id", "nearest_label"]].itertuples(index=False)}
+    suggested = {image_id: int(label) for image_id, label in run.audit.doubtful[["image_id", "suggested"]].itertuples(index=False)}
+    groups: dict[str, list[str]] = {}
+    for part, kind, group, image_id in run.bias.members.itertuples(index=False):
+        groups.setdefault(image_id, []).append(f"{words(part)}, {kind}: {group}")
     found = []
-    for a, b, kind in pairs:
-        found.append((tree.explain(gallery.find(a), gallery.find(b)), kind))
+    for row in rows:
+        image_id = gallery.canvases.image_ids[row]
+        about: dict[str, Any] = {"id": image_id, "split": str(gallery.canvases.splits[row]), "label": int(gallery.canvases.labels[row])}
+        about |= {key: of[image_id] for key, of in (("taken", taken), ("suggested", suggested)) if image_id in of}
+        if image_id in groups:
+            about["groups"] = groups[image_id]
+        found.append(about)
     return found
+
+
+def _listed(tree: MetricTree, gallery: Gallery, mistakes: pd.DataFrame) -> list[tuple[Explanation, str]]:
+    """Pairs with contributions: the surest mistakes with what they were taken for, then telling ones."""
+    pairs = [(a, b, "mistake") for a, b in mistakes[["image_id", "nearest"]].head(MISTAKES).itertuples(index=False)]
+    pairs += [(a, b, "telling") for a, b in telling_pairs(gallery.embeddings, tree.tree, TELLING)]
+    return [(tree.explain(gallery.find(a), gallery.find(b)), kind) for a, b, kind in pairs]
 
 
 def _pair(
@@ -116,7 +138,7 @@ def _pair(
             "segments": [words(name) for name in change.segments],
             "donor": change.donor.name,
             "logOdds": change.log_odds,
-            "picture": image_uri(change.image.canvas, max(96 // change.image.canvas.shape[0], 1)),
+            "picture": webp_uri(change.image.canvas, max(128 // change.image.canvas.shape[0], 1)),
         },
     }
 
@@ -130,24 +152,37 @@ def _test_images(gallery: Gallery, wanted: Sequence[int]) -> list[int]:
     return sorted(kept + (rest[np.linspace(0, len(rest) - 1, count).astype(int)].tolist() if count else []))
 
 
-def _shown(tests: Sequence[int], listed: Sequence[int], near: Mapping[str, NDArray[np.int64]]) -> list[int]:
-    """Rows of all images that stand in the sheets, the test images first."""
-    others = {*listed, *(int(row) for found in near.values() for row in found.ravel())} - {-1, *tests}
-    return [*tests, *sorted(others)]
+def _shown(gallery: Gallery, tests: Sequence[int], listed: Sequence[int], search: str) -> list[int]:
+    """Rows of all images on the page, the test images first: those of listed pairs, the nearest of the test images at every node, and
+    others evenly, up to `MOST_SHOWN`."""
+    total = len(gallery.canvases.image_ids)
+    found = dict.fromkeys([*tests, *listed])
+    if total > MOST_SHOWN:
+        for stored in gallery.embeddings.values():
+            held, asking = stored.rows("test" if search == "within" else "train"), np.array(tests)[stored.present[list(tests)]]
+            if len(held) > 1 and len(asking):
+                near = nearest_but_itself(standardise(stored.vectors), asking, held, 1, "euclidean")[1]
+                found |= dict.fromkeys(held[near[:, 0]].tolist())
+    rest = np.setdiff1d(np.arange(total), list(found))
+    count = min(max(MOST_SHOWN - len(found), 0), len(rest))
+    found |= dict.fromkeys(rest[np.linspace(0, len(rest) - 1, count).astype(int)].tolist() if count else [])
+    return [*tests, *sorted(set(list(found)[:MOST_SHOWN]) - set(tests) | set(listed) - set(tests))]
 
 
-def _neighbours(gallery: Gallery, tests: Sequence[int], search: str) -> dict[str, NDArray[np.int64]]:
-    """The nearest of each test image at each node, (T, k); −1 where there is none."""
-    found = {}
-    for name, stored in gallery.embeddings.items():
-        near = np.full((len(tests), NEIGHBOURS), -1)
-        held, asking = stored.rows("test" if search == "within" else "train"), np.flatnonzero(stored.present[tests])
+def _neighbours(vectors: Any, present: NDArray[np.bool_], gallery: Gallery, rows: Sequence[int], search: str, metric: Metric) -> str:
+    """The nearest of each shown image among those shown of where it is searched (its own split, or training), as numbers on the page,
+    `NEIGHBOURS` each."""
+    at, splits = np.array(rows), gallery.canvases.splits
+    found = np.full((len(at), NEIGHBOURS), _UNKNOWN)
+    for split in np.unique(splits[at]):
+        held = at[(splits[at] == (split if search == "within" else "train")) & present[at]]
+        asking = np.flatnonzero((splits[at] == split) & present[at])
         if len(held) > 1 and len(asking):
-            vectors = standardise(stored.vectors)
-            rows = held[nearest_but_itself(vectors, np.array(tests)[asking], held, NEIGHBOURS, "euclidean")[1]]
-            near[asking, : rows.shape[1]] = rows
-        found[name] = near
-    return found
+            near = held[nearest_but_itself(vectors, at[asking], held, NEIGHBOURS, metric)[1]]
+            place = np.full(len(splits), _UNKNOWN)
+            place[at] = np.arange(len(at))
+            found[asking, : near.shape[1]] = place[near]
+    return _bytes(found)
 
 
 def _pairwise(gallery: Gallery, node: str, rows: Sequence[int]) -> NDArray[np.float32]:
@@ -158,17 +193,32 @@ def _pairwise(gallery: Gallery, node: str, rows: Sequence[int]) -> NDArray[np.fl
 
 
 def _encode(distances: NDArray[np.float32]) -> str:
+    """Distances as 16-bit numbers."""
+    return _bytes(np.where(np.isnan(distances), _UNKNOWN, np.sqrt(np.nan_to_num(distances)) * (_UNKNOWN - 1)).round())
+
+
+def _places(places: Mapping[str, tuple[float, float]], rows: Sequence[int], gallery: Gallery) -> str:
+    """(x, y) of every shown image in steps of 1/65534."""
+    found = np.full((len(rows), 2), _UNKNOWN, np.float64)
+    for k, row in enumerate(rows):
+        if (place := places.get(gallery.canvases.image_ids[row])) is not None:
+            found[k] = np.round(np.array(place) * (_UNKNOWN - 1))
+    return _bytes(found)
+
+
+def _bytes(values: NDArray[Any]) -> str:
     """Base64 of little-endian 16-bit numbers."""
-    scaled = np.where(np.isnan(distances), _UNKNOWN, np.sqrt(np.nan_to_num(distances)) * (_UNKNOWN - 1)).round()
-    return base64.b64encode(scaled.astype("<u2").tobytes()).decode()
+    return base64.b64encode(values.astype("<u2").tobytes()).decode()
 
 
-def _nodes(tree: MetricTree, leaves: Sequence[str], table: pd.DataFrame, reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _nodes(run: Run) -> list[dict[str, Any]]:
     """Nodes from the root down, each with its place, its scores, how to read it and its curve; names refer by number."""
+    tree, leaves = run.metric, list(run.gallery.partitions)
     place = positions(tree.tree)
     order = [node.name for node, _ in tree.tree.depth_first()]
-    scores = table.set_index("node")
-    history = {report["node"]: report["history"] for report in reports}
+    scores = run.table.set_index("node")
+    history = {report["node"]: report["history"] for report in run.nodes}
+    height, width = run.gallery.canvases.pixels.shape[1:3]
     found = []
     for name in order:
         row, term, header = scores.loc[name], tree.metric.terms[name], tree.headers[name]
@@ -177,7 +227,7 @@ def _nodes(tree: MetricTree, leaves: Sequence[str], table: pd.DataFrame, reports
                 "name": name,
                 "children": [order.index(child) for child in tree.tree[name].children],
                 "leaves": [leaves.index(leaf) for leaf in tree.tree.sees(name)],
-                "box": list(header.box),
+                "box": [round(edge * GRID / max(width, height), 2) for edge in header.box],
                 "x": place[name][0],
                 "y": place[name][1],
                 "threshold": term.threshold,
@@ -191,33 +241,15 @@ def _nodes(tree: MetricTree, leaves: Sequence[str], table: pd.DataFrame, reports
     return found
 
 
-_SCORES = ["p@1", "p@1_low", "p@1_high", "limit", "chance", "majority", "coverage", "auc", "tree_loses"]
-
-
-def _sheet(pictures: Sequence[NDArray[np.uint8]]) -> tuple[str, int, int]:
-    """All pictures in rows of `_ACROSS`, as a JPEG's data URI, and the width and height of each."""
-    height, width = pictures[0].shape[:2]
-    scale = min(SIDE / max(height, width), 1)
-    w, h = max(round(width * scale), 1), max(round(height * scale), 1)
-    sheet = Image.new("RGB", (w * _ACROSS, h * -(-len(pictures) // _ACROSS)))
+def _sheet(pictures: Iterator[NDArray[np.uint8]], count: int) -> tuple[str, tuple[int, int]]:
+    """All pictures, of one size, in rows of `_ACROSS`, as one picture, and the width and height of each."""
+    buffer, sheet, w, h = io.BytesIO(), None, 0, 0
     for k, picture in enumerate(pictures):
-        tile = Image.fromarray(picture)
-        sheet.paste(tile if scale == 1 else tile.resize((w, h), Image.Resampling.LANCZOS), (k % _ACROSS * w, k // _ACROSS * h))
-    return _uri(sheet, "jpeg", quality=82), w, h
-
-
-def _mask_sheet(masks: Sequence[NDArray[np.bool_]], tile: tuple[int, int]) -> str:
-    """All masks of a segment likewise, as a two-colour PNG that is opaque where the segment is."""
-    w, h = tile
-    sheet = Image.new("1", (w * _ACROSS, h * -(-len(masks) // _ACROSS)))
-    for k, mask in enumerate(masks):
-        if mask.any():
-            grey = Image.fromarray(mask.astype(np.uint8) * 255).resize((w, h), Image.Resampling.BOX)
-            sheet.paste(grey.point(lambda v: 255 * (v >= 128)), (k % _ACROSS * w, k // _ACROSS * h))
-    return _uri(sheet, "png", optimize=True, transparency=0)
-
-
-def _uri(image: Image.Image, kind: str, **options: Any) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        if sheet is None:
+            scale = SIDE / max(picture.shape[:2])
+            h, w = (max(round(side * scale), 1) for side in picture.shape[:2])
+            sheet = Image.new("RGB", (w * _ACROSS, h * -(-count // _ACROSS)))
+        sheet.paste(thumbnail(picture, w, h), (k % _ACROSS * w, k // _ACROSS * h))
+    assert sheet is not None  # a run has images
+    sheet.save(buffer, "webp", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}", (w, h)

@@ -12,7 +12,10 @@ from run_data import make_reports, make_trained, run_params
 from heml.reading import read_csv
 from heml.reporting.curves import curve_figure
 from heml.reporting.embedded import figure_uri
-from heml.reporting.page import load_run, write_report
+from heml.reporting.explorer import NEIGHBOURS
+from heml.reporting.page import write_report
+from heml.reporting.panels import panels
+from heml.reporting.run import load_run
 
 NASTY = '<script>alert("x")</script>'
 NASTY += "\x1b[2J\u202e"  # and what a terminal obeys
@@ -44,7 +47,7 @@ def test_no_table_and_no_drawing_holds_control_characters_and_ids_come_back(repo
     texts.append(page)
     assert len(texts) > 10
     assert not any(re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text) for text in texts)
-    ids = read_csv(root / "reports/audit/images.csv", "x", ["image_id"], ["image_id"])["image_id"]
+    ids = read_csv(root / "reports/audit/images.csv", "x", ["image_id"], ["image_id", "split"])["image_id"]
     assert ids.str.endswith(NASTY).all()
 
 
@@ -69,6 +72,15 @@ def test_the_interactive_tree_has_every_node_and_test_image(reported):
     assert [image["split"] for image in data["images"][:12]] == ["test"] * 12
     assert data["images"][0]["id"].endswith(NASTY)
     assert {pair["kind"] for pair in data["listed"]} <= {"telling", "mistake"}
+    assert len(data["images"]) == 48
+    assert set(map(int, data["photos"])) >= set(range(12))
+    assert all(uri.startswith("data:image/webp;base64,") for uri in data["photos"].values())
+    assert [len(image) for image in data["outlines"]] == [2] * 48
+    for seen, outlined in zip(data["pixels"], data["outlines"], strict=True):
+        assert [bool(pixels) for pixels in seen] == [bool(outline) for outline in outlined]
+    for node in (*data["nodes"], data):
+        assert len(base64.b64decode(node["near"])) == 2 * 48 * NEIGHBOURS
+        assert len(base64.b64decode(node["map"])) == 2 * 48 * 2
     for node in data["nodes"]:
         assert len(base64.b64decode(node["pairs"])) == 2 * 12 * 11 / 2
     for pair in data["listed"]:
@@ -83,27 +95,55 @@ def test_nothing_is_loaded_from_anywhere(reported):
     _, page = reported
     assert "default-src 'none'" in page
     assert all(link.startswith(("data:image/", "#")) for link in re.findall(r'(?:src|href)="([^"]*)"', page))
-    assert not re.findall(r"url\(", page)
+    assert not re.findall(r"url\(", page.split('id="explorer-data"')[0])
 
 
 def test_every_node_every_epoch_and_both_pairs_are_there(reported):
     root, page = reported
     for name in ("left", "right", "both", "tree"):
-        assert f"<td>{name}</td>" in page
+        assert f'<th scope="row">{name}</th>' in page
     for name, method in (("usual", "traditional"), ("graph", "avsl")):
-        assert f'<td>{name} <span class="soft">({method})</span></td>' in page
+        assert f'<th scope="row">{name} <span class="soft">({method})</span></th>' in page
     assert page.count('alt="How graph explains') == 2
     peers = pd.read_csv(root / "reports" / "plots" / "peers.csv")
     assert peers["name"].tolist() == ["tree", "graph", "usual"]
     metrics = json.loads((root / "reports" / "metrics.json").read_text())
     assert peers.loc[0, "p@1"] == pytest.approx(metrics["tree_p@1"], abs=1e-5)
-    assert page.count("As text, with percentiles") == 2
-    assert f"<b>{100 * metrics['tree_p@1']:.1f} %</b><span>P@1 of the tree on test" in page
-    assert 'id="reliability"' in page
+    assert page.count("As text, with percentiles") == 1
+    assert re.search(rf"<b>{100 * metrics['tree_p@1']:.1f} %</b>\s*<span>of the test images", page)
+    assert 'id="probabilities"' in page
     assert "truncated" in page
     curves = pd.read_csv(root / "reports" / "plots" / "curves.csv")
     assert curves.groupby("node")["epoch"].max().to_dict() == {"left": 1, "right": 1, "both": 1}
     assert (root / "reports" / "plots" / "pair.png").stat().st_size > 1000
+
+
+def test_the_first_sentences_are_the_runs(reported):
+    """What was found, in words, against the tables that it was read from."""
+    root, page = reported
+    answer = page.split('<section id="answer"')[1].split("</section>")[0]
+    told = json.loads((root / "reports/bias/findings.json").read_text())["findings"]
+    assert ("Looks like a bias" in answer) == bool(told)
+    mistakes = len(pd.read_csv(root / "reports/audit/mistakes.csv"))
+    assert (f"{mistakes} of 12 test images" if mistakes else "None of the 12 test images") in answer
+    table = pd.read_csv(root / "reports/nodes.csv").set_index("node").loc[["left", "right"]]
+    sure = table[table["p@1_low"] > table["majority"]]
+    if len(sure):
+        best = sure["p@1"].idxmax()
+        assert f"Of all parts, {best} tells" in answer
+        assert f"for {100 * sure.loc[best, 'p@1']:.1f} % of the test images" in answer
+    else:
+        assert "No single part surely tells" in answer
+    assert "look like the same picture" in answer or "looks like the same picture" in answer
+    assert answer.count("<img") >= 1
+
+
+def test_a_panel_is_a_module_and_a_template_and_has_its_section(reported):
+    _, page = reported
+    names = [panel.__name__.rpartition(".")[2] for panel in panels()]
+    assert names[:4] == ["answer", "bias", "pair", "gallery"]
+    assert [found for found in re.findall(r'<section id="(\w+)" aria-label', page)] == names
+    assert [panel.PLACE for panel in panels()] == sorted({panel.PLACE for panel in panels()})
 
 
 def test_a_figure_is_the_same_bytes_every_time(reported):

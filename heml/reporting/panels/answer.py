@@ -1,0 +1,162 @@
+"""What was found, in sentences: which part tells the label, what looks like a bias, how sure the tree is, and where it errs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heml.explanation.pairs import words
+from heml.reporting.crops import crop
+from heml.reporting.run import Run
+
+PLACE = 10
+TITLE = "Findings"
+
+MOST = 3
+"""Images a finding."""
+
+
+def context(run: Run) -> dict[str, Any]:
+    """Cards: `sentence`, `sure`, `pictures` and `link`, the one to read first in front."""
+    return {"cards": [card for card in (_bias(run), _tells(run), _whole(run), _mistakes(run), _labels(run), _twice(run)) if card]}
+
+
+def _card(sentence: str, sure: str, link: tuple[str, str], pictures: list[dict[str, str]], kind: str = "") -> dict[str, Any]:
+    return {"sentence": sentence, "sure": sure, "link": link[0], "linked": link[1], "pictures": pictures, "kind": kind}
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _bias(run: Run) -> dict[str, Any]:
+    """The strongest finding; or that none was made."""
+    if not run.bias.told["findings"]:
+        looked = len(run.bias.associations)
+        return _card(
+            "No part was found that tells the label in the training images alone.",
+            f"{looked} looks of parts and columns were held against the label, with a false discovery rate of {run.params.bias.fdr:g}.",
+            ("#bias", "what was looked at"),
+            [],
+        )
+    first = run.bias.told["findings"][0]
+    ids = [image_id for group in first["typical"].values() for image_id in group[:1]]
+    more = len(run.bias.told["findings"]) - 1
+    part, kind = words(first["part"]), first["kind"]
+    told = f"Looks like a bias: the {kind} of {part} tells {run.description.label} in the training images, and not in the others."
+    if more:
+        told += f" {more} more {'look' if more > 1 else 'looks'} like it."
+    return _card(told, first["sentence"], ("#bias", "the evidence, and ways out"), _crops(run, ids, first["part"]), "warn")
+
+
+def _tells(run: Run) -> dict[str, Any] | None:
+    """The part that tells the label best, of those that surely tell anything."""
+    leaves = run.table[run.table["node"].isin(run.tree.leaves()) & run.table["p@1"].notna()]
+    sure = leaves[leaves["p@1_low"] > leaves["majority"]]
+    if not len(leaves):
+        return None
+    if not len(sure):
+        return _card(
+            f"No single part surely tells {run.description.label}.",
+            "Every part's interval reaches down to what the commonest label alone would give.",
+            ("#nodes", "every part"),
+            [],
+            "warn",
+        )
+    best = sure.sort_values("p@1", ascending=False, kind="stable").iloc[0]
+    name = str(best["node"])
+    return _card(
+        f"Of all parts, {words(name)} tells {run.description.label} best: for {_percent(best['p@1'])} of the test images that show it, the "
+        f"image with the most similar {words(name)} has the same label.",
+        f"95 % interval {_percent(best['p@1_low'])} to {_percent(best['p@1_high'])}; a random image would be right in "
+        f"{_percent(best['chance'])}, the commonest label in {_percent(best['majority'])}. {len(sure)} of {len(leaves)} parts are surely "
+        "above that.",
+        (f"#node={name}", f"look at {words(name)}"),
+        _crops(run, _alike(run, name), name),
+    )
+
+
+def _alike(run: Run, node: str) -> list[str]:
+    """A test image that the node finds right, and its two nearest of the same label."""
+    stored = run.gallery.embeddings[node]
+    asked, held = stored.rows("test"), stored.rows("test" if run.params.evaluate.search == "within" else "train")
+    vectors = stored.vectors
+    x = vectors - vectors.mean(1, keepdim=True)
+    x = x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    for row in asked.tolist():
+        others = held[held != row]
+        near = others[(x[others] @ x[row]).argsort(descending=True, stable=True)[: MOST - 1].numpy()]
+        if len(near) == MOST - 1 and (stored.labels[near] == stored.labels[row]).all():
+            return [stored.image_ids[r] for r in (row, *near.tolist())]
+    return []
+
+
+def _whole(run: Run) -> dict[str, Any] | None:
+    root: dict[Any, Any] = run.table.set_index("node").loc[run.tree.root].to_dict()
+    if "tree_p@1" not in run.metrics:
+        return None
+    low, high = (run.metrics.get(f"tree_p@1_{end}") for end in ("low", "high"))
+    sure = f"95 % interval {_percent(low)} to {_percent(high)}; " if low is not None and high is not None else ""
+    sure += f"a random image would be right in {_percent(root['chance'])}, the commonest label in {_percent(root['majority'])}"
+    if not pd.isna(root["limit"]):
+        sure += f"; the best that anything could reach is {_percent(root['limit'])}"
+    if "tree_ece" in run.metrics:
+        off = 100 * run.metrics["tree_ece"]
+        sure += f". What it gives as probability is {off:.1f} points off on average" + (": too much to read it as one" if off > 5 else "")
+    told = f"All parts together are right for {_percent(run.metrics['tree_p@1'])} of the test images."
+    return _card(told, sure + ".", ("#numbers", "all numbers"), [])
+
+
+def _mistakes(run: Run) -> dict[str, Any] | None:
+    wrong = run.audit.mistakes
+    asked = int((run.gallery.canvases.splits == "test").sum())
+    if not len(wrong):
+        return _card(f"None of the {asked} test images is taken for another label.", "", ("#audit", "what to look at"), [])
+    first, blame = wrong.iloc[0], wrong["blame"].value_counts()
+    names = run.labels
+    return _card(
+        f"{len(wrong)} of {asked} test images {'is' if len(wrong) == 1 else 'are'} taken for another label; {words(blame.index[0])} is to "
+        f"blame most often ({blame.iloc[0]} of {len(wrong)}).",
+        f"The surest one: {first['image_id']} ({names[first['label']]}), taken for {first['nearest']} ({names[first['nearest_label']]}).",
+        (f"#pair={first['image_id']},{first['nearest']}", "why"),
+        _crops(run, [first["image_id"], first["nearest"]], ""),
+    )
+
+
+def _labels(run: Run) -> dict[str, Any] | None:
+    doubtful = run.audit.doubtful
+    if not len(doubtful):
+        return None
+    first = doubtful.iloc[0]
+    return _card(
+        f"{len(doubtful)} label{'s' if len(doubtful) > 1 else ''} should be checked: nearly all images most like these have another one.",
+        f"First of them {first['image_id']}: {run.labels[int(first['label'])]}, and {_percent(first['doubt'])} of its neighbours are not.",
+        ("#audit", "all of them"),
+        _crops(run, doubtful["image_id"].head(MOST).tolist(), ""),
+    )
+
+
+def _twice(run: Run) -> dict[str, Any] | None:
+    if not len(run.duplicates):
+        return None
+    first = run.duplicates.iloc[0]
+    count = len(run.duplicates)
+    known = [i for i in (first["image_a"], first["image_b"]) if i in run.gallery]
+    return _card(
+        f"{count} pair{'s' if count > 1 else ''} of images in different splits look{'' if count > 1 else 's'} like the same picture: "
+        "test scores may be too good.",
+        f"Correlation of grey thumbnails at least {run.params.evaluate.near_duplicate:g}.",
+        ("#data", "which"),
+        _crops(run, known, ""),
+        "warn",
+    )
+
+
+def _crops(run: Run, image_ids: list[str], part: str) -> list[dict[str, str]]:
+    found = [crop(run, image_id, part) for image_id in image_ids[: MOST + 1]]
+    labels = run.gallery.canvases.labels
+    for picture in found:
+        picture["label"] = run.labels[int(np.asarray(labels)[run.gallery.row(picture["image_id"])])]
+    return found

@@ -1,0 +1,17 @@
+"""Loss and score of every node over the epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heml.reporting.curves import curve_figure, curve_table
+from heml.reporting.embedded import figure_uri
+from heml.reporting.run import Run
+
+PLACE = 120
+TITLE = "Curves"
+
+
+def context(run: Run) -> dict[str, Any]:
+    """The figure."""
+    return {"figure": figure_uri(curve_figure(curve_table(run.nodes)))}

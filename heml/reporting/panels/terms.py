@@ -1,0 +1,15 @@
+"""Licences and terms of the data and of the segmenter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heml.reporting.run import Run
+
+PLACE = 150
+TITLE = "Terms"
+
+
+def context(run: Run) -> dict[str, Any]:
+    """As they were printed when the data were fetched."""
+    return {"terms": run.terms}

@@ -1,0 +1,91 @@
+"""Images of the data set at their own resolution, and their parts as outlines, for those who look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from heml.explanation.views import Gallery
+from heml.images.canvas import lay_image
+from heml.images.decoding import decode_image
+from heml.images.store import ROWS_PER_GROUP, read_rows
+from heml.params import Canvas
+from heml.reporting.outlines import outlines
+from heml.segments.labelmaps import LabelMap, read_classes, read_labelmaps
+from heml.segments.manifest import cut_segment
+from heml.segments.masks import unpack_mask
+
+SIDE = 256
+"""Longer side of a photograph, pixels, at most."""
+
+
+def photographs(gallery: Gallery, rows: Sequence[int], side: int = SIDE) -> Iterator[NDArray[np.uint8]]:
+    """Images by their rows, in that order, laid out as their canvases are, but larger: (H, W, 3), all of the size that suits the first."""
+    if not len(rows):
+        return
+    canvas = enlarged(gallery, rows[0], side)
+    found = dict(chain.from_iterable(_read(gallery, group) for group in _groups(rows)))
+    yield from (lay_image(decode_image(found[row], gallery.canvases.image_ids[row], float("inf")), canvas) for row in rows)
+
+
+def enlarged(gallery: Gallery, row: int, side: int = SIDE) -> Canvas:
+    """A canvas of the gallery's form, whose longer side is that of an image: at most `side` pixels, at least its own."""
+    own = next(iter(gallery.partitions.values())).canvas
+    (_, data), *_ = _read(gallery, [row])
+    wanted = min(side, max(decode_image(data, gallery.canvases.image_ids[row], float("inf")).size))
+    scale = max(wanted / max(own.height, own.width), 1.0)
+    return Canvas(height=round(own.height * scale), width=round(own.width * scale), fit=own.fit)
+
+
+def fine_outlines(gallery: Gallery, rows: Sequence[int], canvas: Canvas) -> Iterator[list[str]]:
+    """Of every leaf (`heml.reporting.outlines`), empty where it is absent, of images by their rows, in that order, as their label maps have
+    them; where there are none, as in a run that was pulled without, as their canvases have them.
+
+    Args:
+        canvas: how large they are cut.
+    """
+    maps = gallery.data / "labelmaps"
+    if not maps.is_dir():
+        yield from (small_outlines(gallery, row) for row in rows)
+        return
+    classes = read_classes(maps)
+    for row in rows:
+        labelmap = next(read_labelmaps(maps, start=row, stop=row + 1))
+        yield [_cut(gallery, leaf, row, labelmap, classes, canvas) for leaf in gallery.partitions]
+
+
+def small_outlines(gallery: Gallery, row: int) -> list[str]:
+    """The outlines of every leaf as its canvas has it, for thumbnails."""
+    return [outlines(part.mask(row), 2.0) if part.present[row] else "" for part in gallery.partitions.values()]
+
+
+def _cut(gallery: Gallery, leaf: str, row: int, labelmap: LabelMap, classes: dict[str, int], canvas: Canvas) -> str:
+    part = gallery.partitions[leaf]
+    if not part.present[row]:
+        return ""
+    grown = round(part.definition.dilate * canvas.height / part.canvas.height)
+    definition = part.definition.model_copy(update={"dilate": grown, "min_area": 0.0})
+    cut = cut_segment(labelmap, [classes[name] for name in part.definition.classes], definition, canvas)
+    return outlines(unpack_mask(cut["mask"], (canvas.height, canvas.width)))
+
+
+def _groups(rows: Sequence[int]) -> Iterator[list[int]]:
+    """Rows of one row group after another."""
+    for start in sorted({row // ROWS_PER_GROUP for row in rows}):
+        yield sorted({row for row in rows if row // ROWS_PER_GROUP == start})
+
+
+def _read(gallery: Gallery, group: Sequence[int]) -> list[tuple[int, bytes]]:
+    """The encoded images of some rows that lie together."""
+    stored = read_rows(gallery.data / "images", ["image"], group[0], group[-1] + 1)
+    return [(row, found["image"]["bytes"]) for row, found in enumerate(stored, group[0]) if row in set(group)]
+
+
+def thumbnail(pixels: NDArray[np.uint8], width: int, height: int) -> Image.Image:
+    """A picture at a size."""
+    image = Image.fromarray(pixels)
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
