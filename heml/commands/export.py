@@ -21,6 +21,7 @@ FORMATS = {
     "numpy": "embeddings as arrays",
     "projector": "embeddings and thumbnails for TensorBoard's projector",
     "datasets": "images, labels and embeddings for Hugging Face `datasets`",
+    "fiftyone": "images with their segments, embeddings, and what the tree says and gets wrong, for FiftyOne",
     "onnx": "a network per node",
     "hub": "a model repository for the Hugging Face hub, with its card; `MetricTree.from_pretrained` opens it",
 }
@@ -37,9 +38,10 @@ def add(commands: Commands) -> None:
         own.add_argument("to", type=Path, help="a new folder")
         if name not in WHOLE:
             own.add_argument("--node", action="append", default=[], metavar="NODE", help="this node alone; may be repeated (default: all)")
+        if name in ("hub", "fiftyone"):
+            own.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters of the run (default: params.yaml)")
         if name == "hub":
             own.add_argument("--licence", default="other", help="of the weights: mit, cc-by-4.0 … (default: other, the terms in the card)")
-            own.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters of the run (default: params.yaml)")
             own.add_argument("--reports", type=Path, default=Path("reports"), help="folder of its reports (default: reports)")
         add_run(own)
         add_output(own, "the files or the folder written")
@@ -72,6 +74,11 @@ def run(arguments: argparse.Namespace) -> None:
         from heml.exporting.hub_folder import write_hub_folder
 
         write_hub_folder(gallery, nodes, arguments.to.resolve())
+    elif arguments.format == "fiftyone":
+        from heml.exporting.fiftyone_folder import write_fiftyone
+        from heml.params import load_params
+
+        write_fiftyone(gallery, tree.metric, nodes, load_params(arguments.params).evaluate, arguments.to.resolve())
     else:
         from heml.exporting.arrays import write_numpy, write_projector
 
