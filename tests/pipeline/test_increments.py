@@ -11,7 +11,7 @@ from heml.learning.store import load_header
 
 pytestmark = pytest.mark.pipeline
 
-END = {"embed", "audit", "weigh", "evaluate", "bias", "report"}
+END = {"embed", "audit", "map", "weigh", "evaluate", "bias", "report"}
 HAIR_PATH = {"train_level_0@hair", "train_level_2@all"}
 
 
@@ -30,7 +30,7 @@ def test_one_leafs_epochs_train_that_leaf_and_its_ancestors(project):
 
 def test_a_part_that_is_switched_off_weighs_and_reports_anew_and_trains_nothing(project):
     project.set(metric={"off": ["mouth"]})
-    assert project.repro() == {"weigh", "audit", "evaluate", "bias", "report"}
+    assert project.repro() == {"weigh", "audit", "map", "evaluate", "bias", "report"}
     terms = json.loads((project.root / "models" / "metric.json").read_text())["terms"]
     assert {name for name, term in terms.items() if not term["slope"]} >= {"mouth", "face", "all"}
     assert sum(term["weight"] for term in terms.values()) == pytest.approx(1)
@@ -65,7 +65,7 @@ def test_balanced_weights_train_nothing(project):
     project.set(metric={"balance": ["eyes"]})
     ran = project.repro()
     assert "weigh" in ran
-    assert ran <= {"weigh", "audit", "evaluate", "bias", "report"}
+    assert ran <= {"weigh", "audit", "map", "evaluate", "bias", "report"}
 
 
 def test_a_baseline_trains_alone_and_a_leafs_settings_leave_it_be(project):
