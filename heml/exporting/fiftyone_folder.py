@@ -1,4 +1,4 @@
-"""A run as FiftyOne opens it, which is not needed to write it: `fiftyone.Dataset.from_json("<folder>/samples.json", rel_dir="<folder>")`."""
+"""A run as FiftyOne opens it, without which it is written: `fiftyone.Dataset.from_json("<folder>/samples.json", rel_dir="<folder>")`."""
 
 from __future__ import annotations
 
