@@ -1,14 +1,18 @@
-"""The README's pictures, from a finished run: docs/page.png, docs/bias.png, docs/pair.png and docs/neighbours.png.
+"""The pictures of the docs, from a finished run: docs/findings.png, page.png, gallery.png, bias.png, pair.png and neighbours.png.
 
 make repro && python docs/screenshots.py       # needs chromium and chromedriver
 """
 
 from __future__ import annotations
 
+import argparse
+import base64
 import io
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -21,50 +25,86 @@ from heml.cli import main as heml
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import telling_pairs
 
-DOCS = Path(__file__).parent
 WIDTH = 1280
+SECTIONS = {"findings": "answer", "bias": "bias", "page": "pair", "gallery": "gallery"}
+"""Picture → the page's section; of the pair down to the tree."""
 
 
-def save(picture: Image.Image, name: str) -> None:
+def save(picture: Image.Image, path: Path) -> None:
     """With 256 colours, which is a third of the bytes."""
-    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(DOCS / name, optimize=True)
+    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def page() -> None:
-    """The interactive tree with the second listed pair and the node `skin`."""
+@contextmanager
+def opened(page: Path, width: int = WIDTH, scheme: str = "light") -> Iterator[webdriver.Chrome]:
+    """A page in a browser, once its own script has drawn everything."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
-    for flag in ("headless=new", "no-sandbox", "disable-gpu", "hide-scrollbars", f"window-size={WIDTH},2400"):
+    for flag in ("headless=new", "no-sandbox", "disable-gpu", "hide-scrollbars", "disable-dev-shm-usage", f"window-size={width},1200"):
         options.add_argument(f"--{flag}")
     browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     try:
-        browser.get(Path("reports/index.html").resolve().as_uri())
-        explorer = browser.find_element(By.ID, "explorer")
-        for _ in range(100):
-            if explorer.is_displayed():
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        screen = {"width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        browser.get(page.resolve().as_uri())
+        for _ in range(200):
+            if browser.execute_script("return document.querySelector('#chosen h3') !== null"):
                 break
             time.sleep(0.1)
-        Select(browser.find_element(By.ID, "listed")).select_by_index(2)
-        nodes = browser.find_elements(By.CSS_SELECTOR, "#stage .node")
-        next(node for node in nodes if node.find_element(By.CLASS_NAME, "name").text == "skin").click()
-        save(Image.open(io.BytesIO(explorer.screenshot_as_png)), "page.png")
-        save(Image.open(io.BytesIO(browser.find_element(By.ID, "bias").screenshot_as_png)), "bias.png")
+        yield browser
     finally:
         browser.quit()
 
 
-def figures() -> None:
-    """What `heml explain` and `heml neighbours` draw, for the second telling pair."""
-    tree = MetricTree.load()
+def section(browser: webdriver.Chrome, name: str) -> Image.Image:
+    """A section as it stands on the page, whole."""
+    box = browser.execute_script(
+        "const [place, last] = arguments, r = document.getElementById(place).getBoundingClientRect();"
+        "const end = document.getElementById(last).getBoundingClientRect().bottom;"
+        "return [r.x - 8, r.y + scrollY, r.width + 16, end - r.y + 8]",
+        name,
+        "tree" if name == "pair" else name,
+    )
+    clip = dict(zip(("x", "y", "width", "height"), box, strict=True)) | {"scale": 1}
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    return Image.open(io.BytesIO(base64.b64decode(shot["data"])))
+
+
+def page(root: Path, docs: Path) -> None:
+    """The page's first sections."""
+    with opened(root / "reports/index.html") as browser:
+        surprises = browser.find_elements(By.CSS_SELECTOR, "#listed optgroup:last-of-type option")
+        Select(browser.find_element(By.ID, "listed")).select_by_value(str(surprises[0].get_attribute("value")))
+        time.sleep(1)  # until its photographs have come
+        for name, place in SECTIONS.items():
+            save(section(browser, place), docs / f"{name}.png")
+
+
+def figures(root: Path, docs: Path) -> None:
+    """What `heml explain` and `heml neighbours` draw, for a telling pair."""
+    where = ["--models", str(root / "models"), "--data", str(root / "data")]
+    tree = MetricTree.load(root / "models", root / "data")
     assert tree.gallery is not None
-    first, second = telling_pairs(tree.gallery.embeddings, tree.tree, 2)[1]
+    first, second = telling_pairs(tree.gallery.embeddings, tree.tree, 2)[-1]
+    leaf = tree.tree.leaves()[0]
     with tempfile.TemporaryDirectory() as folder:
-        heml(["explain", first, second, "--out", folder])
-        heml(["neighbours", second, "--node", "hair", "--out", folder])
-        save(Image.open(Path(folder) / f"{first}--{second}.png"), "pair.png")
-        save(Image.open(Path(folder) / f"{second}--hair.png"), "neighbours.png")
+        heml(["explain", first, second, "--out", folder, *where])
+        heml(["neighbours", second, "--node", leaf, "--out", folder, *where])
+        save(Image.open(Path(folder) / f"{first}--{second}.png"), docs / "pair.png")
+        save(Image.open(Path(folder) / f"{second}--{leaf}.png"), docs / "neighbours.png")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Make all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path(), help="folder of a finished run (default: this one)")
+    parser.add_argument("--docs", type=Path, default=Path(__file__).parent, help="where pictures go (default: docs)")
+    arguments = parser.parse_args(argv)
+    page(arguments.root, arguments.docs)
+    figures(arguments.root, arguments.docs)
 
 
 if __name__ == "__main__":
-    page()
-    figures()
+    main()
