@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from heml.atomic import new_file
 from heml.commands.common import Commands
 from heml.commands.screen import FAINT, PATH, STRONG, WARN, Screen, add_output, drawing, text
-from heml.errors import HemlError
+from heml.errors import HemlError, shown
 
 if TYPE_CHECKING:
     from heml.starting.folder import Photos
@@ -80,9 +80,8 @@ def run(arguments: argparse.Namespace) -> None:
     preset = arguments.presets / f"{model.preset if model and model.preset else 'faces'}.yaml"
     if not preset.is_file():
         raise HemlError(f"{preset}: no such file; run this in the project's folder, or name its presets with --presets")
-    command = shlex.join(["heml", "init", str(arguments.photos), *(["--ask", *arguments.ask] if arguments.ask else [])])
     shown_path = _relative(where, arguments.out)
-    proposal = draft(photos, shown_path, question, table, model, why, preset.read_text("utf-8"), command.replace("\n", " "))
+    proposal = draft(photos, shown_path, question, table, model, why, preset.read_text("utf-8"), _command(arguments))
     if gathered:
         gather(photos, table, None if question.classes else question.label, where, arguments.force)
     back = _keep(arguments.out) if arguments.out.exists() else None
@@ -118,6 +117,15 @@ def run(arguments: argparse.Namespace) -> None:
             "next": "heml repro",
         }
     )
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """What was typed, on one line."""
+    words = ["heml", "init", str(arguments.photos), *(["--ask", *arguments.ask] if arguments.ask else [])]
+    for name in ("labels", "label", "model", "revision"):
+        if (value := getattr(arguments, name)) is not None:
+            words += [f"--{name}", str(value)]
+    return shown(shlex.join(words))
 
 
 def _where(out: Path, photos: Photos, table: Table | None, question: Question) -> tuple[Path, bool]:

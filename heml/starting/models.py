@@ -48,7 +48,7 @@ def preset_models(presets: Path) -> Iterator[Model]:
 
 
 def named_model(name: str, revision: str | None) -> Model:
-    """A SegFormer by a local folder or a hub id at a commit; of the hub only its configuration is fetched.
+    """A SegFormer by a local folder or a hub id at a commit; of the hub only its two files of settings are fetched.
 
     Raises:
         HemlError: not to be had, or its configuration names no classes.
@@ -56,11 +56,19 @@ def named_model(name: str, revision: str | None) -> Model:
     from heml.fetch import fetch, model_repo
 
     repo = model_repo(name, revision)
-    path = fetch(repo, ["config.json"])[0] if repo else Path(name) / "config.json"
+    files = ("config.json", "preprocessor_config.json")
+    config, preprocessor = fetch(repo, files) if repo else (Path(name) / file for file in files)
     try:
-        found = json.loads(path.read_text("utf-8"))
-        named = found["id2label"]
+        named = json.loads(config.read_text("utf-8"))["id2label"]
         classes = [str(named[key]).strip() for key in sorted(named, key=int)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise HemlError(f"{name}: config.json names no classes (id2label); choose a SegFormer that segments") from None
-    return Model(name, revision, classes)
+    return Model(name, revision, classes, _size(preprocessor))
+
+
+def _size(preprocessor: Path) -> Size:
+    """What the network was fitted to, or the size that most were."""
+    try:
+        return Size.model_validate(json.loads(preprocessor.read_text("utf-8"))["size"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Size(height=512, width=512)

@@ -195,7 +195,8 @@ def draft(
         segments, tree, how = _of_model(model, without)
         rule = {"model": model.name, "revision": model.revision, "size": model.size.model_dump()}
         segmenter: dict[str, Any] = {"source": "pretrained", **rule, "batch_size": 8}
-        assumed.append(f"segmenter: {model.name}, {why}. It is fetched once; its licence: `heml datasets`")
+        fetched = ". It is fetched once; its licence: `heml datasets`" if model.revision else ""
+        assumed.append(f"segmenter: {model.name}, {why}{fetched}")
     else:
         segments, tree, how = _of_masks(photos, without)
         rule = {}

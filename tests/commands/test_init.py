@@ -143,15 +143,22 @@ def test_a_named_model_says_its_classes(project, plain, tmp_path, capsys, monkey
     config = {"id2label": {"0": "background", "1": "petal", "2": "stem", "3": "leaf"}}
     (tmp_path / "flowers").mkdir()
     (tmp_path / "flowers" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "flowers" / "preprocessor_config.json").write_text('{"size": {"height": 96, "width": 64}}')
     init(capsys, str(folder), "--ask", "leaf", "--model", str(tmp_path / "flowers"))
     params = load_params()
     assert set(params.segments) == {"petal", "stem"}
     assert params.dataset.rule.model == str(tmp_path / "flowers")
+    assert (params.segmenter.size.height, params.dataset.rule.size.width) == (96, 64)
     with mini_hub() as hub:
         use_hub(hub.endpoint, tmp_path / "cache", monkeypatch)
-        hub.add("model", "team/flowers", COMMIT, {"config.json": json.dumps(config).encode(), "model.safetensors": b"not asked for"})
+        hub.add(
+            "model",
+            "team/flowers",
+            COMMIT,
+            {"config.json": json.dumps(config).encode(), "preprocessor_config.json": b"{}", "model.safetensors": b"not asked for"},
+        )
         init(capsys, str(folder), "--labels", str(table), "--model", "team/flowers", "--revision", COMMIT, "--force")
-        assert hub.fetched("config.json") == ["config.json"]
+        assert set(hub.fetched(".json")) == {"config.json", "preprocessor_config.json"}
         assert not hub.fetched("model.safetensors")
     params = load_params()
     assert (params.segmenter.model, params.segmenter.revision) == ("team/flowers", COMMIT)
