@@ -139,7 +139,7 @@ def test_the_evidence_is_that_of_the_run(page):
     assert found
     for first, second, distances, evidence, sentence in found:
         choose(page, first, second)
-        chips = [node.find_element(By.CLASS_NAME, "chip").text for node in nodes(page)]
+        chips = [node.find_element(By.CLASS_NAME, "chip").text.removesuffix(" (speck)") for node in nodes(page)]
         assert chips == ["absent" if d is None else ("0" if e == 0 else signed(e)) for d, e in zip(distances, evidence, strict=True)]
         assert page.find_element(By.ID, "verdict").text.startswith(sentence)
         script = "return [...document.querySelectorAll('#stage path')].map(p => parseFloat(p.style.strokeWidth))"
@@ -149,7 +149,7 @@ def test_the_evidence_is_that_of_the_run(page):
 def test_any_pair_has_the_decision_that_its_evidence_sums_to(page):
     for first, second in ((0, 5), (3, 8), (2, 11)):
         choose(page, first, second)
-        chips = [node.find_element(By.CLASS_NAME, "chip").text for node in nodes(page)]
+        chips = [node.find_element(By.CLASS_NAME, "chip").text.removesuffix(" (speck)") for node in nodes(page)]
         total = sum(float(chip.replace("−", "-")) for chip in chips if chip != "absent")
         if abs(total) > 0.02:
             assert page.find_element(By.ID, "verdict").text.startswith("Same" if total > 0 else "Different")
@@ -212,7 +212,7 @@ def test_switching_a_part_off_is_what_the_metric_without_its_nodes_says(page):
     before = page.find_element(By.ID, "verdict").text
     left = page.find_elements(By.CSS_SELECTOR, "#parts input")[data["leaves"].index("left")]
     page.execute_script("arguments[0].click()", left)
-    chips = [node.find_element(By.CLASS_NAME, "chip").text for node in nodes(page)]
+    chips = [node.find_element(By.CLASS_NAME, "chip").text.removesuffix(" (speck)") for node in nodes(page)]
     assert chips[:2] == ["off", "off"]
     sentence = page.find_element(By.ID, "whatif").text
     assert sentence.startswith("Without left: these two are ")

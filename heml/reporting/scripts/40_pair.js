@@ -197,7 +197,8 @@ class Explorer {
       const pictures = make("span", "pictures");
       pictures.append(this.pictures.draw(pair.first, k, this.side), this.pictures.draw(pair.second, k, this.side));
       const text = off ? "off" : pair.distance[k] === null ? "absent" : signed(this.evidence[k]);
-      const chip = make("span", "chip", text);
+      const speck = !off && pair.distance[k] !== null && this.specks(k).length;
+      const chip = make("span", "chip", speck ? `${text} (speck)` : text);
       if (!off && this.evidence[k] !== 0) chip.style.background = shade(this.evidence[k]);
       this.buttons[k].replaceChildren(make("span", "name", words(node.name)), pictures, chip);
       this.buttons[k].setAttribute("aria-label", this.words(k));
@@ -221,7 +222,7 @@ class Explorer {
     const parts = [e ? `${name}: ${signed(e)} ${e > 0 ? "for" : "against"} one label` : `${name}: says nothing`, `distance ${digits(d)}`];
     const rank = this.metric.percentile(k, d);
     if (rank !== null) parts.push(`closer than ${(100 - rank).toFixed(0)} % of pairs`);
-    const speck = [pair.first, pair.second].filter((image) => this.pixels(image, k) <= data.speck);
+    const speck = this.specks(k);
     if (speck.length) parts.push(`but of ${speck.map((i) => data.images[i].id).join(" and ")} it sees ${Math.min(...speck.map((i) => this.pixels(i, k)))} pixels: too small to be told apart`);
     if (data.nodes[k].children.length) parts.push(`with all below it ${signed(this.subtree(k))}`);
     else if (pair.share[k] !== null && !this.metric.off.size) parts.push(`at all nodes that see it ${signed(pair.share[k])}`);
@@ -231,6 +232,11 @@ class Explorer {
   absence(k) {
     const there = [this.current.first, this.current.second].map((image) => this.pixels(image, k) > 0);
     return there[0] ? "absent in the second" : there[1] ? "absent in the first" : "absent in both";
+  }
+
+  /** Images of the pair of which a node sees next to nothing. */
+  specks(k) {
+    return [this.current.first, this.current.second].filter((image) => this.pixels(image, k) <= data.speck);
   }
 
   /** Canvas pixels that a node sees of an image. */
@@ -252,7 +258,7 @@ class Explorer {
       const image = make("img");
       image.src = pair.change.picture;
       const told = pair.change.logOdds > 0 ? "same" : "different";
-      const parts = pair.change.segments.join(" and ");
+      const parts = enumerated(pair.change.segments);
       image.alt = `${a.id} with the ${parts} of ${pair.change.donor}`;
       const text = `What would have to change: with the ${parts} of ${pair.change.donor}, ${a.id} and ${b.id} would be ${told} (${certainty(pair.change.logOdds)} %).`;
       change.append(image, make("p", "", text));
