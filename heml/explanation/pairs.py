@@ -20,6 +20,10 @@ from heml.explanation.views import View
 from heml.tree import Tree
 
 
+SPECK = 6
+"""Of at most so many canvas pixels a part is called too small to be told apart."""
+
+
 @dataclass(frozen=True)
 class NodeEvidence:
     """What one node says of two images."""
@@ -38,6 +42,8 @@ class NodeEvidence:
     sum over its leaves. NaN where it was not measured."""
     others: Mapping[str, float] = field(default_factory=dict)
     """Any other distance that was asked for, by name."""
+    pixels: tuple[int, int] = (0, 0)
+    """Canvas pixels that the node sees of each of the two."""
 
     @property
     def similarity(self) -> float:
@@ -56,6 +62,8 @@ class NodeEvidence:
         text = f"{signed(self.evidence)}  (distance {digits(self.distance)}"
         if not np.isnan(self.percentile):
             text += f", closer than {100 - self.percentile:.0f} % of pairs"
+        if 0 < min(self.pixels) <= SPECK:
+            text += f"; a speck of {min(self.pixels)} pixels, too small to be told apart"
         return text + ")" + "".join(f"  {name} {value:.3g}" for name, value in self.others.items())
 
 
@@ -116,6 +124,7 @@ class Explanation:
                 "level": node.level,
                 "children": list(node.children),
                 "present": list(d.present),
+                "pixels": list(d.pixels),
                 "distance": _known(d.distance),
                 "similarity": _known(d.similarity),
                 "percentile": _known(d.percentile),
@@ -192,6 +201,7 @@ def explain(
             {kind: float(nearest(first.vectors[name][None], second.vectors[name][None], 1, kind)[0]) for kind in distances}
             if not np.isnan(distance)
             else {},
+            tuple(int(view.seen(tree.sees(name)).sum()) for view in (first, second)),  # type: ignore[arg-type]
         )
     return Explanation(first, second, tree, nodes, float(metric.distance(found)), log_odds)
 

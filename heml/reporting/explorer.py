@@ -24,7 +24,7 @@ from heml.evaluation.retrieval import nearest_but_itself
 from heml.explanation.drawing import FULL, FULL_EDGE, SHADES, positions
 from heml.explanation.exchange import Counterfactual
 from heml.explanation.metric_tree import MetricTree
-from heml.explanation.pairs import Explanation, telling_pairs, words
+from heml.explanation.pairs import SPECK, Explanation, telling_pairs, words
 from heml.explanation.views import Gallery
 from heml.reporting.embedded import webp_uri
 from heml.reporting.outlines import GRID
@@ -40,8 +40,6 @@ MISTAKES = 24
 TELLING = 8
 SIDE = 72
 """Longer side of a thumbnail, pixels, at most."""
-SPECK = 6
-"""A part of at most so many canvas pixels is called too small to be told apart."""
 _ACROSS = 25
 _UNKNOWN = 65535
 """A distance or a neighbour that does not exist; the square roots of distances are in steps of 1/65534, since most are small."""

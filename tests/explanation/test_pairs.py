@@ -70,6 +70,19 @@ def test_distance_and_absence_at_every_node():
     assert f"(distance {digits(expected)}" in str(explanation)
 
 
+def test_a_speck_is_called_one_and_nothing_is_none():
+    stored = embeddings()
+    first, second = view(stored, 1), view(stored, 3)
+    speck = np.zeros_like(first.masks["b"])
+    speck[2, 3:6] = True
+    found = explain(replace(first, masks={"a": first.masks["a"], "b": speck}), second, TREE, METRIC)
+    assert found.nodes["b"].pixels == (3, int(second.masks["b"].sum()))
+    assert "a speck of 3 pixels, too small to be told apart" in str(found.nodes["b"])
+    assert "speck" not in str(found.nodes["a"])
+    assert "speck" not in str(explained(1, 5).nodes["b"])
+    assert found.to_dict()["nodes"]["b"]["pixels"][0] == 3
+
+
 @pytest.mark.parametrize("rows", [(1, 3), (1, 5), (0, 5), (2, 9), (7, 7)])
 def test_evidence_sums_to_the_log_odds_and_up_the_tree(rows):
     found = explained(*rows)
