@@ -259,6 +259,19 @@ def test_an_address_leads_to_its_pair_and_node(page):
     assert page.get_log("browser") == []
 
 
+def test_a_narrow_window_makes_the_tree_a_list_and_back(page):
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": True})
+    wait(lambda: "indented" in page.find_element(By.ID, "stage").get_attribute("class"))
+    lefts, tops = zip(*((node.rect["x"], node.rect["y"]) for node in nodes(page)), strict=True)
+    assert lefts[0] < lefts[1] == lefts[2]
+    assert list(tops) == sorted(tops)
+    assert all(node.find_element(By.CLASS_NAME, "chip").text for node in nodes(page))
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    wait(lambda: "indented" not in page.find_element(By.ID, "stage").get_attribute("class"))
+    tops = [node.rect["y"] for node in nodes(page)]
+    assert tops[0] < tops[1] == tops[2]
+
+
 def test_a_pair_is_saved_as_a_picture(page, tmp_path):
     page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     page.execute_script("arguments[0].click()", page.find_element(By.ID, "save"))

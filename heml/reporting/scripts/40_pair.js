@@ -1,6 +1,7 @@
 // A pair of test images: two photographs, one sentence, the tree beneath, and what it would say without some parts.
 
 const DOWN = 136; // between levels, pixels
+const NARROW = "(max-width: 700px)"; // a tree is a list there, indented
 
 class Explorer {
   constructor(metric, pictures) {
@@ -14,6 +15,11 @@ class Explorer {
     this.edges = [];
     this.past = []; // what was switched off before
     this.layOut();
+    window.matchMedia(NARROW).addEventListener("change", () => {
+      this.layOut();
+      this.drawTree();
+      this.select(this.node);
+    });
     this.fillControls();
     this.fillParts();
     $("explorer").hidden = false;
@@ -131,16 +137,15 @@ class Explorer {
     const top = Math.max(...data.nodes.map((node) => node.y));
     const leaves = Math.max(...data.nodes.map((node) => node.x)) + 1;
     const stage = $("stage");
+    stage.replaceChildren();
     const room = document.querySelector("main").clientWidth - 30;
     const across = Math.min(150, Math.max(84, Math.floor(room / leaves))); // as wide as there is room
-    this.narrow = window.matchMedia("(max-width: 700px)").matches;
+    this.narrow = window.matchMedia(NARROW).matches;
     this.side = this.narrow ? 56 : Math.floor((across - 18) / 2);
     stage.classList.toggle("indented", this.narrow);
     const [width, height] = [leaves * across, (top + 1) * DOWN];
-    if (!this.narrow) {
-      stage.style.width = width + "px";
-      stage.style.height = height + "px";
-    }
+    stage.style.width = this.narrow ? "" : `${width}px`;
+    stage.style.height = this.narrow ? "" : `${height}px`;
     const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
     stage.append(svg);
     data.nodes.forEach((node, k) => {
