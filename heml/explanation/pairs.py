@@ -19,7 +19,6 @@ from heml.explanation.exchange import shares, shown
 from heml.explanation.views import View
 from heml.tree import Tree
 
-
 SPECK = 6
 """Of at most so many canvas pixels a part is called too small to be told apart."""
 
