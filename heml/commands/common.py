@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from heml.errors import HemlError
 from heml.meant import meant
+from heml.progress import progress
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from heml.explanation.metric_tree import MetricTree
     from heml.explanation.views import Gallery
 
@@ -72,6 +75,12 @@ def file_name(name: str) -> str:
     if len(plain.encode()) <= 80:
         return plain
     return f"{plain.encode()[:68].decode(errors='ignore')}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+def steps(what: str, total: int) -> tqdm[None]:
+    """A bar of so many steps, for what would otherwise be silent for seconds: `with … as bar`, then `bar.update()` after each."""
+    nothing: list[None] = []
+    return progress(nothing, what, total, "step")
 
 
 def check_images(names: Iterable[str], data: Path) -> None:

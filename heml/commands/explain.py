@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heml.atomic import new_file
-from heml.commands.common import Commands, add_out, add_run, check_images, distance, file_name
+from heml.commands.common import Commands, add_out, add_run, check_images, distance, file_name, steps
 from heml.commands.screen import FAINT, PATH, STRONG, Screen, add_output, drawing, signed_style, text
 from heml.errors import HemlError
 
@@ -42,12 +42,15 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     check_images([arguments.first, arguments.second], arguments.data)
-    from heml.explanation.drawing import write_explanation
-    from heml.explanation.metric_tree import MetricTree
+    with steps("explanation", 3) as bar:
+        from heml.explanation.drawing import write_explanation
+        from heml.explanation.metric_tree import MetricTree
 
+        bar.update()
+        tree = MetricTree.load(arguments.models, arguments.data)
+        bar.update()
+        explanation = tree.explain(arguments.first, arguments.second, arguments.distance)
     screen = Screen.of(arguments)
-    tree = MetricTree.load(arguments.models, arguments.data)
-    explanation = tree.explain(arguments.first, arguments.second, arguments.distance)
     _say(screen, explanation)
     stem = arguments.out / f"{file_name(explanation.first.name)}--{file_name(explanation.second.name)}"
     files = write_explanation(explanation, {name: header.box for name, header in tree.headers.items()}, stem)

@@ -97,10 +97,11 @@ def _onnx(screen: Screen, tree: MetricTree, nodes: list[str], to: Path) -> None:
         with warnings.catch_warnings():  # two inputs share the number of images; the exporter tells so of every network
             warnings.filterwarnings("ignore", "# The axis name: batch will not be used", UserWarning)
             difference = write_onnx(tree, name, path)
-        screen.say(text((str(path), PATH), f"  differs from torch by at most {difference:.1g}"), wrap=False)
-        if screen.quiet:
-            screen.result(text(str(path)))
         written.append({"node": name, "file": path, "difference": difference})
+    for network in written:
+        screen.say(text((str(network["file"]), PATH), f"  differs from torch by at most {network['difference']:.1g}"), wrap=False)
+        if screen.quiet:
+            screen.result(text(str(network["file"])))
     screen.document({"format": "onnx", "to": to, "networks": written})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from heml.atomic import new_file
-from heml.commands.common import SPLITS, Commands, add_out, add_run, check_images, count, file_name, gallery_of
+from heml.commands.common import SPLITS, Commands, add_out, add_run, check_images, count, file_name, gallery_of, steps
 from heml.commands.screen import FAINT, PATH, STRONG, Screen, add_output, table, text
 from heml.errors import HemlError
 
@@ -32,20 +32,23 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     check_images([arguments.image], arguments.data)
-    import matplotlib.pyplot as plt
+    with steps("neighbours", 3) as bar:
+        import matplotlib.pyplot as plt
 
-    from heml.explanation.figures import grid_figure
-    from heml.explanation.metric_tree import MetricTree
-    from heml.explanation.neighbours import disagreements, neighbours
-    from heml.explanation.pairs import digits
-    from heml.images.store import read_description
+        from heml.explanation.figures import grid_figure
+        from heml.explanation.metric_tree import MetricTree
+        from heml.explanation.neighbours import disagreements, neighbours
+        from heml.explanation.pairs import digits
+        from heml.images.store import read_description
 
+        bar.update()
+        tree = MetricTree.load(arguments.models, arguments.data)
+        bar.update()
+        gallery = gallery_of(tree, arguments.data)
+        node = tree.tree[arguments.node].name if arguments.node else tree.tree.root
+        view = tree.view(arguments.image)
     screen = Screen.of(arguments)
-    tree = MetricTree.load(arguments.models, arguments.data)
-    gallery = gallery_of(tree, arguments.data)
-    node = tree.tree[arguments.node].name if arguments.node else tree.tree.root
     header, by = tree.headers[node], arguments.node or "the tree"
-    view = tree.view(arguments.image)
     found = neighbours(view, gallery, node if arguments.node else tree.metric, arguments.count, arguments.split)
     if not found:
         raise HemlError(f"no image{f' of {arguments.split}' if arguments.split else ''} shows anything of {node!r}")
