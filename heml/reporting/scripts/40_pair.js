@@ -139,7 +139,7 @@ class Explorer {
     const stage = $("stage");
     stage.replaceChildren();
     const room = document.querySelector("main").clientWidth - 30;
-    const across = Math.min(150, Math.max(84, Math.floor(room / leaves))); // as wide as there is room
+    const across = Math.min(150, Math.max(76, Math.floor(room / leaves))); // as wide as there is room
     this.narrow = window.matchMedia(NARROW).matches;
     this.side = this.narrow ? 56 : Math.floor((across - 18) / 2);
     stage.classList.toggle("indented", this.narrow);
