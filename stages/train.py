@@ -1,4 +1,4 @@
-"""One node of the metric tree → models/nodes/<node>.safetensors and reports/nodes/<node>.json."""
+"""One node of the metric tree → models/nodes/<node>.safetensors and reports/nodes/<node>.json; meanwhile reports/live/<node>.csv."""
 
 from pathlib import Path
 
@@ -20,6 +20,7 @@ def main(name: str) -> None:
         Path("models/nodes"),
         Path("reports/nodes") / f"{name}.json",
         Path("data/recipes"),
+        Path("reports/live"),
     )
     score = "P@1 on val not measured" if report["val_p1"] is None else f"P@1 on val {report['val_p1']:.3f}"
     print(f"{name}: {report['note'] or score}")

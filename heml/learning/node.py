@@ -16,6 +16,7 @@ from heml.atomic import new_file
 from heml.errors import HemlError
 from heml.learning.averaging import average, reestimate_batchnorm
 from heml.learning.inputs import NodeImages, compose, prepared_batches
+from heml.learning.live import curve_writer
 from heml.learning.networks import Architecture, MetricNetwork, new_network
 from heml.learning.recipes import read_recipes
 from heml.learning.store import Header, fingerprint, load_header, load_state, node_path, save_node
@@ -25,7 +26,14 @@ from heml.tree import Node
 
 
 def build_node(
-    node: Node, settings: Train, canvases: Path, segments: Path, models: Path, report_path: Path, recipes: Path | None = None
+    node: Node,
+    settings: Train,
+    canvases: Path,
+    segments: Path,
+    models: Path,
+    report_path: Path,
+    recipes: Path | None = None,
+    live: Path | None = None,
 ) -> dict[str, Any]:
     """Train `node` and write `models/<node>.safetensors` and its report; returns the report.
 
@@ -33,6 +41,7 @@ def build_node(
 
     Args:
         recipes: the folder of recipes by which training exchanges segments; None: it does not.
+        live: the folder in which `<node>.csv` has the epochs so far, of the first repeat, while it trains; None: nowhere.
 
     Raises:
         HemlError: a child is missing or of another shape, the segments are in no training image, NaN in the loss.
@@ -49,7 +58,8 @@ def build_node(
         own = settings.model_copy(update={"seed": settings.seed + repeat})
         network = new_network(own, images.classes, images.size)
         starts.append(_start(network, node, children, settings, repeat, models, images, device))
-        results.append(train_node(node.name, network, images, own, device))
+        watch = curve_writer(live / f"{node.name}.csv", node.name) if live and not repeat else None
+        results.append(train_node(node.name, network, images, own, device, watch=watch))
 
     lineage = {f"segment={leaf}": fingerprint(segments / f"segment={leaf}" / "part-0.parquet") for leaf in leaves}
     if recipes:

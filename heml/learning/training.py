@@ -22,6 +22,7 @@ from heml.learning.averaging import State, reestimate_batchnorm
 from heml.learning.division import Division, new_division
 from heml.learning.embedding import embed
 from heml.learning.inputs import NodeImages, prepared_batches
+from heml.learning.live import Watch
 from heml.learning.networks import MetricNetwork
 from heml.learning.objectives import Objective, objective
 from heml.learning.optimisation import new_optimizer, new_schedule
@@ -80,12 +81,19 @@ def untrainable(images: NodeImages) -> str:
 
 
 def train_node(
-    name: str, network: MetricNetwork, images: NodeImages, settings: Train, device: torch.device, aim: Objective | None = None
+    name: str,
+    network: MetricNetwork,
+    images: NodeImages,
+    settings: Train,
+    device: torch.device,
+    aim: Objective | None = None,
+    watch: Watch | None = None,
 ) -> Training:
     """Train `network` in place on the images in which the node is present.
 
     Args:
         aim: what to train for instead of the settings' loss.
+        watch: is told of every epoch.
 
     Raises:
         HemlError: the loss is not finite, or its settings do not go together.
@@ -100,12 +108,19 @@ def train_node(
     result = Training(copy.deepcopy(network.state_dict()), start, aim.distance, 0, [{"epoch": 0, "val_p1": start}], note)
     if trains:
         with no_compiler():
-            _train(name, network, images, settings, device, aim, result)
+            _train(name, network, images, settings, device, aim, result, watch)
     return result
 
 
 def _train(
-    name: str, network: MetricNetwork, images: NodeImages, settings: Train, device: torch.device, aim: Objective, result: Training
+    name: str,
+    network: MetricNetwork,
+    images: NodeImages,
+    settings: Train,
+    device: torch.device,
+    aim: Objective,
+    result: Training,
+    watch: Watch | None,
 ) -> None:
     """All epochs; what came of them goes into `result`, and the best weights into `network`."""
     rows = images.rows("train")
@@ -129,6 +144,8 @@ def _train(
             row["val_p1"] = _validate(network, images, settings, aim, device)
             result.consider(network, row["val_p1"], epoch)
         result.history.append(row | {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu})
+        if watch:
+            watch(result.history)
         if not row["triplets"]:
             result.note = f"epoch {epoch}: no triplet was mined, since {_why_none(network, images, rows, device)}"
         if settings.patience and epoch - result.best_epoch >= settings.patience:
