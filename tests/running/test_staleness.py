@@ -250,3 +250,23 @@ def test_looking_imports_neither_dvc_nor_torch(real):
     code = f"import sys\nfrom heml.cli import main\nmain(['status', '--quiet'])\nprint([m for m in {slow} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_heml_repro_prints_a_document_or_names_for_scripts(project):
+    """Here, where there is a project that runs in seconds; its parameters are not this project's, so they are not checked."""
+    code = "import heml.params\nheml.params.load_params = lambda *_: None\nfrom heml.cli import main\nmain(['repro', '-j', '1', {!r}])"
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+    def repro(option: str) -> str:
+        command = [sys.executable, "-c", code.format(option)]
+        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    edit(project, metric={"off": []})
+    found = {stage["stage"]: stage for stage in json.loads(repro("--json"), parse_constant=pytest.fail)["stages"]}
+    assert {name for name, stage in found.items() if stage["outcome"] == "ran"} == {"check", "evaluate"}
+    assert found["embed"]["outcome"] == "unchanged"
+    assert all(stage["seconds"] > 0 for stage in found.values())
+    edit(project, metric={"off": [1]})
+    assert set(repro("--quiet").split()) == {"check", "evaluate"}
