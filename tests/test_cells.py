@@ -53,7 +53,8 @@ def test_tables_come_back_and_numbers_are_untouched(tmp_path_factory, texts):
         rows = list(csv.DictReader(file))
     assert [row["value"] for row in rows] == ["-1.25"] * len(texts)
     assert [row["flag"] for row in rows] == ["True"] * len(texts)
-    assert not any(re.match("[=@+-]", row["image_id"]) for row in rows)
+    number = "[+-]?(nan|inf(inity)?|[0-9_]+[.]?[0-9_]*(e[+-]?[0-9_]+)?)"  # which a spreadsheet reads as one
+    assert not any(re.match("[=@+-]", row["image_id"]) and not re.fullmatch(number, row["image_id"], re.I) for row in rows)
     assert read_csv(path, "x", ["image_id"], ["image_id"])["image_id"].tolist() == texts
     assert table["image_id"].tolist() == texts
 
@@ -67,7 +68,7 @@ def test_a_table_of_plain_words_is_what_pandas_writes(tmp_path):
 
 def test_heml_bias_reads_cells_and_shows_them(tmp_path, capsys):
     (tmp_path / "bias").mkdir()
-    (tmp_path / "bias" / "findings.json").write_text('{"findings": [], "caveats": []}')
+    (tmp_path / "bias" / "findings.json").write_text('{"findings": [], "caveats": [], "chance": 0.5}')
     table = pd.DataFrame({"part": ["=hair\x1b[2J"], "kind": ["k"], "suspect": [False], "follows": ["-x"], "v_train": [0.5]})
     write_csv(table.assign(v_val=0.1, v_test=0.1), tmp_path / "bias" / "associations.csv")
     main(["bias", "--reports", str(tmp_path), "--all"])
