@@ -1,10 +1,17 @@
 """The documents name what there is: no name that does not run, none left out."""
 
+import ast
 import importlib.util
+import os
 import re
+import shutil
+import subprocess
 import sys
+from difflib import SequenceMatcher
+from pathlib import Path
 from types import ModuleType
 
+import pytest
 import yaml
 from conftest import ROOT
 
@@ -29,6 +36,10 @@ def script(name: str) -> ModuleType:
 
 
 PAGES = script("reference").PAGES
+TUTORIAL = script("tutorial")
+
+RECIPES = re.findall(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', (ROOT / "docs" / "recipes.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+"""Kind, file and body of each block."""
 
 PEERS = (ROOT / "docs" / "peers.md").read_text("utf-8")
 METHODS = (ROOT / "docs" / "methods.md").read_text("utf-8")
@@ -118,3 +129,119 @@ def test_every_public_name_and_its_methods_are_in_the_reference():
         names = [name for name in vars(kind) if not name.startswith("_")]
         assert names
         assert not [name for name in names if f"{kind.__name__}.{name}\n" not in page and f"| `{name}` |" not in page]
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project to which the recipes have been applied, all of them."""
+    root = tmp_path_factory.mktemp("followed")
+    for name in ("docs", "heml", "stages", "tests"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", "params.yaml", "pyproject.toml"):
+        shutil.copy(ROOT / name, root)
+    assert len(RECIPES) > 10
+    workspace = TUTORIAL.Workspace.__new__(TUTORIAL.Workspace)
+    workspace.root = root
+    for kind, file, body in RECIPES:
+        if kind == "diff":
+            workspace.change(body, file)
+        else:
+            assert not (root / file).exists(), f"{file} is no new file"
+            (root / file).write_text(body, "utf-8")
+    return root
+
+
+def in_copy(root: Path, *command: str) -> str:
+    environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *command], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_recipes_make_what_they_say(followed):
+    in_copy(followed, "docs/reference.py")
+    assert "| `lifted` | pos_margin 0, neg_margin 1 |" in (followed / "docs/reference/parameters.md").read_text("utf-8")
+    in_copy(followed, "tests/recipes_run.py")
+    touched = {file for _, file, _ in RECIPES if file.endswith(".py")}
+    in_copy(followed, "-m", "ruff", "check", *touched)
+    in_copy(followed, "-m", "ruff", "format", "--check", *touched)
+    own = [
+        f"tests/test_docs.py::{name}"
+        for name in ("test_the_tables_are_those_of_the_parameters", "test_the_reference_is_what_the_code_says")
+    ]
+    in_copy(followed, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_dependencies.py", *own)
+
+
+@pytest.mark.pipeline
+def test_the_tutorial_runs_and_says_what_stands_there(tmp_path):
+    """Numbers are this machine's; what is claimed of them, and all but single lines, must hold on any."""
+    page = TUTORIAL.PAGE.read_text("utf-8")
+    now = TUTORIAL.executed(page, TUTORIAL.Workspace(tmp_path))
+    lines = [re.sub(r"[-−+]?\d[\d.]*", "#", text).split("\n") for text in (page, now)]
+    assert SequenceMatcher(None, *lines, autojunk=False).ratio() > 0.9
+    claims(now)
+
+
+def test_the_committed_tutorial_says_what_its_numbers_say():
+    claims(TUTORIAL.PAGE.read_text("utf-8"))
+
+
+def claims(page: str) -> None:
+    """What the tutorial's prose says of its output."""
+    told = re.findall(r"^(glasses: colour tells .*?)^(?:```|  tied|\$)", page, re.MULTILINE | re.DOTALL)
+    before, after = (" ".join(text.split()) for text in told)
+    assert all(f"{node} from" in before for node in ("glasses", "eyewear", "upper face", "portrait"))
+    assert "glasses from" in after
+    assert "eyewear from" in after
+    assert "upper face from" not in after
+    assert "portrait from" not in after
+    assert "cannot be told" in before
+    assert re.search("1[0-9]{2} test images|the 100 test images", page)
+    ran = re.search(r"^\$ heml repro \| cut.*?\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert ran is not None
+    assert [name for name in ran[1].split() if name.startswith("train")] == [
+        f"train_level_{level}@{node}" for level, node in enumerate(("glasses", "eyewear", "upper_face", "portrait"))
+    ]
+    for metric in ("root_p@1", "tree_p@1"):
+        found = re.search(rf"{re.escape(metric)} +([\d.]+) +([\d.]+) ", page)
+        assert found is not None
+        assert float(found[1]) < float(found[2])
+
+
+def test_the_tutorials_script_puts_output_below_commands_and_refuses_what_fails(tmp_path):
+    workspace = TUTORIAL.Workspace.__new__(TUTORIAL.Workspace)
+    workspace.root = tmp_path
+    (tmp_path / "params.yaml").write_text("a: 1\nb: {}  # a comment\n")
+    page = "```diff\n-b: {}\n+b: {c: 2}\n```\n\n```console\n$ cat params.yaml\nold\n```\n\n```python\nprint(6 * 7)\n```\n\n```text\n```\n"
+    made = TUTORIAL.executed(page, workspace)
+    assert "```console\n$ cat params.yaml\na: 1\nb: {c: 2}\n```" in made
+    assert "```text\n42\n```" in made
+    with pytest.raises(SystemExit, match="exited with 1"):
+        TUTORIAL.executed("```console\n$ false | cat\n```\n", workspace)
+    with pytest.raises(AssertionError, match="0 times"):
+        TUTORIAL.executed("```diff\n-d: 1\n+d: 2\n```\n", workspace)
+
+
+def messages() -> list[str]:
+    """Every text in the code that holds words, with … for what is put into it."""
+    found = []
+    for path in [*(ROOT / "heml").rglob("*.py"), *(ROOT / "stages").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+def test_every_error_of_the_questions_is_one_of_the_code():
+    page = (ROOT / "docs" / "faq.md").read_text("utf-8")
+    quoted = re.findall(r"^error: (.*)$", page, re.MULTILINE)
+    assert len(quoted) > 30
+
+    def words(text: str) -> str:
+        return re.sub(r"…[… ]*…|…", "…", text)
+
+    known = {words(message) for message in messages()}
+    assert [text for text in quoted if words(text) not in known and words(text) not in {f"…{message}" for message in known}] == []
