@@ -32,7 +32,10 @@ def test_a_deferred_package_gives_its_parts_at_once_and_itself_when_asked():
 
 
 def test_a_deferred_module_that_is_imported_already_or_not_to_be_had_changes_nothing():
-    assert python("import json\nfrom heml.imports import defer\ndefer('json', 'no_such_module', 'no_such_module.part')\nprint(json.dumps(1))") == "1"
+    assert (
+        python("import json\nfrom heml.imports import defer\ndefer('json', 'no_such_module', 'no_such_module.part')\nprint(json.dumps(1))")
+        == "1"
+    )
 
 
 def test_statistics_work_after_they_were_deferred():
