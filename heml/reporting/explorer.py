@@ -120,11 +120,18 @@ def _listed(tree: MetricTree, gallery: Gallery, mistakes: pd.DataFrame) -> list[
 def _pair(
     explanation: Explanation, kind: str, change: Counterfactual | None, order: Sequence[str], place: Mapping[int, int], gallery: Gallery
 ) -> dict[str, Any]:
+    ends = (place[gallery.row(view.name)] for view in (explanation.first, explanation.second))
+    return dict(zip(("first", "second"), ends, strict=True)) | {"kind": kind} | told_pair(explanation, change, order)
+
+
+def told_pair(explanation: Explanation, change: Counterfactual | None, order: Sequence[str]) -> dict[str, Any]:
+    """What the page has of two images that were explained.
+
+    Args:
+        order: nodes as the page lists them.
+    """
     nodes = [explanation.nodes[name] for name in order]
     return {
-        "first": place[gallery.row(explanation.first.name)],
-        "second": place[gallery.row(explanation.second.name)],
-        "kind": kind,
         "sentence": explanation.sentence,
         "logOdds": explanation.log_odds,
         "distance": [None if np.isnan(d.distance) else d.distance for d in nodes],

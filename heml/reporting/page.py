@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -35,8 +37,26 @@ def write_report(run: Run, reports: Path) -> None:
         partial.write_text(page, "utf-8")
 
 
-def render(run: Run) -> str:
-    """The page: every panel that has something to show, in their order."""
+@dataclass(frozen=True)
+class Front:
+    """A section before all others, of whoever serves the page."""
+
+    name: str
+    title: str
+    text: Markup
+    style: str
+    script: str
+    """Runs after the page's own, of which it may use everything."""
+    policy: str
+    """What else the page may do, in the words of a content security policy."""
+
+
+def render(run: Run, data: dict[str, Any] | None = None, front: Front | None = None) -> str:
+    """The page: every panel that has something to show, in their order.
+
+    Args:
+        data: what `explorer` makes of the run, where it is at hand.
+    """
     environment = page_environment()
     common = {"label": run.description.label, "label_names": run.labels, "search": run.params.evaluate.search}
     sections = []
@@ -45,16 +65,20 @@ def render(run: Run) -> str:
         if context is not None:
             text = environment.get_template(f"{name}.html.j2").render(common | context)
             sections.append({"id": name, "title": panel.TITLE, "text": Markup(text)})  # escaped by its own template
-    script = scripts()
+    script, style, policy = scripts(), _part("page.css"), ""
+    if front is not None:
+        sections.insert(0, {"id": front.name, "title": front.title, "text": front.text})
+        script, style, policy = f"{script}\n{front.script}", f"{style}\n{front.style}", f"; {front.policy}"
     return environment.get_template("page.html.j2").render(
         common
         | {
             "title": run.params.report.title,
-            "style": Markup(_part("page.css")),
+            "style": Markup(style),
             "script": Markup(script),
             "script_hash": source_hash(script),
+            "policy": Markup(policy),
             "sections": sections,
-            "explorer": explorer(run),
+            "explorer": explorer(run) if data is None else data,
         }
     )
 

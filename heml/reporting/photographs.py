@@ -16,7 +16,7 @@ from heml.images.store import ROWS_PER_GROUP, read_rows
 from heml.params import Canvas
 from heml.reporting.outlines import outlines
 from heml.segments.labelmaps import LabelMap, read_classes, read_labelmaps
-from heml.segments.manifest import cut_segment
+from heml.segments.manifest import Partition, cut_segment
 from heml.segments.masks import unpack_mask
 
 SIDE = 256
@@ -37,7 +37,12 @@ def enlarged(gallery: Gallery, row: int, side: int = SIDE) -> Canvas:
     own = next(iter(gallery.partitions.values())).canvas
     (_, data), *_ = _read(gallery, [row])
     wanted = min(side, max(decode_image(data, gallery.canvases.image_ids[row], float("inf")).size))
-    scale = max(wanted / max(own.height, own.width), 1.0)
+    return larger(own, wanted)
+
+
+def larger(own: Canvas, side: int) -> Canvas:
+    """A canvas of that form, whose longer side is `side` pixels, but at least its own."""
+    scale = max(side / max(own.height, own.width), 1.0)
     return Canvas(height=round(own.height * scale), width=round(own.width * scale), fit=own.fit)
 
 
@@ -55,7 +60,8 @@ def fine_outlines(gallery: Gallery, rows: Sequence[int], canvas: Canvas) -> Iter
     classes = read_classes(maps)
     for row in rows:
         labelmap = next(read_labelmaps(maps, start=row, stop=row + 1))
-        yield [_cut(gallery, leaf, row, labelmap, classes, canvas) for leaf in gallery.partitions]
+        parts = gallery.partitions.values()
+        yield [fine_outline(labelmap, part, classes, canvas) if part.present[row] else "" for part in parts]
 
 
 def small_outlines(gallery: Gallery, row: int) -> list[str]:
@@ -63,10 +69,13 @@ def small_outlines(gallery: Gallery, row: int) -> list[str]:
     return [outlines(part.mask(row), 2.0) if part.present[row] else "" for part in gallery.partitions.values()]
 
 
-def _cut(gallery: Gallery, leaf: str, row: int, labelmap: LabelMap, classes: dict[str, int], canvas: Canvas) -> str:
-    part = gallery.partitions[leaf]
-    if not part.present[row]:
-        return ""
+def fine_outline(labelmap: LabelMap, part: Partition, classes: dict[str, int], canvas: Canvas) -> str:
+    """The outline of a leaf in an image, cut from its label map as large as the canvas.
+
+    Args:
+        part: of the leaf; how it is cut.
+        classes: class name → id in the label map.
+    """
     grown = round(part.definition.dilate * canvas.height / part.canvas.height)
     definition = part.definition.model_copy(update={"dilate": grown, "min_area": 0.0})
     cut = cut_segment(labelmap, [classes[name] for name in part.definition.classes], definition, canvas)

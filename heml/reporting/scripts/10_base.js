@@ -41,6 +41,15 @@ function numbers(base64) {
 /** A part's name for people. */
 const words = (name) => name.replaceAll("_", " ");
 
+/** An image's label for people; of an image that is not of the data set it is null. */
+const labelOf = (image) => labels[data.images[image].label] ?? "label unknown";
+
+/** Whether two images have one label: `right`, `wrong`, or nothing where a label is unknown. */
+function agreement(i, j) {
+  const [a, b] = [data.images[i].label, data.images[j].label];
+  return a === null || b === null ? "" : a === b ? "right" : "wrong";
+}
+
 /** How sure a decision is, percent from 50 to 99: nothing is certain. */
 const certainty = (logOdds) => Math.min(99, Math.round(100 / (1 + Math.exp(-Math.abs(logOdds)))));
 

@@ -9,6 +9,13 @@ class Metric {
     this.off = new Set(); // leaves
   }
 
+  /** One more image, the last of `data.images`, by its nearest ones: of every node, and by the tree. */
+  extend(near, nearWhole) {
+    const longer = (old, found) => Uint16Array.from([...old, ...Array.from({ length: this.each }, (_, k) => found[k] ?? UNKNOWN)]);
+    this.near = this.near.map((old, node) => longer(old, near[node]));
+    this.nearWhole = longer(this.nearWhole, nearWhole);
+  }
+
   /** At a node, of two test images; null where one of them lacks it. */
   distance(node, i, j) {
     if (i === j) return 0;

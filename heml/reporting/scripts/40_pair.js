@@ -14,6 +14,8 @@ class Explorer {
     this.buttons = [];
     this.edges = [];
     this.past = []; // what was switched off before
+    this.ask = null; // whoever explains any two images: a server behind the page, if there is one
+    this.turn = 0; // the last pair that was asked for is shown
     this.layOut();
     window.matchMedia(NARROW).addEventListener("change", () => {
       this.layOut();
@@ -26,6 +28,11 @@ class Explorer {
   }
 
   // ---- the pair
+
+  /** Whether the page can show two images as a pair. */
+  comparable(first, second) {
+    return first !== second && (this.ask !== null || (first < data.tests && second < data.tests));
+  }
 
   /** Any two test images; what parts say by exchange is known of listed pairs alone. */
   pair(first, second) {
@@ -56,10 +63,15 @@ class Explorer {
   }
 
   async show(pair, focus) {
-    this.current = pair;
+    const turn = ++this.turn;
     await this.pictures.load(pair.first, pair.second);
-    $("first").value = pair.first < data.tests ? pair.first : "";
-    $("second").value = pair.second < data.tests ? pair.second : "";
+    if (turn !== this.turn) return;
+    this.current = pair;
+    for (const [id, image] of [["first", pair.first], ["second", pair.second]]) {
+      $(id).value = image;
+      if ($(id).selectedIndex < 0) $(id).value = ""; // not among the choices
+    }
+    $("link").disabled = Math.max(pair.first, pair.second) >= data.tests;
     $("listed").value = String(data.listed.indexOf(pair));
     this.weigh();
     this.drawPhotos();
@@ -112,7 +124,7 @@ class Explorer {
     });
     const figure = make("figure", "photo");
     const about = data.images[image];
-    figure.append(svg, make("figcaption", "", `${about.id} (${labels[about.label]})`));
+    figure.append(svg, make("figcaption", "", `${about.id} (${labelOf(image)})`));
     return figure;
   }
 
@@ -252,10 +264,11 @@ class Explorer {
   tellPair() {
     const pair = this.current;
     const [a, b] = [data.images[pair.first], data.images[pair.second]];
-    const right = this.logOdds > 0 === (a.label === b.label);
-    const truth = `${a.id} is ${labels[a.label]}, ${b.id} is ${labels[b.label]}${right ? "" : ": the tree is wrong"}.`;
+    const alike = agreement(pair.first, pair.second);
+    const wrong = alike && this.logOdds > 0 !== (alike === "right");
+    const truth = alike ? ` ${a.id} is ${labelOf(pair.first)}, ${b.id} is ${labelOf(pair.second)}${wrong ? ": the tree is wrong" : ""}.` : "";
     const all = pair.sentence && !this.metric.off.size;
-    $("verdict").textContent = `${all ? pair.sentence : this.sentence(this.evidence, this.logOdds)} ${truth}`;
+    $("verdict").textContent = `${all ? pair.sentence : this.sentence(this.evidence, this.logOdds)}${truth}`;
     tell($("verdict").textContent);
     const change = $("change");
     change.replaceChildren();
@@ -294,7 +307,7 @@ class Explorer {
       const canvas = this.pictures.draw(image, k, 150);
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `${words(data.nodes[k].name)} of ${data.images[image].id}`);
-      figure.append(canvas, make("figcaption", "", data.images[image].id), make("div", "soft", labels[data.images[image].label]));
+      figure.append(canvas, make("figcaption", "", data.images[image].id), make("div", "soft", labelOf(image)));
       tiles.append(figure);
     }
     box.append(tiles, make("p", "", this.words(k)));
@@ -308,14 +321,14 @@ class Explorer {
     return [this.current.first, this.current.second].map((image) => {
       const box = make("div");
       const own = data.images[image];
-      box.append(make("p", "soft", `of ${own.id} (${labels[own.label]})`));
+      box.append(make("p", "soft", `of ${own.id} (${labelOf(image)})`));
       const found = this.metric.alike(image, k);
       if (!found.length) {
         box.append(make("p", "", "It shows nothing of this node."));
         return box;
       }
       const tiles = make("div", "tiles");
-      for (const i of found) tiles.append(this.pictures.tile(i, k, labels[data.images[i].label], data.images[i].label === own.label ? "right" : "wrong"));
+      for (const i of found) tiles.append(this.pictures.tile(i, k, labelOf(i), agreement(i, image)));
       box.append(tiles);
       return box;
     });
@@ -427,7 +440,7 @@ class Explorer {
     for (const image of [this.current.first, this.current.second]) {
       if (image >= data.tests) continue;
       const tiles = make("div", "tiles");
-      for (const { image: i } of near[image]) tiles.append(this.pictures.tile(i, -1, labels[data.images[i].label], data.images[i].label === data.images[image].label ? "right" : "wrong"));
+      for (const { image: i } of near[image]) tiles.append(this.pictures.tile(i, -1, labelOf(i), agreement(i, image)));
       box.append(make("p", "soft", `Most similar to ${data.images[image].id} now, among the test images here:`), near[image].length ? tiles : make("p", "", "None: nothing is left to compare."));
     }
     box.append(make("p", "soft", `As metric: {off: [${[...this.metric.off].map((leaf) => data.leaves[leaf]).join(", ")}]} in params.yaml, but for the weights, which are fitted anew there.`));
@@ -435,11 +448,18 @@ class Explorer {
 
   // ---- controls
 
-  /** Show two test images, say so in the address, and go there. */
+  /** Show two images, say so in the address where they are test images, and go there. */
   go(first, second, node) {
     if (node !== undefined && node >= 0) this.node = node;
-    history.replaceState(null, "", this.address(first, second));
-    this.show(this.pair(first, second), true);
+    if (first < data.tests && second < data.tests) history.replaceState(null, "", this.address(first, second));
+    return this.meet(first, second, true);
+  }
+
+  /** Show two images as a pair, by whoever knows most of them. */
+  async meet(first, second, focus) {
+    const turn = ++this.turn;
+    const pair = this.ask === null ? this.pair(first, second) : await this.ask(first, second);
+    if (pair && turn === this.turn) await this.show(pair, focus);
   }
 
   address(first, second) {
@@ -461,9 +481,9 @@ class Explorer {
     }
     for (const id of ["first", "second"]) {
       const select = $(id);
-      for (let i = 0; i < data.tests; i++) select.append(new Option(`${data.images[i].id} (${labels[data.images[i].label]})`, i));
+      for (let i = 0; i < data.tests; i++) select.append(new Option(`${data.images[i].id} (${labelOf(i)})`, i));
       select.addEventListener("change", () => {
-        if ($("first").value !== "" && $("second").value !== "") this.show(this.pair(Number($("first").value), Number($("second").value)));
+        if ($("first").value !== "" && $("second").value !== "") this.meet(Number($("first").value), Number($("second").value));
       });
     }
     listed.addEventListener("change", () => {
@@ -472,7 +492,7 @@ class Explorer {
     $("random").addEventListener("click", () => {
       const i = Math.floor(Math.random() * data.tests);
       const j = (i + 1 + Math.floor(Math.random() * (data.tests - 1))) % data.tests;
-      this.show(this.pair(i, j));
+      this.meet(i, j);
     });
     $("link").addEventListener("click", async () => {
       const { first, second } = this.current;

@@ -26,6 +26,7 @@ class Gallery {
   }
 
   fill() {
+    this.stored = data.images.length; // those in the sheet
     for (const split of [...new Set(data.images.map((i) => i.split))].sort()) $("of-split").append(new Option(split, split));
     labels.forEach((name, k) => data.images.some((i) => i.label === k) && $("of-label").append(new Option(name, k)));
     const kinds = [["taken", "mistakes", (i) => i.taken !== undefined], ["suggested", "labels to check", (i) => i.suggested !== undefined]];
@@ -73,8 +74,8 @@ class Gallery {
   thumb(k) {
     const about = data.images[k];
     const [w, h] = data.tile;
-    const face = make("i");
-    face.style.backgroundPosition = `${-(k % data.across) * w}px ${-Math.floor(k / data.across) * h}px`;
+    const face = k < this.stored ? make("i") : this.pictures.draw(k, -1, Math.max(w, h));
+    if (k < this.stored) face.style.backgroundPosition = `${-(k % data.across) * w}px ${-Math.floor(k / data.across) * h}px`;
     const found = button("", () => this.choose(k, true), "thumb");
     found.append(face);
     found.title = about.id;
@@ -88,7 +89,7 @@ class Gallery {
     const more = [];
     if (about.taken !== undefined) more.push(`taken for ${labels[about.taken]}`);
     if (about.suggested !== undefined) more.push(`neighbours say ${labels[about.suggested]}`);
-    return [`${about.id}: ${labels[about.label]}`, about.split, ...more, ...(about.groups || [])].join(", ");
+    return [`${about.id}: ${labelOf(k)}`, about.split, ...more, ...(about.groups || [])].join(", ");
   }
 
   async choose(k, focus) {
@@ -103,13 +104,13 @@ class Gallery {
     const by = node < 0 ? "all parts together" : words(data.nodes[node].name);
     const tiles = make("div", "tiles");
     for (const i of near) {
-      const tile = this.pictures.tile(i, node, labels[data.images[i].label], data.images[i].label === data.images[k].label ? "right" : "wrong");
+      const tile = this.pictures.tile(i, node, labelOf(i), agreement(i, k));
       tile.append(button("look at it", () => this.choose(i, true), "jump"));
-      if (k < data.tests && i < data.tests) tile.append(button("why", () => this.explorer.go(k, i, node), "jump"));
+      if (this.explorer.comparable(k, i)) tile.append(button("why", () => this.explorer.go(k, i, node), "jump"));
       tiles.append(tile);
     }
     box.append(make("h3", "", data.images[k].id), big, make("p", "", this.describe(k)), make("p", "soft", `Most similar by ${by}:`), near.length ? tiles : make("p", "", "It shows nothing of this part."));
-    if (k < data.tests) box.append(button("Compare it with the first of the pair above", () => this.explorer.go(this.explorer.current.first, k), "jump"));
+    if (k < data.tests || this.explorer.ask) box.append(button("Compare it with the first of the pair above", () => this.explorer.go(this.explorer.current.first, k), "jump"));
     $("chosen").replaceChildren(box);
     if (focus) $("chosen").focus({ preventScroll: window.innerWidth > 700 });
     this.markMap();
@@ -124,11 +125,11 @@ class Gallery {
     this.points = new Map();
     data.images.forEach((about, k) => {
       const [x, y] = [places[2 * k], places[2 * k + 1]];
-      if (x === UNKNOWN) return;
+      if (x === undefined || x === UNKNOWN) return;
       const at = [(300 * x) / 65534, (300 * y) / 65534];
       const point = mark(MARKS[about.label % MARKS.length], ...at);
       point.setAttribute("class", `point l${about.label % MARKS.length}`);
-      point.append(draw("title", {}, `${about.id}: ${labels[about.label]}`));
+      point.append(draw("title", {}, `${about.id}: ${labelOf(k)}`));
       point.addEventListener("click", () => this.choose(k, true));
       svg.append(point);
       this.points.set(k, point);

@@ -2,6 +2,9 @@
 
 document.querySelectorAll("table.sortable").forEach(sortable);
 
+/** The page at work, for whoever adds to it; nothing where there are no two test images. */
+const started = start();
+
 /** `#pair=a,b&node=n`, `#node=n`: numbers of images and node, as far as they are there. */
 function addressed() {
   const asked = new URLSearchParams(location.hash.slice(1));
@@ -29,6 +32,5 @@ async function start() {
   };
   window.addEventListener("hashchange", follow);
   follow();
+  return { metric, pictures, explorer, gallery };
 }
-
-start();
