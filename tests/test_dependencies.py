@@ -8,7 +8,8 @@ import yaml
 from conftest import ROOT
 
 ELSEWHERE = {"heml/running"} | {
-    f"heml/{name}.py" for name in "__init__ errors atomic lifetime progress params reading sealed tree imports machine groups fetch terms".split()
+    f"heml/{name}.py"
+    for name in "__init__ errors atomic lifetime progress params reading sealed tree imports machine groups fetch terms".split()
 }
 """What decides no result of a stage, or reaches it as a parameter (docs/architecture.md)."""
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -37,7 +37,9 @@ def plane(vectors: torch.Tensor) -> NDArray[np.float32]:
 
     x = vectors.numpy().astype(np.float64)
     with threadpool_limits(1):
-        if len(x) < 10:
+        if len(x) and np.ptp(x, 0).max() < 1e-9:
+            found = np.zeros((len(x), 2))  # all are the same
+        elif len(x) < 10:
             low = min(2, *x.shape)
             found = np.zeros((len(x), 2))
             found[:, :low] = PCA(low, svd_solver="full").fit_transform(x) if len(x) > 1 else 0.0

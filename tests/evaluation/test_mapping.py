@@ -37,6 +37,15 @@ def test_few_images_have_places_too(count):
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("count", [5, 30])
+def test_equal_embeddings_lie_on_one_point(count):
+    found = plane(torch.ones(count, 8))
+    assert (found == found[0]).all()
+    some = torch.ones(count, 8)
+    some[: count // 2] = torch.arange(8.0)
+    assert np.isfinite(plane(some)).all()
+
+
 def test_every_node_has_those_that_show_it_and_the_tree_all(run, tmp_path):
     tree = Tree.from_params(run_params())
     embeddings = read_all(run / "data/embeddings", tree)
