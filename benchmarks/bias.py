@@ -4,7 +4,8 @@
     python -m benchmarks.bias deflated RUNS --set avatars --parts glasses --bias 0.9 --seeds 3      # about five minutes a seed
     python -m benchmarks.bias deflated RUNS --params presets/faces.yaml --set faces --parts l_eye r_eye
     python -m benchmarks.bias deflated RUNS --params presets/faces.yaml --set "faces painted" --parts background
-    python -m benchmarks.bias table RUNS             # of all runs in the folder
+    python -m benchmarks.bias table RUNS             # of all runs in the folder, each set in full
+    python -m benchmarks.bias summary RUNS           # all sets side by side: P@1 and worst group, then the gaps
 
 How a bias is planted: `benchmarks/biased.py`. Everything else is as the parameters have it; segments are the exact masks. A run that lies
 in the folder RUNS is not run again.
@@ -229,6 +230,30 @@ def table(paths: Sequence[Path]) -> Iterator[str]:
         yield f"| {name} | {p1:.1f} | {apart} | {mapr:.1f} | {gap} | {closed} | {numbers} |"
 
 
+def summary(groups: dict[str, list[Path]]) -> Iterator[str]:
+    """Two tables with a column a set: P@1 / P@1 of the worst group, and the gap with its interval; means over seeds."""
+    sets = {f"{name} ({len(paths)})": [dict(np.load(path)) for path in paths] for name, paths in groups.items()}
+    names = [key.removesuffix("|hits") for key in next(iter(sets.values()))[0] if key.endswith("|hits")]
+
+    def scores(runs: list[dict[str, Any]], hits: list[NDArray[np.float64]]) -> str:
+        worst = np.mean([_worst(r, h) for r, h in zip(runs, hits, strict=True)])
+        return f"{100 * np.mean([h.mean() for h in hits]):.1f} / {100 * worst:.1f}"
+
+    def gap(runs: list[dict[str, Any]], hits: list[NDArray[np.float64]]) -> str:
+        low, high = _gap_interval(runs, hits)
+        mean = np.mean([_gap(r, h) for r, h in zip(runs, hits, strict=True)])
+        return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})".replace("-", "−")
+
+    for cell in (scores, gap):
+        yield f"| | {' | '.join(sets)} |"
+        yield f"|---|{'---|' * len(sets)}"
+        for name in names:
+            yield f"| {name} | {' | '.join(cell(runs, [r[f'{name}|hits'][0] for r in runs]) for runs in sets.values())} |"
+        yield ""
+    floors = (f"{name} {100 * np.mean([r['seen'] for r in runs]):.1f}" for name, runs in sets.items())
+    yield f"majority: {', '.join(floors)}"
+
+
 def _ties(run: dict[str, Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Test images in which every tie tells their own label, and in which every tie tells another."""
     known = (run["sides"] >= 0).all(0)
@@ -262,7 +287,7 @@ def _worst(run: dict[str, Any], hits: NDArray[np.float64]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["found", "deflated", "table"])
+    parser.add_argument("what", choices=["found", "deflated", "table", "summary"])
     parser.add_argument("runs", nargs="?", type=Path, help="a folder of finished runs")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--set", choices=list(PLANTED), default="avatars")
@@ -291,6 +316,10 @@ def main() -> None:
         groups = {}
         for path in sorted(args.runs.glob("*.npz")):
             groups.setdefault(path.stem.rpartition(", seed")[0], []).append(path)
+    if args.what == "summary":
+        for line in summary(groups):
+            print(line)
+        return
     for name, paths in groups.items():
         print(f"\n**{name}**: ", end="")
         for line in table(paths):
