@@ -1,12 +1,16 @@
 """Calls across cores: `map`'s results in `map`'s order, each by a process of one thread, and its errors."""
 
 import os
+import re
 
 import pytest
 import torch
+import yaml
+from conftest import ROOT
 
 from heml.errors import HemlError
 from heml.running import spread
+from heml.running.cluster import SPREAD
 
 
 def whereabouts(item: int) -> tuple[int, int, int]:
@@ -48,3 +52,16 @@ def test_an_error_is_told_as_it_is(monkeypatch):
 
 def test_without_a_cluster_nodes_are_this_process():
     assert {pid for _, pid, _ in spread.across_nodes(whereabouts, range(3))} == {os.getpid()}
+
+
+def test_a_cluster_knows_every_stage_that_hands_out_work():
+    """One that it does not know would hold a core and wait for another."""
+    scripts = [path for path in (ROOT / "stages").glob("*.py") if "running.spread" in path.read_text("utf-8")]
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+    names = {
+        name
+        for name, stage in pipeline.items()
+        for path in scripts
+        if re.search(rf"stages\.{path.stem}\b", stage.get("cmd", stage.get("do", {}).get("cmd", "")))
+    }
+    assert names == set(SPREAD)
