@@ -6,11 +6,11 @@ import argparse
 import gc
 
 from heml import __version__
-from heml.commands import bias, classes, datasets, explain, export, init, neighbours, repro, status, tree
+from heml.commands import bias, classes, datasets, explain, export, init, neighbours, repro, serve, status, tree
 from heml.commands.completion import SHELLS, PrintCompletion
 from heml.errors import exit_on_error
 
-COMMANDS = (init, tree, status, repro, explain, neighbours, export, bias, classes, datasets)
+COMMANDS = (init, tree, status, repro, explain, neighbours, serve, export, bias, classes, datasets)
 
 
 def main(argv: list[str] | None = None) -> None:
