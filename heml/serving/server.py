@@ -52,8 +52,8 @@ def serve(run: Run, port: int, ready: Callable[[str], None]) -> None:
     Raises:
         HemlError: the port cannot be had.
     """
-    torch.set_num_threads(1)  # networks this small are quicker in one thread, and another core is left to answer
-    with listen(port) as listening, ThreadPoolExecutor(1) as worker:
+    # one thread: networks this small are quicker so, and another core is left to answer
+    with listen(port) as listening, ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as worker:
         data = explorer(run)
         explainer = Explainer(run, data)
         page = render(run, data, front(explainer.segments))
@@ -74,4 +74,3 @@ def serve(run: Run, port: int, ready: Callable[[str], None]) -> None:
         ready(f"http://{ADDRESS}:{bound}/{token}/")
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
-        worker.shutdown(wait=False, cancel_futures=True)
