@@ -183,9 +183,10 @@ def test_nothing_is_written_and_nothing_logged(server, network_run, photographs)
     assert server.errors.read_text() == ""
 
 
-def test_an_interrupt_ends_it_at_once_whatever_it_does(network_run, tmp_path):
+def test_an_interrupt_ends_it_at_once_whatever_it_does(network_run, tmp_path, request):
     """With ten large photographs waiting, no more than one is still looked at."""
     process = start(network_run, tmp_path / "errors.txt")
+    request.addfinalizer(process.kill)
     server = ready(process, tmp_path / "errors.txt")
     idle = socket.create_connection(("127.0.0.1", int(server.host.rpartition(":")[2])), 5)
     pool = ThreadPoolExecutor(10)
