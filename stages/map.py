@@ -1,7 +1,6 @@
 """Every node's embeddings, and the tree's, in the plane → data/map.parquet."""
 
 from heml.params import load_params
-from heml.running.spread import across_nodes
 from heml.running.stage import stage
 from heml.tree import Tree
 
@@ -12,7 +11,7 @@ def main() -> None:
     from heml.evaluation.mapping import write_map
     from heml.evaluation.tree_metric import read_metric
 
-    write_map(read_all("data/embeddings", tree), read_metric("models/metric.json"), "data/map.parquet", across_nodes)
+    write_map(read_all("data/embeddings", tree), read_metric("models/metric.json"), "data/map.parquet")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from heml.atomic import new_file
 from heml.distances import standardise
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.tree_metric import TreeMetric
-from heml.groups import Each
 from heml.images.parquet import Stored, write_table
 
 MOST = 1000
@@ -52,12 +51,8 @@ def plane(vectors: torch.Tensor) -> NDArray[np.float32]:
     return places
 
 
-def write_map(embeddings: Mapping[str, NodeEmbeddings], metric: TreeMetric, path: str | Path, each: Each = map) -> None:
-    """Write the places of up to `MOST` images: by the whole tree, of images that show anything of it, then by every node.
-
-    Args:
-        each: how nodes are handed out.
-    """
+def write_map(embeddings: Mapping[str, NodeEmbeddings], metric: TreeMetric, path: str | Path) -> None:
+    """Write the places of up to `MOST` images: by the whole tree, of images that show anything of it, then by every node."""
     ids = np.array(next(iter(embeddings.values())).image_ids, dtype=object)
     rows = np.unique(np.linspace(0, len(ids) - 1, MOST).astype(int))
     there = np.logical_or.reduce([embeddings[name].present[rows] for name in metric.terms])
@@ -65,7 +60,7 @@ def write_map(embeddings: Mapping[str, NodeEmbeddings], metric: TreeMetric, path
     for name, stored in embeddings.items():
         own = rows[stored.present[rows]]
         wanted.append((name, own, standardise(stored.vectors[own])))
-    places = each(plane, [vectors for *_, vectors in wanted])
+    places = (plane(vectors) for *_, vectors in wanted)
     tables = [
         pd.DataFrame({"node": name, "image_id": ids[own], "x": place[:, 0], "y": place[:, 1]})
         for (name, own, _), place in zip(wanted, places, strict=True)

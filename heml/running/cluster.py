@@ -42,8 +42,8 @@ B = TypeVar("B")
 HERE = ("check", "download")
 """Stages that run in this workspace: they read files that only this machine may have."""
 
-SPREAD = ("segment", "manifest", "embed", "map")
-"""Stages whose row groups, or nodes, are tasks of their own. They take no core themselves, or could wait for cores that they hold."""
+SPREAD = ("segment", "manifest", "embed")
+"""Stages whose row groups are tasks of their own. They take no core themselves, or could wait for cores that they hold."""
 
 GPU_SHARE = 0.25
 """Of a GPU for each task, where the cluster has GPUs: four nodes train on one at a time."""
