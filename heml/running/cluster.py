@@ -287,12 +287,13 @@ def on_nodes(function: Callable[[A], B], work: Sequence[A]) -> Iterator[B]:
 def _in_order(ray: Any, function: Callable[[A], B], work: Sequence[A]) -> Iterator[B]:
     from dvc.repo import Repo
 
-    with Repo(_wait_for_lock=True) as repo:
+    with Repo(_wait_for_lock=True) as repo, repo.lock:  # other stages of this workspace write dvc.lock in place
         below = plan(repo, [os.environ["DVC_STAGE"]])[os.environ["DVC_STAGE"]]
         cache = repo.config["cache"].get("dir")
+        lock = Path("dvc.lock").read_text("utf-8")
     state = ray.put(State(Path(os.environ[STATE]).read_bytes(), cache, os.environ[ADDRESS]))
     task = ray.remote(_group).options(max_retries=-1, scheduling_strategy="SPREAD")
-    lock, waiting = Path("dvc.lock").read_text("utf-8"), queue.SimpleQueue[Any]()
+    waiting = queue.SimpleQueue[Any]()
     most = 2 * max(int(ray.cluster_resources().get("CPU", 1)), 1)  # the next ones wait at the workers' doors
     for item in work:
         if waiting.qsize() == most:
