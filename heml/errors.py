@@ -16,6 +16,11 @@ class HemlError(Exception):
     """Something the user can put right: names the file, key or value, what was expected and what to do."""
 
 
+def fault(path: object, what: str, again: str) -> HemlError:
+    """A file that cannot be used, and the command that makes it again."""
+    return HemlError(f"{path}: {what}; remove it and run `{again}` to make it again")
+
+
 _JOINERS = "\u200c\u200d"
 """Have no shape of their own, and shape what stands beside them: Persian words, families of emoji."""
 

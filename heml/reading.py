@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from heml.cells import from_cell
-from heml.errors import HemlError
+from heml.errors import HemlError, fault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,11 +94,6 @@ class Findings(TypedDict):
     findings: list[Found]
     caveats: list[str]
     chance: float | None
-
-
-def fault(path: Path, what: str, again: str) -> HemlError:
-    """A file that cannot be used, and the command that makes it again."""
-    return HemlError(f"{path}: {what}; remove it and run `{again}` to make it again")
 
 
 @functools.cache

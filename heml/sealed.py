@@ -1,13 +1,21 @@
-"""A checksum among the fields of a JSON object, as images' and segments' pages have theirs: a digit that changed is no valid number."""
+"""What tells that something changed: a file's SHA-256, and a checksum among the fields of a JSON object, as Parquet pages have theirs."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 KEY = "crc32"
+
+
+def fingerprint(path: str | Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _checksum(fields: Mapping[str, Any]) -> int:

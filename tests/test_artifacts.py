@@ -302,7 +302,7 @@ def test_a_node_on_other_children_or_segments_is_refused_by_whoever_uses_it(scra
 
 def mended(scratch):
     """The spoilt node with a parent whose lineage says that it is right."""
-    from heml.learning.store import fingerprint
+    from heml.sealed import fingerprint
 
     folder = scratch / "models/nodes"
     metadata, tensors = node_contents(folder / "both.safetensors")

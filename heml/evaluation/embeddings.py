@@ -20,8 +20,9 @@ from heml.images.canvas import load_canvases
 from heml.images.parquet import Stored, writer
 from heml.learning.embedding import embed
 from heml.learning.inputs import compose
-from heml.learning.store import check_lineage, fingerprint, load_header, load_network, node_path, untrained
+from heml.learning.store import check_lineage, load_header, load_network, node_path, untrained
 from heml.progress import progress
+from heml.sealed import fingerprint
 from heml.tree import Node, Tree
 
 ROWS_PER_GROUP = 4096

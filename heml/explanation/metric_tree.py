@@ -147,7 +147,7 @@ class MetricTree:
         opened = [self._open(image) for image in images]
         new = {k: found for k, found in enumerate(opened) if isinstance(found, Image.Image)}
         names = [f"image {k + 1}" if isinstance(images[k], Image.Image) else Path(str(images[k])).name for k in new]
-        segmented = iter(self._segment(list(new.values()), names) if new else [])
+        segmented = (view for view, _ in self.look(list(new.values()), names)) if new else iter(())
         return [found if isinstance(found, View) else next(segmented) for found in opened]
 
     def _open(self, image: Picture | View) -> Image.Image | View:
@@ -163,16 +163,18 @@ class MetricTree:
             f"{str(image)[:200]}: no such file, and no image of {'the data set' if self.gallery else 'a data set: there is none here'}"
         )
 
-    def _segment(self, pictures: Sequence[Image.Image], names: Sequence[str]) -> list[View]:
+    def look(self, pictures: Sequence[Image.Image], names: Sequence[str]) -> list[tuple[View, LabelMap]]:
+        """New images as the tree sees them, segmented and embedded together, with what the segmenter saw."""
         pixels = np.stack([self.segmenter.resized(p) for p in pictures])
         labels, confidence = predict(self.segmenter, pixels, self.device)
         canvas = self.root.canvas
-        found = []
+        views, maps = [], []
         for name, picture, label, sure in zip(names, pictures, labels, confidence, strict=True):
             labelmap = LabelMap(name, picture.width, picture.height, label, sure)
             masks = {leaf: self._cut(labelmap, leaf) for leaf in self.tree.leaves(self.tree.root)}
-            found.append(View(name, lay_image(picture, canvas), masks, {}))
-        return self._embedded(found)
+            views.append(View(name, lay_image(picture, canvas), masks, {}))
+            maps.append(labelmap)
+        return list(zip(self._embedded(views), maps, strict=True))
 
     def _embedded(self, views: Sequence[View]) -> list[View]:
         vectors = {node: self._embed(node, views) for node in self.tree.nodes}

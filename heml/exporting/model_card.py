@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from heml.errors import HemlError, shown
+from heml.errors import HemlError, fault, shown
 from heml.explanation.metric_tree import MetricTree
 from heml.params import Params
-from heml.reading import Findings, Numbers, PeerRow, check_known, fault, read_csv, read_json, read_node_report
+from heml.reading import Findings, Numbers, PeerRow, check_known, read_csv, read_json, read_node_report
 from heml.tree import Tree
 
 COLUMNS = "node segments p@1 p@1_low p@1_high chance majority p@1_untrained queries".split()

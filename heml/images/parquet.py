@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from heml.errors import HemlError
+from heml.errors import HemlError, fault
 
 Fields = Sequence[tuple[str, Any]]
 """Columns in order: name and type."""
@@ -44,7 +44,7 @@ class Stored:
 
     def fault(self, what: str) -> HemlError:
         """The error to raise."""
-        return HemlError(f"{self.path}: {what}; remove it and run `{self.again}` to make it again")
+        return fault(self.path, what, self.again)
 
     @property
     def rows(self) -> int:

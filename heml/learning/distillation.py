@@ -29,10 +29,11 @@ from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.objectives import objective
 from heml.learning.optimisation import new_optimizer, new_schedule
 from heml.learning.sampling import pk_batches
-from heml.learning.store import fingerprint, load_network, node_path, save_node
+from heml.learning.store import load_network, node_path, save_node
 from heml.learning.training import precision_at_1
 from heml.params import Student, Train
 from heml.progress import progress
+from heml.sealed import fingerprint
 
 
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, absolute: float, relative: float) -> torch.Tensor:

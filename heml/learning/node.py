@@ -19,9 +19,10 @@ from heml.learning.inputs import NodeImages, compose, prepared_batches
 from heml.learning.live import curve_writer
 from heml.learning.networks import Architecture, MetricNetwork, new_network
 from heml.learning.recipes import read_recipes
-from heml.learning.store import Header, fingerprint, load_header, load_state, node_path, save_node
+from heml.learning.store import Header, load_header, load_state, node_path, save_node
 from heml.learning.training import Training, train_node, untrainable
 from heml.params import Train
+from heml.sealed import fingerprint
 from heml.tree import Node
 
 

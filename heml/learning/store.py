@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from heml.learning.inputs import Box
 from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.trunks import lay_out
 from heml.params import Canvas, Segment
-from heml.sealed import seal, unseal
+from heml.sealed import fingerprint, seal, unseal
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,6 @@ class Header:
     """Mean share of the canvas its segments cover in `train`."""
     lineage: dict[str, str]
     """Fingerprints (SHA-256) of what it was made from: `segment=<leaf>` and `node=<child>`."""
-
-
-def fingerprint(path: str | Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def node_path(folder: str | Path, node: str) -> Path:

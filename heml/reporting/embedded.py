@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,23 +16,25 @@ from PIL import Image
 
 def image_uri(picture: NDArray[np.uint8], scale: int = 1) -> str:
     """A data URI of an (H, W, 3) uint8 picture, enlarged by whole pixels; PNG for small ones, JPEG above 100 pixels."""
-    image = Image.fromarray(picture)
-    if scale > 1:
-        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    kind = "png" if max(image.size) <= 100 else "jpeg"
-    image.save(buffer, kind, **({"quality": 88} if kind == "jpeg" else {"optimize": True}))
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    image = _enlarged(picture, scale)
+    return encoded(image, "png", optimize=True) if max(image.size) <= 100 else encoded(image, "jpeg", quality=88)
 
 
 def webp_uri(picture: NDArray[np.uint8], scale: int = 1) -> str:
     """A data URI of an (H, W, 3) uint8 picture, enlarged by whole pixels, as WebP: what is lost is not seen."""
+    return encoded(_enlarged(picture, scale), "webp", quality=82)
+
+
+def _enlarged(picture: NDArray[np.uint8], scale: int) -> Image.Image:
     image = Image.fromarray(picture)
-    if scale > 1:
-        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS)
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS) if scale > 1 else image
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> str:
+    """A data URI of an image as Pillow saves it."""
     buffer = io.BytesIO()
-    image.save(buffer, "webp", quality=82)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def file_uri(path: Path) -> str:

@@ -8,7 +8,6 @@ The distances of all their pairs are one array of 16-bit numbers per node, of wh
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,9 +25,9 @@ from heml.explanation.exchange import Counterfactual
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import SPECK, Explanation, telling_pairs, words
 from heml.explanation.views import Gallery
-from heml.reporting.embedded import webp_uri
+from heml.reporting.embedded import encoded, webp_uri
 from heml.reporting.outlines import GRID
-from heml.reporting.photographs import enlarged, fine_outlines, photographs, small_outlines, thumbnail
+from heml.reporting.photographs import fine_outlines, photographs, small_outlines, thumbnail
 from heml.reporting.run import Run
 
 MOST_TEST = 200
@@ -63,7 +62,8 @@ def explorer(run: Run) -> dict[str, Any]:
     order = [node["name"] for node in nodes]
     sheet, tile = _sheet(photographs(gallery, rows, SIDE), len(rows))
     clear = [*tests, *sorted(set(first) - set(tests))]
-    fine = dict(zip(clear, fine_outlines(gallery, clear, enlarged(gallery, clear[0])), strict=True)) if clear else {}
+    photos = dict(zip(clear, photographs(gallery, clear), strict=True))
+    fine = dict(zip(clear, fine_outlines(gallery, clear, next(iter(photos.values())).shape), strict=True)) if photos else {}
     height, width = gallery.canvases.pixels.shape[1:3]
     anything = np.logical_or.reduce([gallery.embeddings[name].present for name in tree.metric.terms])
     return {
@@ -80,7 +80,7 @@ def explorer(run: Run) -> dict[str, Any]:
         "full": FULL,
         "fullEdge": FULL_EDGE,
         "speck": SPECK,
-        "photos": {place[row]: webp_uri(photo) for row, photo in zip(clear, photographs(gallery, clear), strict=True)},
+        "photos": {place[row]: webp_uri(photo) for row, photo in photos.items()},
         "leaves": list(gallery.partitions),
         "outlines": [fine[row] if row in fine else small_outlines(gallery, row) for row in rows],
         "pixels": [[round(float(p.area[row]) * height * width) for p in gallery.partitions.values()] for row in rows],
@@ -248,7 +248,7 @@ def _nodes(run: Run) -> list[dict[str, Any]]:
 
 def _sheet(pictures: Iterator[NDArray[np.uint8]], count: int) -> tuple[str, tuple[int, int]]:
     """All pictures, of one size, in rows of `_ACROSS`, as one picture, and the width and height of each."""
-    buffer, sheet, w, h = io.BytesIO(), None, 0, 0
+    sheet, w, h = None, 0, 0
     for k, picture in enumerate(pictures):
         if sheet is None:
             scale = SIDE / max(picture.shape[:2])
@@ -256,5 +256,4 @@ def _sheet(pictures: Iterator[NDArray[np.uint8]], count: int) -> tuple[str, tupl
             sheet = Image.new("RGB", (w * _ACROSS, h * -(-count // _ACROSS)))
         sheet.paste(thumbnail(picture, w, h), (k % _ACROSS * w, k // _ACROSS * h))
     assert sheet is not None  # a run has images
-    sheet.save(buffer, "webp", quality=80)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}", (w, h)
+    return encoded(sheet, "webp", quality=80), (w, h)

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from heml.atomic import new_file, new_folder
 from heml.baselines.measure import COLUMNS
 from heml.errors import shown
-from heml.explanation.drawing import pair_svg, segment_pictures, to_png
+from heml.explanation.drawing import to_png
 from heml.reporting.curves import curve_table
 from heml.reporting.explorer import explorer
 from heml.reporting.panels import panels
@@ -28,10 +28,8 @@ def write_report(run: Run, reports: Path) -> None:
     with new_folder(reports / "plots") as partial:
         curve_table(run.nodes).to_csv(partial / "curves.csv", index=False, float_format="%.6g")
         pd.DataFrame(run.peers, columns=COLUMNS).to_csv(partial / "peers.csv", index=False, float_format="%.6g")
-        for first, second in run.drawn[:1]:
-            explanation = run.metric.explain(run.gallery.find(first), run.gallery.find(second))
-            boxes = {name: header.box for name, header in run.metric.headers.items()}
-            (partial / "pair.png").write_bytes(to_png(pair_svg(explanation, segment_pictures(explanation, boxes))))
+        if run.drawing:
+            (partial / "pair.png").write_bytes(to_png(run.drawing[1]))
     page = render(run)
     with new_file(reports / "index.html") as partial:
         partial.write_text(page, "utf-8")

@@ -27,17 +27,16 @@ def photographs(gallery: Gallery, rows: Sequence[int], side: int = SIDE) -> Iter
     """Images by their rows, in that order, laid out as their canvases are, but larger: (H, W, 3), all of the size that suits the first."""
     if not len(rows):
         return
-    canvas = enlarged(gallery, rows[0], side)
     found = dict(chain.from_iterable(_read(gallery, group) for group in _groups(rows)))
-    yield from (lay_image(decode_image(found[row], gallery.canvases.image_ids[row], float("inf")), canvas) for row in rows)
+    canvas: Canvas | None = None
+    for row in rows:
+        image = decode_image(found[row], gallery.canvases.image_ids[row], float("inf"))
+        canvas = canvas or larger(_canvas(gallery), min(side, max(image.size)))
+        yield lay_image(image, canvas)
 
 
-def enlarged(gallery: Gallery, row: int, side: int = SIDE) -> Canvas:
-    """A canvas of the gallery's form, whose longer side is that of an image: at most `side` pixels, at least its own."""
-    own = next(iter(gallery.partitions.values())).canvas
-    (_, data), *_ = _read(gallery, [row])
-    wanted = min(side, max(decode_image(data, gallery.canvases.image_ids[row], float("inf")).size))
-    return larger(own, wanted)
+def _canvas(gallery: Gallery) -> Canvas:
+    return next(iter(gallery.partitions.values())).canvas
 
 
 def larger(own: Canvas, side: int) -> Canvas:
@@ -46,18 +45,18 @@ def larger(own: Canvas, side: int) -> Canvas:
     return Canvas(height=round(own.height * scale), width=round(own.width * scale), fit=own.fit)
 
 
-def fine_outlines(gallery: Gallery, rows: Sequence[int], canvas: Canvas) -> Iterator[list[str]]:
+def fine_outlines(gallery: Gallery, rows: Sequence[int], shape: Sequence[int]) -> Iterator[list[str]]:
     """Of every leaf (`heml.reporting.outlines`), empty where it is absent, of images by their rows, in that order, as their label maps have
     them; where there are none, as in a run that was pulled without, as their canvases have them.
 
     Args:
-        canvas: how large they are cut.
+        shape: height and width that they are cut at, as of `photographs`.
     """
     maps = gallery.data / "labelmaps"
     if not maps.is_dir():
         yield from (small_outlines(gallery, row) for row in rows)
         return
-    classes = read_classes(maps)
+    classes, canvas = read_classes(maps), larger(_canvas(gallery), max(shape))
     for row in rows:
         labelmap = next(read_labelmaps(maps, start=row, stop=row + 1))
         parts = gallery.partitions.values()

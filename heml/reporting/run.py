@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from heml.errors import fault
 from heml.evaluation.duplicates import COLUMNS as DUPLICATE_COLUMNS
 from heml.evaluation.mapping import read_map
 from heml.evaluation.table import COLUMNS as NODE_COLUMNS
 from heml.evaluation.table import SUMMARY
+from heml.explanation.drawing import pair_svg, segment_pictures
 from heml.explanation.metric_tree import MetricTree
-from heml.explanation.pairs import telling_pairs
+from heml.explanation.pairs import Explanation, telling_pairs
 from heml.explanation.views import Gallery
 from heml.images.store import Description, read_description
 from heml.params import Params
-from heml.reading import Numbers, PeerRow, SegmenterReport, check_known, fault, read_csv, read_json, read_node_report
+from heml.reading import Numbers, PeerRow, SegmenterReport, check_known, read_csv, read_json, read_node_report
 from heml.reporting.audited import Audit
 from heml.reporting.biased import Bias
 from heml.tree import Tree
@@ -57,10 +60,19 @@ class Run:
         """Names of the label's values for people."""
         return label_names(self.description)
 
-    @property
+    @cached_property
     def drawn(self) -> list[tuple[str, str]]:
         """The pairs that are drawn, and that other methods explain too."""
         return telling_pairs(self.gallery.embeddings, self.tree, self.params.report.pairs)
+
+    @cached_property
+    def drawing(self) -> tuple[Explanation, str] | None:
+        """The first of them explained, and as SVG; None where there is none."""
+        for first, second in self.drawn[:1]:
+            explanation = self.metric.explain(self.gallery.find(first), self.gallery.find(second))
+            boxes = {name: header.box for name, header in self.metric.headers.items()}
+            return explanation, pair_svg(explanation, segment_pictures(explanation, boxes))
+        return None
 
     @property
     def gallery(self) -> Gallery:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from functools import lru_cache, partial
@@ -21,6 +20,7 @@ from heml.images.decoding import check_mask, decode_image, decode_mask
 from heml.images.store import count_images, read_rows
 from heml.params import Size
 from heml.progress import progress
+from heml.sealed import fingerprint
 from heml.segments.labelmaps import ROWS_PER_GROUP, LabelMap, write_labelmaps
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ SUMS = "SHA256SUMS"
 
 def write_sums(folder: Path) -> None:
     """Write down what every file of a segmenter folder holds."""
-    lines = [f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
+    lines = [f"{fingerprint(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(lines), "utf-8")
 
 
@@ -50,13 +50,8 @@ def check_sums(folder: str | Path) -> None:
     for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
         known, _, name = line.partition("  ")
         file = path.parent / Path(name).name
-        if not file.is_file() or _sha256(file) != known:
+        if not file.is_file() or fingerprint(file) != known:
             raise HemlError(f"{file}: is not what {path} says; remove {folder} and run `dvc repro segmenter` to make it again")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_mask_segmenter(folder: str | Path, classes: dict[str, int]) -> None:

@@ -17,11 +17,7 @@ from heml.reporting.embedded import webp_uri
 from heml.reporting.explorer import NEIGHBOURS, told_pair
 from heml.reporting.photographs import SIDE, fine_outline, larger
 from heml.reporting.run import Run
-from heml.segmentation.predict import predict
 from heml.segmentation.segment import segmenter_classes
-from heml.segments.labelmaps import LabelMap
-from heml.segments.manifest import cut_segment
-from heml.segments.masks import unpack_mask
 
 KEPT = 20
 """Photographs that are held in memory; one more, and the oldest is forgotten."""
@@ -65,7 +61,7 @@ class Explainer:
         for name in self.order:
             self.tree.network(name)
         if self.segments:
-            self._look(Image.new("RGB", (8, 8)), "")
+            self.tree.look([Image.new("RGB", (8, 8))], [""])
         if len(self.rows) > 1:
             self.pair(0, 1)
 
@@ -82,7 +78,7 @@ class Explainer:
         """
         name = shown(name[:NAME]).strip() or "photograph"
         picture = decode_image(data, name, self.max_megapixels)
-        view, labelmap = self._look(picture, name)
+        ((view, labelmap),) = self.tree.look([picture], [name])
         number, self._next = self._next, self._next + 1
         self.photographs[number] = view
         for oldest in list(self.photographs)[: -self.kept]:
@@ -112,18 +108,6 @@ class Explainer:
         """
         a, b = self._view(first), self._view(second)
         return told_pair(self.tree.explain(a, b), self.tree.counterfactual(a, b), self.order)
-
-    def _look(self, picture: Image.Image, name: str) -> tuple[View, LabelMap]:
-        """As `MetricTree.view` does, but the label map stays at hand, from which the page's outlines are cut."""
-        segmenter, canvas = self.tree.segmenter, self.tree.root.canvas
-        labels, confidence = predict(segmenter, np.stack([segmenter.resized(picture)]), self.tree.device)
-        labelmap = LabelMap(name, picture.width, picture.height, labels[0], confidence[0])
-        masks = {}
-        for leaf in self.leaves:
-            definition = self.tree.headers[leaf].segments[leaf]
-            cut = cut_segment(labelmap, [segmenter.classes[name] for name in definition.classes], definition, canvas)
-            masks[leaf] = unpack_mask(cut["mask"], (canvas.height, canvas.width))
-        return self.tree.view(View(name, lay_image(picture, canvas), masks, {})), labelmap
 
     def _view(self, number: int) -> View:
         if 0 <= number < len(self.rows):

@@ -18,8 +18,9 @@ from heml.learning.inputs import compose
 from heml.learning.networks import new_network
 from heml.learning.node import build_node
 from heml.learning.objectives import Objective
-from heml.learning.store import fingerprint, load_network, node_path
+from heml.learning.store import load_network, node_path
 from heml.params import Student, Train
+from heml.sealed import fingerprint
 from heml.tree import Node
 
 CPU = torch.device("cpu")

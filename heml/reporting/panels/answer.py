@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from heml.distances import standardise
 from heml.explanation.pairs import words
 from heml.reporting.crops import crop
 from heml.reporting.run import Run
@@ -82,9 +83,7 @@ def _alike(run: Run, node: str) -> list[str]:
     """A test image that the node finds right, and its two nearest of the same label."""
     stored = run.gallery.embeddings[node]
     asked, held = stored.rows("test"), stored.rows("test" if run.params.evaluate.search == "within" else "train")
-    vectors = stored.vectors
-    x = vectors - vectors.mean(1, keepdim=True)
-    x = x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    x = standardise(stored.vectors)
     for row in asked.tolist():
         others = held[held != row]
         near = others[(x[others] @ x[row]).argsort(descending=True, stable=True)[: MOST - 1].numpy()]
