@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
-import shutil
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 import pytest
+from browsing import axe, browser, needs_browser  # noqa: F401 (a fixture)
 from PIL import Image
 from run_data import make_reports, make_trained, run_params
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
@@ -29,25 +25,7 @@ from heml.reporting.run import load_run
 
 HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs Chromium and its driver: apt-get install chromium chromium-driver")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (
-        "headless=new", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
-        "disable-component-update", "disable-sync", "disable-dev-shm-usage", "window-size=1400,1200",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -287,12 +265,6 @@ def test_a_table_is_downloaded_as_it_stands(page, tmp_path):
     wait(lambda: (tmp_path / "Time_and_memory.csv").is_file())
     found = pd.read_csv(tmp_path / "Time_and_memory.csv")
     assert sorted(found.iloc[:, 0]) == ["both", "left", "right"]
-
-
-def axe() -> str:
-    """axe-core, as the test's own package brings it; of the package nothing is imported."""
-    (root,) = importlib.util.find_spec("axe_playwright_python").submodule_search_locations
-    return (Path(root) / "axe.min.js").read_text("utf-8")
 
 
 @pytest.mark.parametrize("width", [1440, 390])

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from browsing import axe, browser, needs_browser  # noqa: F401 (a fixture)
 from PIL import Image
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from heml.explanation.metric_tree import MetricTree
@@ -21,10 +18,7 @@ from heml.explanation.pairs import signed
 
 HOSTILE = '"><img src=x onerror="document.title=1"><b>'
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs Chromium and its driver: apt-get install chromium chromium-driver")
+pytestmark = needs_browser
 
 DROP = """
 const [target, files] = arguments;
@@ -33,21 +27,6 @@ for (const [name, text] of files) transfer.items.add(new File([Uint8Array.from(a
 const about = { dataTransfer: transfer, bubbles: true, cancelable: true };
 for (const kind of ["dragover", "drop"]) target.dispatchEvent(new DragEvent(kind, about));
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (
-        "headless=new", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
-        "disable-component-update", "disable-sync", "disable-dev-shm-usage", "window-size=1400,1200",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
 
 
 def wait(until, seconds=15):
@@ -223,12 +202,6 @@ def test_a_run_of_masks_says_so_and_compares_its_gallery(browser, servers, photo
     wait(lambda: [caption.partition(" ")[0] for caption in captions(page)] == ["i000", "i001"])
     assert "i000 is red, i001 is red" in page.find_element(By.ID, "verdict").text
     assert page.get_log("browser") == []
-
-
-def axe() -> str:
-    """axe-core, as the test's own package brings it; of the package nothing is imported."""
-    (root,) = importlib.util.find_spec("axe_playwright_python").submodule_search_locations
-    return (Path(root) / "axe.min.js").read_text("utf-8")
 
 
 @pytest.mark.parametrize(("width", "look"), [(1440, "light"), (390, "dark")])
