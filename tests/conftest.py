@@ -85,3 +85,11 @@ def metric(run: Path) -> MetricTree:
     from heml.explanation.metric_tree import MetricTree
 
     return MetricTree.load(run / "models", run / "data")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from browsing import chrome  # which the tests of a page alone need
+
+    with chrome() as driver:
+        yield driver

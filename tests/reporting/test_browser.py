@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 import pytest
-from browsing import axe, browser, needs_browser  # noqa: F401 (a fixture)
+from browsing import axe, needs_browser
 from PIL import Image
 from run_data import make_reports, make_trained, run_params
 from selenium import webdriver

@@ -8,7 +8,7 @@ import shutil
 import time
 
 import pytest
-from browsing import axe, browser, needs_browser  # noqa: F401 (a fixture)
+from browsing import axe, needs_browser
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
