@@ -5,7 +5,7 @@
     python -m benchmarks.bias deflated RUNS --params presets/faces.yaml --set faces --parts l_eye r_eye
     python -m benchmarks.bias deflated RUNS --params presets/faces.yaml --set "faces painted" --parts background
     python -m benchmarks.bias table RUNS             # of all runs in the folder, each set in full
-    python -m benchmarks.bias summary RUNS           # all sets side by side: P@1 and worst group, then the gaps
+    python -m benchmarks.bias summary RUNS           # all sets side by side: P@1 and worst group, gaps, shares closed
 
 How a bias is planted: `benchmarks/biased.py`. Everything else is as the parameters have it; segments are the exact masks. A run that lies
 in the folder RUNS is not run again.
@@ -162,13 +162,15 @@ def trees(planted: Planted, seed: int) -> Iterator[Found]:
         yield f"tree, {title}", grown.whole(tree, Weighing()), again, 0
         if settings.donors == "any":
             yield "tree, recomposed and reweighed", grown.whole(tree, Weighing(balance=parts)), again, 0
+            yield "tree, recomposed and off", grown.whole(tree, Weighing(off=parts)), again, 0
             yield "node above the part, recomposed", grown.node(joined), again, 0
             blind = grown.embed(parts)
             yield "tree, recomposed and hidden", grown.whole(blind, Weighing()), again, 0
 
 
 def run(params: Params, kind: str, parts: Sequence[str], bias: float, seed: int, epochs: int, images: int, path: Path) -> None:
-    """Every method on one data set: per test image whether its neighbour has its label, in `train` and among the other test images."""
+    """Every method on one data set: per test image whether its neighbour has its label, in `train` and among the other test images (a
+    second copy asks in `train` alone)."""
     with tempfile.TemporaryDirectory() as work:
         sized = {"images": images} if kind == "avatars" else {}
         planted = PLANTED[kind](params, parts, bias, seed, Path(work) / "biased", **sized)
@@ -177,16 +179,19 @@ def run(params: Params, kind: str, parts: Sequence[str], bias: float, seed: int,
         kept: dict[str, Any] = {
             "labels": canvases.labels[test],
             "sides": planted.sides[:, test],
+            "images": np.cumsum(~planted.twins[test]) - 1,
             "train": np.sum(canvases.splits == "train"),
         }
         kept["seen"] = np.bincount(canvases.labels[test], minlength=2).max() / test.sum()
 
         def score(found: Found, own: Planted) -> None:
             name, (vectors, metric), seconds, annotated = found
-            at = own.canvases
-            searched = [search_in(lambda split: np.flatnonzero(at.splits == split), "test", search) for search in ("train", "within")]
-            by_train, within = (search.score(vectors, at.labels, metric) for search in searched)
-            kept[f"{name}|hits"] = np.stack([by_train.p_at_1, within.p_at_1, by_train.map_at_r])
+            at, once = own.canvases, ~own.twins
+            by_train = search_in(lambda split: np.flatnonzero(at.splits == split), "test", "train").score(vectors, at.labels, metric)
+            among = search_in(lambda split: np.flatnonzero((at.splits == split) & once), "test", "within").score(vectors, at.labels, metric)
+            within = np.full(len(by_train.p_at_1), np.nan)
+            within[once[at.splits == "test"]] = among.p_at_1
+            kept[f"{name}|hits"] = np.stack([by_train.p_at_1, within, by_train.map_at_r])
             kept[f"{name}|cost"] = np.array([seconds, annotated])
 
         for found in trees(planted, seed):
@@ -202,56 +207,71 @@ def run(params: Params, kind: str, parts: Sequence[str], bias: float, seed: int,
 
 
 def table(paths: Sequence[Path]) -> Iterator[str]:
-    """A row per method, means over runs of several seeds; intervals are paired over test images, 95 % bootstrap."""
-    runs = [dict(np.load(path)) for path in paths]
-    names = [key.removesuffix("|hits") for key in runs[0] if key.endswith("|hits")]
+    """A row per method, means over runs of several seeds; intervals are paired over test images, 95 % bootstrap.
+
+    `closed`: of the plain method's gap; `of removable`: of what it has beyond the gap of a tree on unbiased data.
+    """
+    runs = _read(paths)
     tested, floor = sum(len(r["labels"]) for r in runs), 100 * np.mean([r["seen"] for r in runs])
     trained = " and ".join(str(int(np.mean([r[key] for r in runs]))) for key in ("train", "train_even"))
     yield f"{len(runs)} seeds, {trained} (unbiased) training images, {tested} test images in all; majority {floor:.1f}"
     yield ""
-    yield "| method | P@1 | against plain | MAP@R | gap | closed | worst group | gap among test images | s | annotated |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
-    for name in names:
+    yield "| method | P@1 | against plain | MAP@R | gap | closed | of removable | worst group | gap among test images | s | annotated |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    for name in _methods(runs):
         base = next(kind for kind in ("tree", "network", "node above the part", "its sibling") if name.startswith(kind))
+        plain, unbiased = (_gaps(runs, one) for one in (base, f"tree {UNBIASED}"))
         hits = [r[f"{name}|hits"] for r in runs]
         more = np.concatenate([mine[0] - r[f"{base}|hits"][0] for mine, r in zip(hits, runs, strict=True)])
         low, high = interval(more, 1000)
-        gaps = [_gap(r, mine[0]) for r, mine in zip(runs, hits, strict=True)]
-        plain = np.mean([_gap(r, r[f"{base}|hits"][0]) for r in runs])
-        spread = _gap_interval(runs, [mine[0] for mine in hits])
         inside = 100 * np.mean([_gap(r, mine[1]) for r, mine in zip(runs, hits, strict=True)])
         worst = 100 * np.mean([_worst(r, mine[0]) for r, mine in zip(runs, hits, strict=True)])
         seconds, annotated = np.mean([r[f"{name}|cost"] for r in runs], 0)
         p1, mapr = (100 * np.mean([mine[k].mean() for mine in hits]) for k in (0, 2))
         apart = "" if name == base else f"{100 * more.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-        closed = "" if name == base or plain <= 0 else f"{100 * (1 - abs(np.mean(gaps)) / plain):.0f} %"
-        gap = f"{100 * np.mean(gaps):+.1f} ({100 * spread[0]:+.1f} to {100 * spread[1]:+.1f})"
+        gaps = _gaps(runs, name)
+        closed = "" if name == base else _share(plain - gaps, plain)
+        removable = "" if name in (base, f"tree {UNBIASED}") or base != "tree" else _share(plain - gaps, plain - unbiased)
         numbers = f"{worst:.1f} | {inside:+.1f} | {seconds:.0f} | {annotated:.0f}"
-        yield f"| {name} | {p1:.1f} | {apart} | {mapr:.1f} | {gap} | {closed} | {numbers} |"
+        yield f"| {name} | {p1:.1f} | {apart} | {mapr:.1f} | {_spread(gaps)} | {closed} | {removable} | {numbers} |"
 
 
 def summary(groups: dict[str, list[Path]]) -> Iterator[str]:
-    """Two tables with a column a set: P@1 / P@1 of the worst group, and the gap with its interval; means over seeds."""
-    sets = {f"{name} ({len(paths)})": [dict(np.load(path)) for path in paths] for name, paths in groups.items()}
-    names = [key.removesuffix("|hits") for key in next(iter(sets.values()))[0] if key.endswith("|hits")]
+    """Three tables with a column a set: P@1 / P@1 of the worst group, the gap, and the share of the tree's gap that is closed; means
+    over seeds, with 95 % intervals."""
+    sets = {f"{name} ({len(paths)})": _read(paths) for name, paths in groups.items()}
+    names = list(dict.fromkeys(name for runs in sets.values() for name in _methods(runs)))
 
-    def scores(runs: list[dict[str, Any]], hits: list[NDArray[np.float64]]) -> str:
+    def scores(runs: list[dict[str, Any]], name: str) -> str:
+        hits = [r[f"{name}|hits"][0] for r in runs]
         worst = np.mean([_worst(r, h) for r, h in zip(runs, hits, strict=True)])
         return f"{100 * np.mean([h.mean() for h in hits]):.1f} / {100 * worst:.1f}"
 
-    def gap(runs: list[dict[str, Any]], hits: list[NDArray[np.float64]]) -> str:
-        low, high = _gap_interval(runs, hits)
-        mean = np.mean([_gap(r, h) for r, h in zip(runs, hits, strict=True)])
-        return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})".replace("-", "−")
+    def gap(runs: list[dict[str, Any]], name: str) -> str:
+        return _spread(_gaps(runs, name))
 
-    for cell in (scores, gap):
+    def closed(runs: list[dict[str, Any]], name: str) -> str:
+        plain = _gaps(runs, "tree")
+        return _share(plain - _gaps(runs, name), plain)
+
+    for cell in (scores, gap, closed):
         yield f"| | {' | '.join(sets)} |"
         yield f"|---|{'---|' * len(sets)}"
         for name in names:
-            yield f"| {name} | {' | '.join(cell(runs, [r[f'{name}|hits'][0] for r in runs]) for runs in sets.values())} |"
+            if cell is not closed or name.startswith("tree,"):
+                yield f"| {name} | {' | '.join(cell(runs, name) if name in _methods(runs) else '' for runs in sets.values())} |"
         yield ""
     floors = (f"{name} {100 * np.mean([r['seen'] for r in runs]):.1f}" for name, runs in sets.items())
     yield f"majority: {', '.join(floors)}"
+
+
+def _read(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    return [dict(np.load(path)) for path in paths]
+
+
+def _methods(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Those that every run has."""
+    return [key.removesuffix("|hits") for key in runs[0] if key.endswith("|hits") and all(key in run for run in runs)]
 
 
 def _ties(run: dict[str, Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -263,19 +283,34 @@ def _ties(run: dict[str, Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 def _gap(run: dict[str, Any], hits: NDArray[np.float64]) -> float:
     holds, broken = _ties(run)
-    return float(hits[holds].mean() - hits[broken].mean())
+    return float(np.nanmean(hits[holds]) - np.nanmean(hits[broken]))
 
 
-def _gap_interval(runs: Sequence[dict[str, Any]], hits: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean gap, over test images of every run."""
-    rng = np.random.default_rng(0)
-    drawn = np.zeros(1000)
-    for run, own in zip(runs, hits, strict=True):
-        holds, broken = (own[side] for side in _ties(run))
-        for k in range(len(drawn)):
-            drawn[k] += rng.choice(holds, len(holds)).mean() - rng.choice(broken, len(broken)).mean()
-    low, high = np.quantile(drawn / len(runs), (0.025, 0.975))
-    return float(low), float(high)
+def _gaps(runs: Sequence[dict[str, Any]], name: str) -> NDArray[np.float64]:
+    """(1001,): a method's mean gap, and after it a thousand bootstrap draws of every run's test images, the same for every method; an
+    image that is there in both looks is drawn with both."""
+    rng, found = np.random.default_rng(0), np.zeros(1001)
+    for run in runs:
+        images = run.get("images", np.arange(len(run["labels"])))
+        many = int(images.max()) + 1
+        counts = np.vstack([np.ones(many), rng.multinomial(many, np.full(many, 1 / many), 1000)])[:, images]
+        sides = [(counts[:, side] @ run[f"{name}|hits"][0][side]) / counts[:, side].sum(1) for side in _ties(run)]
+        found += sides[0] - sides[1]
+    return found / len(runs)
+
+
+def _spread(draws: NDArray[np.float64]) -> str:
+    """Points, with their interval."""
+    low, high = np.quantile(draws[1:], (0.025, 0.975))
+    return f"{100 * draws[0]:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})".replace("-", "−")
+
+
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> str:
+    """Percent, with its interval; nothing where the whole can't be told from nothing."""
+    if np.quantile(whole[1:], 0.025) <= 0:
+        return "–"
+    low, high = np.quantile(part[1:] / whole[1:], (0.025, 0.975))
+    return f"{100 * part[0] / whole[0]:.0f} % ({100 * low:.0f} to {100 * high:.0f})".replace("-", "−")
 
 
 def _worst(run: dict[str, Any], hits: NDArray[np.float64]) -> float:

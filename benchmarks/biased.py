@@ -1,7 +1,8 @@
 """Data sets with a bias that was planted: in `train` the look of a part follows the label, in `val` and `test` it tells nothing.
 
 Three ways: drawn avatars, whose colours are tied; photographs, of which those are chosen to train with that make the tie; and photographs
-of which a part is painted over: tinted, or the background as water or land, in the form of Waterbirds (Sagawa et al., ICLR 2020).
+of which a part is painted over: tinted, or the background as water or land, in the form of Waterbirds (Sagawa et al., ICLR 2020). A
+painted test image is there twice, once in either look, so that what its look does is told from what the image is.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from heml.tree import Tree
 HELD = (0.15, 0.3)
 """Of the images of the rarest of the four groups, how many each group gives to `val` and to `test`."""
 BACKGROUND = "background"
+TWIN = "_in_the_other_look"
+"""Ends the name of a test image's second copy."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class Planted:
     def canvases(self) -> Canvases:
         """The images, with labels and splits."""
         return load_canvases(self.folder / "data/canvases")
+
+    @property
+    def twins(self) -> NDArray[np.bool_]:
+        """(N,): an image's second copy."""
+        return np.array([image_id.endswith(TWIN) for image_id in self.canvases.image_ids])
 
     @property
     def cells(self) -> NDArray[np.int64]:
@@ -141,7 +149,7 @@ def _most(left: dict[tuple[int, int], NDArray[np.int64]], tie: int, bias: float)
 
 def painted(params: Params, parts: Sequence[str], bias: float, seed: int, folder: Path) -> Planted:
     """Photographs of a folder in which the parts are painted over, in one of two ways that follow the label in `train`: tinted blue or
-    red; the background becomes water or land."""
+    red; the background becomes water or land. Images of `test` are there in both ways."""
     if list(parts) == [BACKGROUND]:
         params = with_background(params)
     free = params.dataset.model_copy(update={"path": folder / "unsplit", "seed": seed})
@@ -149,8 +157,11 @@ def painted(params: Params, parts: Sequence[str], bias: float, seed: int, folder
     records = list(read_folder(free)[0])
     rng = np.random.default_rng(seed)
     sides = {r.image_id: r.label if rng.random() < (bias if r.split == "train" else 0.5) else 1 - r.label for r in records}
+    splits = {r.image_id: r.split for r in records}
+    for image_id in [one for one, split in splits.items() if split == "test"]:
+        splits[image_id + TWIN], sides[image_id + TWIN] = "test", 1 - sides[image_id]
     classes = [name for part in parts for name in params.segments[part].classes]
-    return _planted(params, parts, {r.image_id: r.split for r in records}, sides, folder, classes)
+    return _planted(params, parts, splits, sides, folder, classes)
 
 
 def with_background(params: Params) -> Params:
@@ -196,17 +207,19 @@ def _copy(dataset: FolderDataset, target: Path, splits: dict[str, str] | None, s
     shutil.copy(dataset.path / "classes.json", target)
     ids = json.loads((dataset.path / "classes.json").read_text("utf-8"))["classes"]
     with (dataset.path / "labels.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if splits is None or row["image_id"] in splits]
+        listed = list(csv.DictReader(file))
+    named = [row | {"image_id": row["image_id"] + end} for row in listed for end in ("", TWIN)]
+    rows = listed if splits is None else [row for row in named if row["image_id"] in splits]
     for row in rows:
         image_id = row["image_id"]
-        image, mask = (next((dataset.path / kind).glob(f"{image_id}.*")) for kind in ("images", "masks"))
-        shutil.copy(mask, target / "masks")
+        image, mask = (next((dataset.path / kind).glob(f"{image_id.removesuffix(TWIN)}.*")) for kind in ("images", "masks"))
+        shutil.copy(mask, target / "masks" / f"{image_id}{mask.suffix}")
         if image_id not in sides:
             shutil.copy(image, target / "images")
             continue
         pixels = np.array(Image.open(image).convert("RGB"))
         there = np.isin(np.asarray(Image.open(mask)), [ids[name] for name in classes])
-        rng = np.random.default_rng([*image_id.encode()])
+        rng = np.random.default_rng([*image_id.removesuffix(TWIN).encode()])
         over = scenery(pixels.shape[:2], sides[image_id], rng) if list(classes) == [BACKGROUND] else tint(pixels, sides[image_id])
         pixels[there] = over[there]
         Image.fromarray(pixels).save(target / "images" / f"{image_id}.png")
