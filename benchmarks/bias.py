@@ -1,14 +1,14 @@
 """Is a planted bias found by name, and does deflating it help? Against truth.
 
-    python -m benchmarks.bias found --seeds 10       # avatars: each part in turn is biased, and none; about half an hour
-    python -m benchmarks.bias deflated RUNS --set avatars --parts glasses --bias 0.9 --seeds 3      # about five minutes a seed
-    python -m benchmarks.bias deflated RUNS --params presets/faces.yaml --set faces --parts l_eye r_eye
+    python -m benchmarks.bias found --seeds 10       # avatars: each part in turn is biased, and none; about half an
+    hour python -m benchmarks.bias deflated RUNS --set avatars --parts glasses --bias 0.9 --seeds 3      # about five
+    minutes a seed python -m benchmarks.bias deflated RUNS --params presets/faces.yaml --set faces --parts l_eye r_eye
     python -m benchmarks.bias deflated RUNS --params presets/faces.yaml --set "faces painted" --parts background
     python -m benchmarks.bias table RUNS             # of all runs in the folder, each set in full
     python -m benchmarks.bias summary RUNS           # all sets side by side: P@1 and worst group, gaps, shares closed
 
-How a bias is planted: `benchmarks/biased.py`. Everything else is as the parameters have it; segments are the exact masks. A run that lies
-in the folder RUNS is not run again.
+How a bias is planted: `benchmarks/biased.py`. Everything else is as the parameters have it; segments are the exact
+masks. A run that lies in the folder RUNS is not run again.
 """
 
 from __future__ import annotations
@@ -85,7 +85,10 @@ def detection(params: Params, bias: float, seeds: int, jobs: int) -> Iterator[st
         own = [run for run in runs if run.part == part]
         right = sum(any(name == part for name, _ in run.names) for run in own)
         wrong = [f"{kind} of {name} (seed {run.seed})" for run in own for name, kind in run.names if name != part]
-        yield f"| {part} | {'–' if part == NONE else f'{right} of {seeds}'} | {len(wrong)}{': ' if wrong else ''}{', '.join(wrong)} |"
+        yield (
+            f"| {part} | {'–' if part == NONE else f'{right} of {seeds}'} |"
+            f" {len(wrong)}{': ' if wrong else ''}{', '.join(wrong)} |"
+        )
 
 
 class Grown:
@@ -102,14 +105,18 @@ class Grown:
         started = time.process_time()
         for name in only:
             settings = self.params.node(name).model_copy(update={"seed": self.seed})
-            where = [self.folder / place for place in ("data/canvases", "data/segments", "models/nodes", "reports.json")]
+            where = [
+                self.folder / place for place in ("data/canvases", "data/segments", "models/nodes", "reports.json")
+            ]
             build_node(self.tree[name], settings, *where, recipes)
         self.seconds += time.process_time() - started
 
     def embed(self, hidden: Sequence[str] = ()) -> Tree:
         """Embed all images; returns the tree that does."""
         tree = Tree(list(self.tree), hidden)
-        write_embeddings(tree, *(self.folder / p for p in ("data/canvases", "data/segments", "models/nodes", "data/embeddings")))
+        write_embeddings(
+            tree, *(self.folder / p for p in ("data/canvases", "data/segments", "models/nodes", "data/embeddings"))
+        )
         return tree
 
     def node(self, name: str) -> tuple[torch.Tensor, Metric]:
@@ -154,7 +161,9 @@ def trees(planted: Planted, seed: int) -> Iterator[Found]:
     holding = [node.name for node in tree if set(parts) & set(tree.leaves(node.name))]
     for title, settings in (("recomposed", Recompose()), ("same-label donors (control)", Recompose(donors="same"))):
         for part in parts:
-            write_recipes(recipes / f"{part}.parquet", make_recipes(part, partitions, settings), planted.canvases.image_ids)
+            write_recipes(
+                recipes / f"{part}.parquet", make_recipes(part, partitions, settings), planted.canvases.image_ids
+            )
         before = grown.seconds
         grown.grow(recipes, holding)
         again = plain + grown.seconds - before
@@ -168,9 +177,11 @@ def trees(planted: Planted, seed: int) -> Iterator[Found]:
             yield "tree, recomposed and hidden", grown.whole(blind, Weighing()), again, 0
 
 
-def run(params: Params, kind: str, parts: Sequence[str], bias: float, seed: int, epochs: int, images: int, path: Path) -> None:
-    """Every method on one data set: per test image whether its neighbour has its label, in `train` and among the other test images (a
-    second copy asks in `train` alone)."""
+def run(
+    params: Params, kind: str, parts: Sequence[str], bias: float, seed: int, epochs: int, images: int, path: Path
+) -> None:
+    """Every method on one data set: per test image whether its neighbour has its label, in `train` and among the other
+    test images (a second copy asks in `train` alone)."""
     with tempfile.TemporaryDirectory() as work:
         sized = {"images": images} if kind == "avatars" else {}
         planted = PLANTED[kind](params, parts, bias, seed, Path(work) / "biased", **sized)
@@ -187,8 +198,12 @@ def run(params: Params, kind: str, parts: Sequence[str], bias: float, seed: int,
         def score(found: Found, own: Planted) -> None:
             name, (vectors, metric), seconds, annotated = found
             at, once = own.canvases, ~own.twins
-            by_train = search_in(lambda split: np.flatnonzero(at.splits == split), "test", "train").score(vectors, at.labels, metric)
-            among = search_in(lambda split: np.flatnonzero((at.splits == split) & once), "test", "within").score(vectors, at.labels, metric)
+            by_train = search_in(lambda split: np.flatnonzero(at.splits == split), "test", "train").score(
+                vectors, at.labels, metric
+            )
+            among = search_in(lambda split: np.flatnonzero((at.splits == split) & once), "test", "within").score(
+                vectors, at.labels, metric
+            )
             within = np.full(len(by_train.p_at_1), np.nan)
             within[once[at.splits == "test"]] = among.p_at_1
             kept[f"{name}|hits"] = np.stack([by_train.p_at_1, within, by_train.map_at_r])
@@ -216,7 +231,10 @@ def table(paths: Sequence[Path]) -> Iterator[str]:
     trained = " and ".join(str(int(np.mean([r[key] for r in runs]))) for key in ("train", "train_even"))
     yield f"{len(runs)} seeds, {trained} (unbiased) training images, {tested} test images in all; majority {floor:.1f}"
     yield ""
-    yield "| method | P@1 | against plain | MAP@R | gap | closed | of removable | worst group | gap among test images | s | annotated |"
+    yield (
+        "| method | P@1 | against plain | MAP@R | gap | closed | of removable | worst group | gap among test images | s"
+        " | annotated |"
+    )
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for name in _methods(runs):
         base = next(kind for kind in ("tree", "network", "node above the part", "its sibling") if name.startswith(kind))
@@ -231,14 +249,16 @@ def table(paths: Sequence[Path]) -> Iterator[str]:
         apart = "" if name == base else f"{100 * more.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
         gaps = _gaps(runs, name)
         closed = "" if name == base else _share(plain - gaps, plain)
-        removable = "" if name in (base, f"tree {UNBIASED}") or base != "tree" else _share(plain - gaps, plain - unbiased)
+        removable = (
+            "" if name in (base, f"tree {UNBIASED}") or base != "tree" else _share(plain - gaps, plain - unbiased)
+        )
         numbers = f"{worst:.1f} | {inside:+.1f} | {seconds:.0f} | {annotated:.0f}"
         yield f"| {name} | {p1:.1f} | {apart} | {mapr:.1f} | {_spread(gaps)} | {closed} | {removable} | {numbers} |"
 
 
 def summary(groups: dict[str, list[Path]]) -> Iterator[str]:
-    """Three tables with a column a set: P@1 / P@1 of the worst group, the gap, and the share of the tree's gap that is closed; means
-    over seeds, with 95 % intervals."""
+    """Three tables with a column a set: P@1 / P@1 of the worst group, the gap, and the share of the tree's gap that is
+    closed; means over seeds, with 95 % intervals."""
     sets = {f"{name} ({len(paths)})": _read(paths) for name, paths in groups.items()}
     names = list(dict.fromkeys(name for runs in sets.values() for name in _methods(runs)))
 
@@ -259,7 +279,10 @@ def summary(groups: dict[str, list[Path]]) -> Iterator[str]:
         yield f"|---|{'---|' * len(sets)}"
         for name in names:
             if cell is not closed or name.startswith("tree,"):
-                yield f"| {name} | {' | '.join(cell(runs, name) if name in _methods(runs) else '' for runs in sets.values())} |"
+                yield (
+                    f"| {name} |"
+                    f" {' | '.join(cell(runs, name) if name in _methods(runs) else '' for runs in sets.values())} |"
+                )
         yield ""
     floors = (f"{name} {100 * np.mean([r['seen'] for r in runs]):.1f}" for name, runs in sets.items())
     yield f"majority: {', '.join(floors)}"
@@ -287,8 +310,8 @@ def _gap(run: dict[str, Any], hits: NDArray[np.float64]) -> float:
 
 
 def _gaps(runs: Sequence[dict[str, Any]], name: str) -> NDArray[np.float64]:
-    """(1001,): a method's mean gap, and after it a thousand bootstrap draws of every run's test images, the same for every method; an
-    image that is there in both looks is drawn with both."""
+    """(1001,): a method's mean gap, and after it a thousand bootstrap draws of every run's test images, the same for
+    every method; an image that is there in both looks is drawn with both."""
     rng, found = np.random.default_rng(0), np.zeros(1001)
     for run in runs:
         images = run.get("images", np.arange(len(run["labels"])))
@@ -330,7 +353,9 @@ def main() -> None:
     parser.add_argument("--bias", type=float, default=0.9)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--images", type=int, default=2000, help="avatars, of which 600 are for training and 150 for validation")
+    parser.add_argument(
+        "--images", type=int, default=2000, help="avatars, of which 600 are for training and 150 for validation"
+    )
     parser.add_argument("--epochs", type=int, default=15, help="of the networks on the whole image")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,8 +1,10 @@
-"""Data sets with a bias that was planted: in `train` the look of a part follows the label, in `val` and `test` it tells nothing.
+"""Data sets with a bias that was planted: in `train` the look of a part follows the label, in `val` and `test` it tells
+nothing.
 
-Three ways: drawn avatars, whose colours are tied; photographs, of which those are chosen to train with that make the tie; and photographs
-of which a part is painted over: tinted, or the background as water or land, in the form of Waterbirds (Sagawa et al., ICLR 2020). A
-painted test image is there twice, once in either look, so that what its look does is told from what the image is.
+Three ways: drawn avatars, whose colours are tied; photographs, of which those are chosen to train with that make the
+tie; and photographs of which a part is painted over: tinted, or the background as water or land, in the form of
+Waterbirds (Sagawa et al., ICLR 2020). A painted test image is there twice, once in either look, so that what its look
+does is told from what the image is.
 """
 
 from __future__ import annotations
@@ -72,14 +74,19 @@ def segment(params: Params, folder: Path) -> None:
     """Canvases and the manifest of every segment, from `data/images` and its masks."""
     write_canvases(folder / "data/images", folder / "data/canvases", params.canvas)
     write_mask_segmenter(folder / "models/segmenter", read_description(folder / "data/images").classes)
-    segment_images(folder / "data/images", folder / "models/segmenter", folder / "data/labelmaps", params.segmenter.size, 8)
+    segment_images(
+        folder / "data/images", folder / "models/segmenter", folder / "data/labelmaps", params.segmenter.size, 8
+    )
     for name, definition in params.segments.items():
         target = folder / f"data/segments/segment={name}"
         write_manifest(folder / "data/images", folder / "data/labelmaps", target, name, definition, params.canvas)
 
 
-def drawn(params: Params, parts: Sequence[str], bias: float, seed: int, folder: Path, images: int | None = None) -> Planted:
-    """Avatars; of `images` in all, 600 train and 150 validate. Without parts, or with bias 0.5, nothing tells anything."""
+def drawn(
+    params: Params, parts: Sequence[str], bias: float, seed: int, folder: Path, images: int | None = None
+) -> Planted:
+    """Avatars; of `images` in all, 600 train and 150 validate. Without parts, or with bias 0.5, nothing tells
+    anything."""
     tables = yaml.safe_load(Path(params.dataset.path).read_text("utf-8"))
     for part in {"glasses", *parts}:  # the embedded tables' own bias is the glasses'
         own = tables["parts"][part]["colours"]
@@ -107,9 +114,11 @@ def drawn(params: Params, parts: Sequence[str], bias: float, seed: int, folder: 
 
 
 def chosen(params: Params, parts: Sequence[str], bias: float, seed: int, folder: Path) -> Planted:
-    """Photographs of a folder: which colour the first part has follows the label in `train`; groups are as many in `val` and `test`.
+    """Photographs of a folder: which colour the first part has follows the label in `train`; groups are as many in
+    `val` and `test`.
 
-    Its colours are put in two groups; of the four groups of colour and label the rarest decides how many images each split can have.
+    Its colours are put in two groups; of the four groups of colour and label the rarest decides how many images each
+    split can have.
     """
     whole = folder / "whole"
     write_images(whole / "data/images", *_read(params))
@@ -148,15 +157,17 @@ def _most(left: dict[tuple[int, int], NDArray[np.int64]], tie: int, bias: float)
 
 
 def painted(params: Params, parts: Sequence[str], bias: float, seed: int, folder: Path) -> Planted:
-    """Photographs of a folder in which the parts are painted over, in one of two ways that follow the label in `train`: tinted blue or
-    red; the background becomes water or land. Images of `test` are there in both ways."""
+    """Photographs of a folder in which the parts are painted over, in one of two ways that follow the label in `train`:
+    tinted blue or red; the background becomes water or land. Images of `test` are there in both ways."""
     if list(parts) == [BACKGROUND]:
         params = with_background(params)
     free = params.dataset.model_copy(update={"path": folder / "unsplit", "seed": seed})
     _copy(params.dataset, folder / "unsplit", None, {}, [])
     records = list(read_folder(free)[0])
     rng = np.random.default_rng(seed)
-    sides = {r.image_id: r.label if rng.random() < (bias if r.split == "train" else 0.5) else 1 - r.label for r in records}
+    sides = {
+        r.image_id: r.label if rng.random() < (bias if r.split == "train" else 0.5) else 1 - r.label for r in records
+    }
     splits = {r.image_id: r.split for r in records}
     for image_id in [one for one, split in splits.items() if split == "test"]:
         splits[image_id + TWIN], sides[image_id + TWIN] = "test", 1 - sides[image_id]
@@ -181,7 +192,12 @@ def _read(params: Params) -> tuple[list[ImageRecord], Description, list[str]]:
 
 
 def _planted(
-    params: Params, parts: Sequence[str], splits: dict[str, str], sides: dict[str, int], folder: Path, paint: Sequence[str] = ()
+    params: Params,
+    parts: Sequence[str],
+    splits: dict[str, str],
+    sides: dict[str, int],
+    folder: Path,
+    paint: Sequence[str] = (),
 ) -> Planted:
     """A folder with some images of another, their splits as given.
 
@@ -196,7 +212,9 @@ def _planted(
     return Planted(found, list(parts), own, folder)
 
 
-def _copy(dataset: FolderDataset, target: Path, splits: dict[str, str] | None, sides: dict[str, int], classes: Sequence[str]) -> None:
+def _copy(
+    dataset: FolderDataset, target: Path, splits: dict[str, str] | None, sides: dict[str, int], classes: Sequence[str]
+) -> None:
     """Copy a data set's folder with a new table: its label, and splits where they are given.
 
     Args:
@@ -212,7 +230,9 @@ def _copy(dataset: FolderDataset, target: Path, splits: dict[str, str] | None, s
     rows = listed if splits is None else [row for row in named if row["image_id"] in splits]
     for row in rows:
         image_id = row["image_id"]
-        image, mask = (next((dataset.path / kind).glob(f"{image_id.removesuffix(TWIN)}.*")) for kind in ("images", "masks"))
+        image, mask = (
+            next((dataset.path / kind).glob(f"{image_id.removesuffix(TWIN)}.*")) for kind in ("images", "masks")
+        )
         shutil.copy(mask, target / "masks" / f"{image_id}{mask.suffix}")
         if image_id not in sides:
             shutil.copy(image, target / "images")
@@ -220,7 +240,11 @@ def _copy(dataset: FolderDataset, target: Path, splits: dict[str, str] | None, s
         pixels = np.array(Image.open(image).convert("RGB"))
         there = np.isin(np.asarray(Image.open(mask)), [ids[name] for name in classes])
         rng = np.random.default_rng([*image_id.removesuffix(TWIN).encode()])
-        over = scenery(pixels.shape[:2], sides[image_id], rng) if list(classes) == [BACKGROUND] else tint(pixels, sides[image_id])
+        over = (
+            scenery(pixels.shape[:2], sides[image_id], rng)
+            if list(classes) == [BACKGROUND]
+            else tint(pixels, sides[image_id])
+        )
         pixels[there] = over[there]
         Image.fromarray(pixels).save(target / "images" / f"{image_id}.png")
     names = ["image_id", dataset.label] + ["split"] * (splits is not None)
@@ -241,7 +265,9 @@ def scenery(size: tuple[int, int], kind: int, rng: np.random.Generator) -> NDArr
     height, width = size
     y, x = np.mgrid[:height, :width] / max(size)
     if kind == 0:
-        waves = np.sin(2 * np.pi * (rng.uniform(6, 12) * y + 0.3 * np.sin(2 * np.pi * (rng.uniform(1, 3) * x + rng.random()))))
+        waves = np.sin(
+            2 * np.pi * (rng.uniform(6, 12) * y + 0.3 * np.sin(2 * np.pi * (rng.uniform(1, 3) * x + rng.random())))
+        )
         base = np.array([60, 120, 170]) + rng.normal(0, 15, 3)
         found = base + 25 * waves[..., None] + rng.normal(0, 6, (height, width, 1))
     else:

@@ -1,9 +1,12 @@
-"""A level of leaves on a Ray cluster of two nodes in this machine, one of them killed in the middle: the same bytes as serial?
+"""A level of leaves on a Ray cluster of two nodes in this machine, one of them killed in the middle: the same bytes as
+serial?
 
     python -m benchmarks.cluster --params presets/faces.yaml      # the data set where the preset expects it
 
-Clones what git has of this folder, prepares data up to the manifest, then trains all leaves twice from there, each with a cache of its
-own: by `dvc repro`, and by `heml repro --ray` on nodes of one core, of which the second is killed as soon as the first leaf is there.
+Clones what git has of this folder, prepares data up to the manifest, then trains all leaves twice from there, each with
+a cache of its
+own: by `dvc repro`, and by `heml repro --ray` on nodes of one core, of which the second is killed as soon as the first
+    leaf is there.
 Needs `heml[ray]`.
 """
 
@@ -29,7 +32,9 @@ def call(folder: Path, *command: str) -> float:
     """Run a command to its end; wall seconds."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     began = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"error: {' '.join(command)} ended with status {done.returncode}\n{done.stdout}{done.stderr}")
     return time.perf_counter() - began
@@ -106,11 +111,14 @@ def main() -> None:
         same = sum(weights(spread).get(name) == value for name, value in weights(serial).items())
         print(f"{arguments.params}: {len(targets)} leaves; a node killed when {there} had been trained")
         print(
-            f"`dvc repro` {alone:.0f} s, `heml repro --ray` {together:.0f} s; weights of the same bytes: {same} of {len(weights(serial))}"
+            f"`dvc repro` {alone:.0f} s, `heml repro --ray` {together:.0f} s; weights of the same bytes: {same} of"
+            f" {len(weights(serial))}"
         )
         print(
             "dvc status:",
-            subprocess.run(["dvc", "status", *targets], cwd=spread, capture_output=True, text=True, check=True).stdout.strip(),
+            subprocess.run(
+                ["dvc", "status", *targets], cwd=spread, capture_output=True, text=True, check=True
+            ).stdout.strip(),
         )
 
 

@@ -1,4 +1,5 @@
-"""Peers that remove a bias: one network on the whole image, trained with cross-entropy, as these methods are defined."""
+"""Peers that remove a bias: one network on the whole image, trained with cross-entropy, as these methods are
+defined."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ NETWORKS = {
 
 
 def networks(planted: Planted, seed: int, epochs: int) -> Iterator[tuple[str, torch.Tensor, float, int]]:
-    """One network under every recipe: its name, embeddings of all images (N, D), CPU seconds of training, images annotated with groups."""
+    """One network under every recipe: its name, embeddings of all images (N, D), CPU seconds of training, images
+    annotated with groups."""
     tree = Tree.from_params(planted.params)
     data = planted.folder / "data"
     for name, recipe in NETWORKS.items():
@@ -112,8 +114,16 @@ class Classifier:
         parts = [self.logits(prepare(*images.batch(rows[i : i + 128]))).argmax(1) for i in range(0, len(rows), 128)]
         return torch.cat(parts).numpy()
 
-    def epochs(self, images: NodeImages, rows: NDArray[np.int64], counts: NDArray[np.float64], cells: NDArray[np.int64], recipe: Recipe,
-               epochs: int, still: bool = False) -> None:  # fmt: skip
+    def epochs(
+        self,
+        images: NodeImages,
+        rows: NDArray[np.int64],
+        counts: NDArray[np.float64],
+        cells: NDArray[np.int64],
+        recipe: Recipe,
+        epochs: int,
+        still: bool = False,
+    ) -> None:
         """Epochs of batches drawn by `counts`; `still`: the trunk and its statistics stay as they are."""
         s = self.settings
         steps = max(len(rows) // s.batch_size, 1)
@@ -124,7 +134,11 @@ class Classifier:
         chance = counts[rows] / counts[rows].sum()
         self.network.train(not still)
         for _ in range(epochs * steps):
-            chosen = rng.choice(rows, s.batch_size, p=chance) if (counts[rows] != 1).any() else rng.choice(rows, s.batch_size, False)
+            chosen = (
+                rng.choice(rows, s.batch_size, p=chance)
+                if (counts[rows] != 1).any()
+                else rng.choice(rows, s.batch_size, False)
+            )
             x = augment(*images.batch(chosen), s, s.flip and may_flip(images.segments), generator)
             y = torch.from_numpy(images.labels[chosen])
             share, other = 1.0, torch.arange(len(y))

@@ -2,11 +2,12 @@
 
     python -m benchmarks.faithfulness            # a finished run in models/ and data/; some minutes
 
-The truth is what happens to the tree's log-odds when the two images exchange a segment (`heml.explanation.exchange`: every node that holds
-it sees the exchange at once; the mean of both directions). Over pairs of test images, Spearman's correlation over the segments that either
-image shows. Rules at reading cost use stored distances, areas and `models/metric.json` alone: what an exchange does to the segment's own
-leaf can be read exactly, since identical parts have distance 0; what it does at the nodes above is divided among the segments there.
-The saliency methods explain the root, as networks without a tree are explained.
+The truth is what happens to the tree's log-odds when the two images exchange a segment (`heml.explanation.exchange`:
+every node that holds it sees the exchange at once; the mean of both directions). Over pairs of test images, Spearman's
+correlation over the segments that either image shows. Rules at reading cost use stored distances, areas and
+`models/metric.json` alone: what an exchange does to the segment's own leaf can be read exactly, since identical parts
+have distance 0; what it does at the nodes above is divided among the segments there. The saliency methods explain the
+root, as networks without a tree are explained.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Pair:
         self.apart = dict(zip(tree.metric.terms, distances(first, second, tree.metric).tolist(), strict=True))
 
     def term(self, node: str) -> float:
-        """What two images that are the same at the node would gain there: its slope times the distance; 0 where one lacks it."""
+        """What two images that are the same at the node would gain there: its slope times the distance; 0 where one
+        lacks it."""
         return self.tree.metric.terms[node].slope * float(np.nan_to_num(self.apart[node]))
 
     def inputs(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,19 +100,27 @@ def leaf_evidence(pair: Pair) -> NDArray[np.float64]:
 def own_term(pair: Pair) -> NDArray[np.float64]:
     """What an exchange does at the segment's own leaf, exactly: its distance becomes 0 in both directions.
 
-    Where one image lacks the segment, it is given in one direction, with distance 0 where nothing was said, and taken away in the other.
+    Where one image lacks the segment, it is given in one direction, with distance 0 where nothing was said, and taken
+    away in the other.
     """
     found = []
     for leaf in pair.leaves:
         term = pair.tree.metric.terms[leaf]
-        found.append(pair.term(leaf) if pair.first.has(leaf) and pair.second.has(leaf) else term.slope * term.threshold / 2)
+        found.append(
+            pair.term(leaf) if pair.first.has(leaf) and pair.second.has(leaf) else term.slope * term.threshold / 2
+        )
     return np.array(found)
 
 
 def path_evidence(pair: Pair) -> NDArray[np.float64]:
     """The evidence against one label, summed over the leaf and its ancestors."""
     terms = pair.tree.metric.terms
-    return np.array([-sum(terms[n].evidence(pair.apart[n]) for n in (leaf, *pair.tree.tree.ancestors(leaf))) for leaf in pair.leaves])
+    return np.array(
+        [
+            -sum(terms[n].evidence(pair.apart[n]) for n in (leaf, *pair.tree.tree.ancestors(leaf)))
+            for leaf in pair.leaves
+        ]
+    )
 
 
 def path_terms(pair: Pair) -> NDArray[np.float64]:
@@ -225,8 +235,14 @@ def measure(tree: MetricTree, pairs: int) -> str:
         known = np.array(values)[~np.isnan(values)]
         low, high = interval(known, 1000)
         apart = np.nanmean(np.array(values)[np.array(different)])
-        lines.append(f"| {name} | {known.mean():.2f} | {low:.2f} to {high:.2f} | {apart:.2f} | {1000 * np.median(seconds[name]):.1f} |")
-    return "\n".join(lines) + f"\n\n{len(different)} pairs of test images, of which the tree calls {sum(different)} different."
+        lines.append(
+            f"| {name} | {known.mean():.2f} | {low:.2f} to {high:.2f} | {apart:.2f} |"
+            f" {1000 * np.median(seconds[name]):.1f} |"
+        )
+    return (
+        "\n".join(lines)
+        + f"\n\n{len(different)} pairs of test images, of which the tree calls {sum(different)} different."
+    )
 
 
 def _draw(rows: NDArray[np.int64], pairs: int) -> list[tuple[int, int]]:

@@ -1,19 +1,25 @@
-"""What becomes of a run that is disturbed: kills, a full disk, damaged files, edits in the middle. The same bytes, or one clear error?
+"""What becomes of a run that is disturbed: kills, a full disk, damaged files, edits in the middle. The same bytes, or
+one clear error?
 
     python -m benchmarks.faults                      # about 90 faults, a quarter of an hour on two cores
     python -m benchmarks.faults --kinds kill edit    # some of them
-    python -m benchmarks.faults --kept faults        # keep the undisturbed project in this folder, and start from it the next time
+    python -m benchmarks.faults --kept faults        # keep the undisturbed project in this folder, and start from it
+    the next time
 
-Clones what git has of this folder, runs a small tree of avatars to its end, and then disturbs one stage at a time in a copy:
+Clones what git has of this folder, runs a small tree of avatars to its end, and then disturbs one stage at a time in a
+copy:
 
 - kill: `dvc`, or the stage's process, is ended by SIGKILL at a random moment; `dvc repro` then runs the stage again.
-- disk: no file may grow beyond half of the stage's largest out; `dvc repro` then runs the stage again without the limit.
-- damage: a byte of an artifact is flipped, its end is cut off, its halves or two artifacts are exchanged; a stage that reads it runs.
+- disk: no file may grow beyond half of the stage's largest out; `dvc repro` then runs the stage again without the
+limit.
+- damage: a byte of an artifact is flipped, its end is cut off, its halves or two artifacts are exchanged; a stage that
+reads it runs.
   The same of dvc.lock, which git has.
 - edit: a parameter or a file of code changes at a random moment of a stage.
 
-Stages run alone (`--single-item`) and nothing is in DVC's cache, or DVC would mend what it is to be tried on. An outcome is good if
-the outs are those of the undisturbed run, timings aside, or if there is one error and no traceback; `LOST` and `WRONG` are not.
+Stages run alone (`--single-item`) and nothing is in DVC's cache, or DVC would mend what it is to be tried on. An
+outcome is good if the outs are those of the undisturbed run, timings aside, or if there is one error and no traceback;
+`LOST` and `WRONG` are not.
 """
 
 from __future__ import annotations
@@ -81,7 +87,9 @@ class Project:
 
     def outs(self, stage: str) -> list[str]:
         """Of a stage."""
-        pipeline, params = (read_yaml((self.undisturbed / name).read_bytes(), name) for name in ("dvc.yaml", "params.yaml"))
+        pipeline, params = (
+            read_yaml((self.undisturbed / name).read_bytes(), name) for name in ("dvc.yaml", "params.yaml")
+        )
         return Definition.of(stage, pipeline, params).outs
 
     def recorded(self, stage: str) -> dict[str, Any]:
@@ -92,7 +100,10 @@ class Project:
 
     def start(self, stage: str, *options: str, limit: int | None = None) -> subprocess.Popen[str]:
         """`dvc repro` of one stage alone."""
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+        }
         if limit is not None:  # of the stage, not of DVC, which runs commands in this shell
             shell = self.root.parent / "limited"
             shell.write_text(f'#!/bin/sh\nulimit -f {max(limit // 512, 1)}\nexec /bin/sh "$@"\n', "utf-8")
@@ -100,7 +111,13 @@ class Project:
             environment["SHELL"] = str(shell)
         command = ["dvc", "repro", "--single-item", *options, stage]
         return subprocess.Popen(
-            command, cwd=self.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            command,
+            cwd=self.root,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
 
     def run(self, stage: str, *options: str, limit: int | None = None) -> tuple[bool, str]:
@@ -148,7 +165,11 @@ def error_of(output: str) -> str:
     """The kind of a failure."""
     if "Traceback" in output:
         return "WRONG: a traceback: " + output.strip().splitlines()[-2][:200]
-    return "one clear error" if len(re.findall("^error: ", output, re.MULTILINE)) == 1 else f"WRONG: no clear error: {output[-300:]!r}"
+    return (
+        "one clear error"
+        if len(re.findall("^error: ", output, re.MULTILINE)) == 1
+        else f"WRONG: no clear error: {output[-300:]!r}"
+    )
 
 
 def stage_of(dvc: int) -> int | None:
@@ -179,14 +200,26 @@ def prepare(folder: Path) -> float:
     raw["dataset"] |= {"images": 90, "size": 64}
     raw["segmenter"] = {"source": "masks"}
     raw["segments"] = {name: raw["segments"][name] for name in PARTS}
-    levels = {"level_1": {"face": {"left": "eyes", "right": "mouth"}}, "level_2": {"all": {"left": "face", "right": "hair"}}}
+    levels = {
+        "level_1": {"face": {"left": "eyes", "right": "mouth"}},
+        "level_2": {"all": {"left": "face", "right": "hair"}},
+    }
     raw["tree"] = {f"level_{k}": {} for k in range(8)} | {"level_0": {name: {} for name in PARTS}} | levels
-    raw["train"] |= {"trunk": "mobilenet_v3_small", "hidden_dim": 16, "embedding_dim": 8, "batch_size": 8, "per_class": 4}
+    raw["train"] |= {
+        "trunk": "mobilenet_v3_small",
+        "hidden_dim": 16,
+        "embedding_dim": 8,
+        "batch_size": 8,
+        "per_class": 4,
+    }
     raw["evaluate"]["bootstrap"] = 50
     raw["report"] |= {"overlays": 2, "pairs": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), "utf-8")
     began = time.perf_counter()
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+    }
     subprocess.run(["dvc", "repro", "-q"], cwd=folder, env=environment, check=True)
     return time.perf_counter() - began
 
@@ -208,10 +241,14 @@ def kills(project: Project, chance: random.Random) -> Iterator[tuple[str, str]]:
             process.communicate()
             good, output = project.run(stage)
             outcome = project.same(stage) if good else error_of(output)
-            if not good and re.search(r"dvc\.lock' (is invalid|validation failed)", output):  # DVC writes it in place; git has it
+            if not good and re.search(
+                r"dvc\.lock' (is invalid|validation failed)", output
+            ):  # DVC writes it in place; git has it
                 shutil.copy2(project.undisturbed / "dvc.lock", project.root / "dvc.lock")
                 good, output = project.run(stage)
-                outcome = f"{project.same(stage)} once git checkout dvc.lock has mended it" if good else error_of(output)
+                outcome = (
+                    f"{project.same(stage)} once git checkout dvc.lock has mended it" if good else error_of(output)
+                )
             yield f"kill {victim} of {stage}", "WRONG: the stage outlived its dvc" if outlived else outcome
             project.mend()
     left = [str(path) for path in project.root.rglob("*.partial")]
@@ -221,7 +258,9 @@ def kills(project: Project, chance: random.Random) -> Iterator[tuple[str, str]]:
 def full_disks(project: Project) -> Iterator[tuple[str, str]]:
     """A stage that may not write its outs whole, and that stage again."""
     for stage in FULL:
-        largest = max(len(content) for out in project.outs(stage) for content in files(project.undisturbed / out).values())
+        largest = max(
+            len(content) for out in project.outs(stage) for content in files(project.undisturbed / out).values()
+        )
         good, output = project.run(stage, "--force", limit=largest // 2)
         outcome = project.same(stage) if good else error_of(output)
         if not good and any((project.root / out).exists() for out in project.outs(stage)[:1]):
@@ -248,7 +287,9 @@ def damages(project: Project, chance: random.Random) -> Iterator[tuple[str, str]
         changed = {
             "a byte flipped": content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :],
             "the end cut off": content[: len(content) * 2 // 3],
-            "exchanged": others[0].read_bytes() if others and others[0].suffix == path.suffix else content[half:] + content[:half],
+            "exchanged": others[0].read_bytes()
+            if others and others[0].suffix == path.suffix
+            else content[half:] + content[:half],
         }
         for what, damaged in changed.items():
             path.unlink()
@@ -264,7 +305,9 @@ def damages(project: Project, chance: random.Random) -> Iterator[tuple[str, str]
     whole = lock.read_bytes()
     lock.write_bytes(whole[: len(whole) // 2])
     good, output = project.run("report")
-    told = "dvc.lock" in output and "Traceback" not in output  # DVC's own words; half of it may be valid, and what it lacks runs again
+    told = (
+        "dvc.lock" in output and "Traceback" not in output
+    )  # DVC's own words; half of it may be valid, and what it lacks runs again
     outcome = project.same("report") if good else "one clear error" if told else f"WRONG: {output[-300:]!r}"
     yield "dvc.lock: the end cut off, report", outcome
     lock.write_bytes(whole)
@@ -285,7 +328,9 @@ def edits(project: Project, chance: random.Random) -> Iterator[tuple[str, str]]:
                 raw[section][key] = value
                 (project.root / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), "utf-8")
             else:
-                script = project.root / "stages" / f"{'train' if stage.startswith('train') else stage.partition('@')[0]}.py"
+                script = (
+                    project.root / "stages" / f"{'train' if stage.startswith('train') else stage.partition('@')[0]}.py"
+                )
                 script.write_text(script.read_text("utf-8") + "\n# an edit\n", "utf-8")
             output = process.communicate()[0]
             if process.returncode:
@@ -294,7 +339,10 @@ def edits(project: Project, chance: random.Random) -> Iterator[tuple[str, str]]:
                 used = {out: files(project.root / out) for out in project.outs(stage)}
                 project.run(stage, "--force")
                 same = all(TIMED.match(out) or files(project.root / out) == content for out, content in used.items())
-                yield f"edit of a {what} in {stage}", "the same bytes" if same else "WRONG: the new value beside the old outs"
+                yield (
+                    f"edit of a {what} in {stage}",
+                    "the same bytes" if same else "WRONG: the new value beside the old outs",
+                )
             else:  # it came when DVC had looked
                 yield f"edit of a {what} in {stage}", project.same(stage)
             project.mend()
@@ -324,7 +372,10 @@ def main() -> None:
             for fault, outcome in tried:
                 print(f"{fault}: {outcome}", flush=True)
                 outcomes[kind, outcome.partition(":")[0]] += 1
-    print("\n| fault | outcome | times |\n|---|---|---|\n" + "\n".join(f"| {k} | {o} | {n} |" for (k, o), n in sorted(outcomes.items())))
+    print(
+        "\n| fault | outcome | times |\n|---|---|---|\n"
+        + "\n".join(f"| {k} | {o} | {n} |" for (k, o), n in sorted(outcomes.items()))
+    )
     if bad := sum(n for (_, outcome), n in outcomes.items() if outcome in ("WRONG", "LOST")):
         sys.exit(f"error: {bad} faults did harm, or were told unclearly; see above")
 

@@ -3,8 +3,9 @@
     python -m benchmarks.neighbours          # about 5 minutes on two cores
 
 60,000 embeddings of 64 dimensions, each asking all others, 600 classes of 100: P@1, R-precision and MAP@R by
-`heml.evaluation.retrieval.score`, and by the library's `AccuracyCalculator` with its own k-NN (`CustomKNN`, plain torch;
-its default needs faiss). Each runs in a process of its own, so that peak memory is its own; numbers are compared too.
+`heml.evaluation.retrieval.score`, and by the library's `AccuracyCalculator` with its own k-NN (`CustomKNN`, plain
+torch; its default needs faiss). Each runs in a process of its own, so that peak memory is its own; numbers are compared
+too.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def library(x: torch.Tensor, y: np.ndarray) -> dict[str, float]:
     names = {"p@1": "precision_at_1", "r_precision": "r_precision", "map@r": "mean_average_precision_at_r"}
     # batched, since without a batch size it asks for 60,000 × 60,000 distances at once
     knn = CustomKNN(LpDistance(normalize_embeddings=False), batch_size=2048)
-    calculator = AccuracyCalculator(include=tuple(names.values()), k="max_bin_count", knn_func=knn, device=torch.device("cpu"))
+    calculator = AccuracyCalculator(
+        include=tuple(names.values()), k="max_bin_count", knn_func=knn, device=torch.device("cpu")
+    )
     found = calculator.get_accuracy(x, torch.from_numpy(y))
     return {ours: found[theirs] for ours, theirs in names.items()}
 
@@ -73,17 +76,35 @@ def main() -> None:
     if arguments.measure:
         measure(arguments.measure, arguments.embeddings)
         return
-    print(f"{arguments.embeddings:,} × 64, {torch.get_num_threads()} threads, torch {torch.__version__}, median of {arguments.rounds}\n")
+    print(
+        f"{arguments.embeddings:,} × 64, {torch.get_num_threads()} threads, torch {torch.__version__}, median of"
+        f" {arguments.rounds}\n"
+    )
     runs: dict[str, list[dict[str, float]]] = {"ours": [], "library": []}
     for _ in range(arguments.rounds):
         for which, found in runs.items():
-            command = [sys.executable, "-m", "benchmarks.neighbours", "--measure", which, "--embeddings", str(arguments.embeddings)]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.neighbours",
+                "--measure",
+                which,
+                "--embeddings",
+                str(arguments.embeddings),
+            ]
             found.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
     print(f"{'':10}{'seconds':>9}{'MiB':>8}{'P@1':>9}{'R-prec.':>9}{'MAP@R':>9}")
-    middle = {which: {key: float(np.median([f[key] for f in found])) for key in found[0]} for which, found in runs.items()}
+    middle = {
+        which: {key: float(np.median([f[key] for f in found])) for key in found[0]} for which, found in runs.items()
+    }
     for which, row in middle.items():
-        print(f"{which:10}{row['seconds']:9.1f}{row['mib']:8.0f}{row['p@1']:9.5f}{row['r_precision']:9.5f}{row['map@r']:9.5f}")
-    faster, memory = middle["library"]["seconds"] / middle["ours"]["seconds"], middle["ours"]["mib"] / middle["library"]["mib"]
+        print(
+            f"{which:10}{row['seconds']:9.1f}{row['mib']:8.0f}{row['p@1']:9.5f}{row['r_precision']:9.5f}{row['map@r']:9.5f}"
+        )
+    faster, memory = (
+        middle["library"]["seconds"] / middle["ours"]["seconds"],
+        middle["ours"]["mib"] / middle["library"]["mib"],
+    )
     print(f"\n{faster:.2f} times as fast, {memory:.2f} of the memory")
 
 

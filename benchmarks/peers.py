@@ -2,10 +2,11 @@
 
 dvc repro                                # with `baselines` named in params.yaml (docs/peers.md)
 python -m benchmarks.peers [reports/plots/peers.csv]
-python -m benchmarks.peers --paired RUN [RUN …]     # finished runs whose baselines are named method0, method1 … by seed, train.seeds: 3
+python -m benchmarks.peers --paired RUN [RUN …]     # finished runs whose baselines are named method0, method1 … by
+seed, train.seeds: 3
 
-With `--paired`, per run: P@1 and MAP@R of the tree, of its root and of every method, means over seeds, and the difference of the
-tree's P@1 to each, paired over test images (95 % bootstrap).
+With `--paired`, per run: P@1 and MAP@R of the tree, of its root and of every method, means over seeds, and the
+difference of the tree's P@1 to each, paired over test images (95 % bootstrap).
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ def tables(peers: pd.DataFrame) -> str:
             }
         )
     first = peers.iloc[0]
-    floor = f"Floors: majority {100 * first['majority']:.1f}, chance {100 * first['chance']:.1f}; {first['queries']:.0f} test images."
+    floor = (
+        f"Floors: majority {100 * first['majority']:.1f}, chance {100 * first['chance']:.1f}; {first['queries']:.0f}"
+        " test images."
+    )
     return f"{_markdown(scores)}\n\n{floor}\n\n{_markdown(costs)}"
 
 
@@ -99,7 +103,10 @@ def paired(root: Path) -> str:
         deep = 100 * np.mean([scores.map_at_r.mean() for scores in runs])
         lines.append(f"| {name} | {each} | {100 * mean.mean():.1f} | {deep:.1f} | {apart} |")
     chance, majority = floors(top.labels[who.asked], top.labels[who.held])
-    return f"{root.name}: {len(who.asked)} test images; chance {100 * chance:.1f}, majority {100 * majority:.1f}\n\n" + "\n".join(lines)
+    return (
+        f"{root.name}: {len(who.asked)} test images; chance {100 * chance:.1f}, majority {100 * majority:.1f}\n\n"
+        + "\n".join(lines)
+    )
 
 
 def main() -> None:

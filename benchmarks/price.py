@@ -3,10 +3,11 @@
     dvc repro canvases manifest                      # with the params.yaml to be measured
     python -m benchmarks.price --seeds 3             # in turn, per seed: the tree, then the network
 
-Runs the stages' own commands in a scratch folder: each node as `dvc repro` starts it (a fresh Python) and as `heml repro` does (forked
-from a process that has imported torch), and a `traditional` baseline of the same trunk and segments, up to its best epoch by
-P@1 on `val`. CPU seconds of the processes and all they started, one thread each; the warm process counts with its imports.
-The tree's P@1 is its own metric's (`tree_p@1`), the network's under `evaluate.distance`.
+Runs the stages' own commands in a scratch folder: each node as `dvc repro` starts it (a fresh Python) and as `heml
+repro` does (forked from a process that has imported torch), and a `traditional` baseline of the same trunk and
+segments, up to its best epoch by P@1 on `val`. CPU seconds of the processes and all they started, one thread each; the
+warm process counts with its imports. The tree's P@1 is its own metric's (`tree_p@1`), the network's under
+`evaluate.distance`.
 """
 
 from __future__ import annotations
@@ -81,7 +82,11 @@ def hits_of_tree(work: Path, params: Params) -> np.ndarray:
     embeddings = read_all(work / "embeddings", tree)
     metric = weigh(embeddings, tree, params.metric, params.evaluate.search)
     top = embeddings[tree.root]
-    return search_in(top.rows, "test", params.evaluate.search).score(metric.vectors(embeddings), top.labels, metric.metric).p_at_1
+    return (
+        search_in(top.rows, "test", params.evaluate.search)
+        .score(metric.vectors(embeddings), top.labels, metric.metric)
+        .p_at_1
+    )
 
 
 def hits_of_network(work: Path, params: Params) -> np.ndarray:
@@ -134,17 +139,24 @@ def once(raw: dict[str, object], data: Path) -> dict[str, object]:
 def table(rows: Sequence[dict[str, object]]) -> str:
     """Markdown: a line per seed, then the means and, over seeds and images, the scores with their intervals."""
     lines = [
-        "| seed | tree, `dvc repro` | tree, `heml repro` | network to its best epoch (of all) | ratio, `dvc` | ratio, `heml` |",
+        (
+            "| seed | tree, `dvc repro` | tree, `heml repro` | network to its best epoch (of all) | ratio, `dvc` |"
+            " ratio, `heml` |"
+        ),
         "|---" * 6 + "|",
     ]
     for seed, row in enumerate(rows):
         cold, warm, network = (float(row[key]) for key in ("tree, dvc repro", "tree, heml repro", "network"))
         lines.append(
-            f"| {seed} | {cold:.0f} | {warm:.0f} | {network:.0f} (epoch {row['best epoch']}; {row['network, all epochs']:.0f}) "
-            f"| {cold / network:.2f} | {warm / network:.2f} |"
+            f"| {seed} | {cold:.0f} | {warm:.0f} | {network:.0f} (epoch {row['best epoch']};"
+            f" {row['network, all epochs']:.0f}) | {cold / network:.2f} | {warm / network:.2f} |"
         )
-    cold, warm, network = (float(np.mean([row[key] for row in rows])) for key in ("tree, dvc repro", "tree, heml repro", "network"))
-    lines.append(f"| mean | {cold:.0f} | {warm:.0f} | {network:.0f} | **{cold / network:.2f}** | **{warm / network:.2f}** |")
+    cold, warm, network = (
+        float(np.mean([row[key] for row in rows])) for key in ("tree, dvc repro", "tree, heml repro", "network")
+    )
+    lines.append(
+        f"| mean | {cold:.0f} | {warm:.0f} | {network:.0f} | **{cold / network:.2f}** | **{warm / network:.2f}** |"
+    )
     for name, key in (("whole tree", "hits"), ("network", "network's hits")):
         each = [100 * float(np.mean(row[key])) for row in rows]
         low, high = interval(np.mean([row[key] for row in rows], axis=0), 2000)

@@ -1,10 +1,11 @@
-"""Memory and time of the stages that touch every image, as the set grows: peak memory should stay flat, time grow in line.
+"""Memory and time of the stages that touch every image, as the set grows: peak memory should stay flat, time grow in
+line.
 
     python -m benchmarks.scale [--images 5000 20000] [--side 256] [--work FOLDER]
 
-A hub on 127.0.0.1 serves drawn JPEG images in Parquet files of 500 rows (so that all eight connections are busy at either
-size) and a tiny SegFormer with random weights. Each stage runs as the pipeline runs it, in a process of its own, whose peak
-resident memory the operating system reports. Prints Markdown.
+A hub on 127.0.0.1 serves drawn JPEG images in Parquet files of 500 rows (so that all eight connections are busy at
+either size) and a tiny SegFormer with random weights. Each stage runs as the pipeline runs it, in a process of its own,
+whose peak resident memory the operating system reports. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ _, status, usage = os.wait4(process.pid, 0)
 print(time.perf_counter() - started, usage.ru_maxrss)
 sys.exit(status != 0)
 """
-"""Between this process and the stage: a forked process starts with its parent's peak, and this one holds the served files."""
+"""Between this process and the stage: a forked process starts with its parent's peak, and this one holds the served
+files."""
 
 
 def jpegs(side: int, n: int = 256) -> list[bytes]:
@@ -50,7 +52,9 @@ def jpegs(side: int, n: int = 256) -> list[bytes]:
     rng = np.random.default_rng(0)
     made = []
     for _ in range(n):
-        soft = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
+        soft = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+            (side, side), Image.Resampling.BICUBIC
+        )
         pixels = np.asarray(soft, np.int16) + rng.normal(0, 8, (side, side, 3)).astype(np.int16)
         buffer = io.BytesIO()
         Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
@@ -67,10 +71,16 @@ def serve(hub: MiniHub, images: int, side: int) -> None:
         # Bytes behind the end of a JPEG are ignored; they make every image another one.
         cells = [{"bytes": pool[i % len(pool)] + rng.bytes(16), "path": f"{i}.jpg"} for i in rows]
         features: dict[str, Any] = {"image": IMAGE, "kind": {"dtype": "int64", "_type": "Value"}}
-        files[f"data/train-{start // ROWS_PER_FILE:05d}.parquet"] = parquet({"image": cells, "kind": [i % 2 for i in rows]}, features, 100)
+        files[f"data/train-{start // ROWS_PER_FILE:05d}.parquet"] = parquet(
+            {"image": cells, "kind": [i % 2 for i in rows]}, features, 100
+        )
     hub.add("dataset", "bench/images", COMMIT, files)
     config = SegformerConfig(
-        hidden_sizes=[8, 16, 16, 32], depths=[1, 1, 1, 1], num_attention_heads=[1, 1, 1, 1], decoder_hidden_size=16, mlp_ratios=[2, 2, 2, 2]
+        hidden_sizes=[8, 16, 16, 32],
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 1, 1, 1],
+        decoder_hidden_size=16,
+        mlp_ratios=[2, 2, 2, 2],
     )
     config.id2label = dict(enumerate(CLASSES))
     config.label2id = {name: i for i, name in enumerate(CLASSES)}
@@ -85,7 +95,13 @@ def write_project(folder: Path, side: int) -> None:
     raw = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
     size = {"height": side, "width": side}
     raw["dataset"] = {"name": "hub", "path": "card.yaml", "repo": "bench/images", "revision": COMMIT, "label": "kind"}
-    raw["segmenter"] = {"source": "pretrained", "model": "bench/segformer", "revision": COMMIT, "size": size, "batch_size": 32}
+    raw["segmenter"] = {
+        "source": "pretrained",
+        "model": "bench/segformer",
+        "revision": COMMIT,
+        "size": size,
+        "batch_size": 32,
+    }
     raw["segments"] = {"anything": {"classes": list(CLASSES)}, "tree": {"classes": ["tree"]}}
     raw["canvas"] = size | {"fit": "pad"}
     raw["tree"] = {f"level_{k}": {} for k in range(8)} | {
@@ -121,15 +137,22 @@ def measure(images: int, side: int, work: Path) -> dict[str, tuple[float, float]
         found = {}
         for stage in STAGES:
             found[stage[0]] = run_stage(folder, stage, environment)
-            print(f"{images} images, {stage[0]}: {found[stage[0]][0]:.0f} s, {found[stage[0]][1]:.0f} MiB", file=sys.stderr)
+            print(
+                f"{images} images, {stage[0]}: {found[stage[0]][0]:.0f} s, {found[stage[0]][1]:.0f} MiB",
+                file=sys.stderr,
+            )
         return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs=2, default=[5000, 20_000], metavar=("FEW", "MANY"))
-    parser.add_argument("--side", type=int, default=256, help="of images, label maps and canvases, pixels (default: 256)")
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()), help="where the runs lie while they last")
+    parser.add_argument(
+        "--side", type=int, default=256, help="of images, label maps and canvases, pixels (default: 256)"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path(tempfile.gettempdir()), help="where the runs lie while they last"
+    )
     arguments = parser.parse_args()
     few, many = arguments.images
     first, second = (measure(n, arguments.side, arguments.work) for n in (few, many))

@@ -7,10 +7,11 @@
     python -m benchmarks.tables --variants mine.yaml    # your own: name → {key of `train`: value}
     python -m benchmarks.tables losses --root-alone     # without the tree: deep metric learning as usual
 
-Each variant is `train` of params.yaml with its own keys; what `tree` sets for single nodes stays, but for the keys of the
-variant. Trees share the nodes that come out the same (the leaves of all initialisations, say), and `--jobs` processes of one
-thread train nodes that do not wait for one another. Every finished node is kept in `--work`, so that a run that was cut goes
-on, and a new variant costs only its own nodes. A loss that is not finite ends the run with an error.
+Each variant is `train` of params.yaml with its own keys; what `tree` sets for single nodes stays, but for the keys of
+the variant. Trees share the nodes that come out the same (the leaves of all initialisations, say), and `--jobs`
+processes of one thread train nodes that do not wait for one another. Every finished node is kept in `--work`, so that a
+run that was cut goes on, and a new variant costs only its own nodes. A loss that is not finite ends the run with an
+error.
 
 P@1 on `test` under the distance of each node's loss, neighbours in `train`.
 """
@@ -56,8 +57,8 @@ CPU = torch.device("cpu")
 OWN_START = "(own start)"
 NO_BATCHNORM = "(BatchNorm averaged)"
 SHORTER = "(half the epochs above the leaves)"
-"""Variants that no parameter offers, as keys of a variant: every leaf from an initialisation of its own; BatchNorm statistics as
-averaged, not measured anew; inner nodes with half of their epochs, at least one."""
+"""Variants that no parameter offers, as keys of a variant: every leaf from an initialisation of its own; BatchNorm
+statistics as averaged, not measured anew; inner nodes with half of their epochs, at least one."""
 
 LEAVES, INNER, ROOT = "(leaves)", "(inner)", "(root)"
 """Keys of a variant: what the leaves, the nodes between, and the root have of their own."""
@@ -120,10 +121,16 @@ def jobs_of(params: Params, variant: Mapping[str, Any], seed: int, root_alone: b
     """Node → job, for a whole tree or its root."""
     tree = Tree.from_params(params)
     special = special_of(variant)
-    inputs = {name: segment.model_dump() for name, segment in params.segments.items()} | {"canvas": params.canvas.model_dump()}
+    inputs = {name: segment.model_dump() for name, segment in params.segments.items()} | {
+        "canvas": params.canvas.model_dump()
+    }
     if root_alone:
         settings = settings_of(params, tree.root, {**variant, **variant.get(ROOT, {}), "init": "scratch"}, seed)
-        return {tree.root: Job(_key("alone", settings.model_dump(), inputs), tree[tree.root], settings, (), (), tuple(tree.leaves()))}
+        return {
+            tree.root: Job(
+                _key("alone", settings.model_dump(), inputs), tree[tree.root], settings, (), (), tuple(tree.leaves())
+            )
+        }
     jobs: dict[str, Job] = {}
     for node in tree:
         below = tuple(jobs[child].key for child in node.children)
@@ -131,8 +138,12 @@ def jobs_of(params: Params, variant: Mapping[str, Any], seed: int, root_alone: b
         settings = settings_of(params, node.name, {**variant, **variant.get(part, {})}, seed)
         if SHORTER in special and node.children:
             settings = settings.model_copy(update={"epochs": max(settings.epochs // 2, 1)})
-        relevant = settings if node.children else settings.model_copy(update={"init": "average", "weighting": "uniform"})
-        key = _key(node.name, relevant.model_dump(), below, inputs, special if node.children or OWN_START in special else ())
+        relevant = (
+            settings if node.children else settings.model_copy(update={"init": "average", "weighting": "uniform"})
+        )
+        key = _key(
+            node.name, relevant.model_dump(), below, inputs, special if node.children or OWN_START in special else ()
+        )
         jobs[node.name] = Job(key, node, settings, special, below)
     return jobs
 
@@ -160,7 +171,9 @@ def grow(job: Job, data: Path, work: Path) -> None:
     with ExitStack() as stack:
         if NO_BATCHNORM in job.special:
             stack.enter_context(patch.object(node_module, "reestimate_batchnorm", lambda *_: None))
-        report = node_module.build_node(job.node, settings, data / "canvases", data / "segments", folder, folder / "report.json")
+        report = node_module.build_node(
+            job.node, settings, data / "canvases", data / "segments", folder, folder / "report.json"
+        )
     path = node_path(folder, job.node.name)
     if own_start:  # the parent is told that the initialisation was a common one
         save_node(folder, replace(load_header(path), seed=job.settings.seed), [load_state(path)])
@@ -189,7 +202,14 @@ def _grow_alone(job: Job, data: Path, folder: Path) -> None:
     )
 
 
-def _write(folder: Path, network: MetricNetwork, random: MetricNetwork, images: NodeImages, distance: str, report: dict[str, Any]) -> None:
+def _write(
+    folder: Path,
+    network: MetricNetwork,
+    random: MetricNetwork,
+    images: NodeImages,
+    distance: str,
+    report: dict[str, Any],
+) -> None:
     hits, map_r = _scores(network, images, distance)
     floor, _ = _scores(random, images, distance)
     found = {
@@ -208,10 +228,16 @@ def _write(folder: Path, network: MetricNetwork, random: MetricNetwork, images: 
         partial.write_text(json.dumps(found), "utf-8")
 
 
-def _scores(network: MetricNetwork, images: NodeImages, distance: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _scores(
+    network: MetricNetwork, images: NodeImages, distance: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     asked, held = images.rows("test"), images.rows("train")
     found = score(
-        embed(network, images, asked, CPU), images.labels[asked], embed(network, images, held, CPU), images.labels[held], distance
+        embed(network, images, asked, CPU),
+        images.labels[asked],
+        embed(network, images, held, CPU),
+        images.labels[held],
+        distance,
     )
     return found.p_at_1, found.map_at_r
 
@@ -248,7 +274,9 @@ def whole_tree(jobs: Mapping[str, Job], data: Path, work: Path) -> list[float]:
     grown = Tree(nodes)
     metric = weigh(stored, grown, Metric(), "train")
     root = stored[grown.root]
-    hits: list[float] = search_in(root.rows, "test", "train").score(metric.vectors(stored), root.labels, metric.metric).p_at_1.tolist()
+    hits: list[float] = (
+        search_in(root.rows, "test", "train").score(metric.vectors(stored), root.labels, metric.metric).p_at_1.tolist()
+    )
     return hits
 
 
@@ -283,10 +311,15 @@ def table(rows: list[Row], tree: Tree, nodes: list[str]) -> str:
                 gain = found - np.mean([t[tree.root]["whole tree"] for t in rows[0][1]], axis=0)
                 below, above = interval(gain, 2000)
                 row["whole tree, against it"] = (
-                    "" if trees is rows[0][1] else f"{100 * gain.mean():+.1f} ({100 * below:+.1f} to {100 * above:+.1f})"
+                    ""
+                    if trees is rows[0][1]
+                    else f"{100 * gain.mean():+.1f} ({100 * below:+.1f} to {100 * above:+.1f})"
                 )
         if len(nodes) > 1:
-            row |= {"inner nodes P@1": f"{_mean(trees, inner, 'p@1'):.1f}", "all nodes P@1": f"{_mean(trees, nodes, 'p@1'):.1f}"}
+            row |= {
+                "inner nodes P@1": f"{_mean(trees, inner, 'p@1'):.1f}",
+                "all nodes P@1": f"{_mean(trees, nodes, 'p@1'):.1f}",
+            }
         row["val at the start"] = f"{_mean(trees, inner, 'start'):.1f}"
         row["CPU s"] = f"{sum(result['cpu_seconds'] for t in trees for result in t.values()) / len(trees):.0f}"
         cells.append(row)
@@ -295,12 +328,15 @@ def table(rows: list[Row], tree: Tree, nodes: list[str]) -> str:
     chance, majority = rows[0][1][0][tree.root]["floors"]
     random = _mean(rows[0][1], [tree.root], "untrained")
     return (
-        "\n".join(lines) + f"\n\nFloors of the root: majority {100 * majority:.1f}, chance {100 * chance:.1f}, random weights {random:.1f}."
+        "\n".join(lines)
+        + f"\n\nFloors of the root: majority {100 * majority:.1f}, chance {100 * chance:.1f}, random weights"
+        f" {random:.1f}."
     )
 
 
 def curve(rows: list[Row], root: str, path: Path) -> None:
-    """What CPU seconds buy: the whole tree's P@1 with its interval over the seconds of all its nodes, the Pareto-best joined."""
+    """What CPU seconds buy: the whole tree's P@1 with its interval over the seconds of all its nodes, the Pareto-best
+    joined."""
     from heml.explanation.figures import plt
 
     points = []
@@ -312,10 +348,16 @@ def curve(rows: list[Row], root: str, path: Path) -> None:
     best = [p for k, p in enumerate(points) if all(p[1] > other[1] for other in points[:k])]
     figure, axes = plt.subplots(figsize=(9, 5.5))
     for seconds, found, low, high, name in points:
-        axes.errorbar(seconds, found, [[found - low], [high - found]], fmt="o", color="#3b73d9", ecolor="0.8", capsize=2)
+        axes.errorbar(
+            seconds, found, [[found - low], [high - found]], fmt="o", color="#3b73d9", ecolor="0.8", capsize=2
+        )
         axes.annotate(name, (seconds, found), xytext=(6, 4), textcoords="offset points", fontsize=8)
     axes.plot([p[0] for p in best], [p[1] for p in best], color="#d9533b", lw=1, zorder=0, label="Pareto-best")
-    axes.set(xlabel="CPU seconds of all nodes' training", ylabel="P@1 of the whole tree on test, % (bars: 95 %)", xscale="log")
+    axes.set(
+        xlabel="CPU seconds of all nodes' training",
+        ylabel="P@1 of the whole tree on test, % (bars: 95 %)",
+        xscale="log",
+    )
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower right")
     figure.tight_layout()
@@ -330,7 +372,9 @@ def _hits(trees: list[dict[str, dict[str, Any]]], node: str) -> NDArray[np.float
 
 def _mean(trees: list[dict[str, dict[str, Any]]], nodes: list[str], what: str) -> float:
     """Per cent, over nodes and seeds; nodes that cannot be measured are left out."""
-    get: Callable[[dict[str, Any]], Any] = (lambda r: np.mean(r["hits"]) if r["hits"] else None) if what == "p@1" else (lambda r: r[what])
+    get: Callable[[dict[str, Any]], Any] = (
+        (lambda r: np.mean(r["hits"]) if r["hits"] else None) if what == "p@1" else (lambda r: r[what])
+    )
     values = [get(t[node]) for t in trees for node in nodes]
     return 100 * float(np.mean([v for v in values if v is not None]))
 
@@ -344,9 +388,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/tables"))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=max(len(os.sched_getaffinity(0)), 1))
-    parser.add_argument("--root-alone", action="store_true", help="train only the root, from the common initialisation, without a tree")
+    parser.add_argument(
+        "--root-alone", action="store_true", help="train only the root, from the common initialisation, without a tree"
+    )
     parser.add_argument("--whole", action="store_true", help="score the whole tree's metric too")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="with --whole: draw the whole tree's P@1 over CPU seconds")
+    parser.add_argument(
+        "--plot", type=Path, metavar="PNG", help="with --whole: draw the whole tree's P@1 over CPU seconds"
+    )
     arguments = parser.parse_args()
     if arguments.plot and not arguments.whole:
         parser.error("--plot draws the whole tree's score; add --whole")
@@ -362,20 +410,34 @@ def main() -> None:
     tree = Tree.from_params(params)
     seeds = range(params.train.seed, params.train.seed + arguments.seeds)
     began = time.perf_counter()
-    trees = {name: [jobs_of(params, variant, seed, arguments.root_alone) for seed in seeds] for name, variant in variants.items()}
+    trees = {
+        name: [jobs_of(params, variant, seed, arguments.root_alone) for seed in seeds]
+        for name, variant in variants.items()
+    }
     wanted = {job.key: job for of_seeds in trees.values() for jobs in of_seeds for job in jobs.values()}
     grow_all(wanted, arguments.data, arguments.work, arguments.jobs)
     rows: list[Row] = [
-        (name, [{n: json.loads((arguments.work / job.key / "result.json").read_text()) for n, job in jobs.items()} for jobs in of_seeds])
+        (
+            name,
+            [
+                {n: json.loads((arguments.work / job.key / "result.json").read_text()) for n, job in jobs.items()}
+                for jobs in of_seeds
+            ],
+        )
         for name, of_seeds in trees.items()
     ]
     if arguments.whole:
         for (_, grown), of_seeds in zip(rows, trees.values(), strict=True):
             for results, jobs in zip(grown, of_seeds, strict=True):
                 results[tree.root]["whole tree"] = whole_tree(jobs, arguments.data, arguments.work)
-    print(f"{arguments.params}, {len(tree)} nodes a tree, {arguments.seeds} seeds, {len(wanted)} different nodes in all")
+    print(
+        f"{arguments.params}, {len(tree)} nodes a tree, {arguments.seeds} seeds, {len(wanted)} different nodes in all"
+    )
     minutes = (time.perf_counter() - began) / 60
-    print(f"{arguments.jobs} processes of one thread, {minutes:.1f} minutes for what was not there yet, torch {torch.__version__}\n")
+    print(
+        f"{arguments.jobs} processes of one thread, {minutes:.1f} minutes for what was not there yet, torch"
+        f" {torch.__version__}\n"
+    )
     print(table(rows, tree, [tree.root] if arguments.root_alone else list(tree.nodes)))
     if arguments.plot:
         curve(rows, tree.root, arguments.plot)

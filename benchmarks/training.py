@@ -44,7 +44,10 @@ from heml.segments.manifest import read_manifest, write_manifest
 
 CPU = torch.device("cpu")
 CANVAS = Canvas(height=64, width=64)
-NODES = {"leaf (eyes)": ["eyes"], "root (all 8)": ["skin", "clothes", "mouth", "eyes", "brows", "hair", "facial_hair", "glasses"]}
+NODES = {
+    "leaf (eyes)": ["eyes"],
+    "root (all 8)": ["skin", "clothes", "mouth", "eyes", "brows", "hair", "facial_hair", "glasses"],
+}
 
 
 class PillowImages(torch.utils.data.Dataset):
@@ -53,7 +56,12 @@ class PillowImages(torch.utils.data.Dataset):
     def __init__(self, root: Path, names: list[str], labels: np.ndarray, ids: list[int]) -> None:
         self.root, self.names, self.labels, self.ids = root, names, labels, ids
         self.transform = transforms.Compose(
-            [transforms.Resize((64, 64)), transforms.RandomHorizontalFlip(), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+            [
+                transforms.Resize((64, 64)),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(MEAN, STD),
+            ]
         )
 
     def __len__(self) -> int:
@@ -203,8 +211,14 @@ def main() -> None:
         root = Path(folder)
         make_data(root, arguments.images)
         torch.set_num_threads(os.cpu_count() or 1)
-        print(f"{arguments.images} images, {torch.get_num_threads()} threads, torch {torch.__version__}, median of {arguments.rounds}\n")
-        print(f"{'images/s':16}{'ours':>8}{'bare':>8}{'ours/bare':>11}{'PML+Pillow':>12}{'ratio':>7}{'2 workers':>11}{'ratio':>7}")
+        print(
+            f"{arguments.images} images, {torch.get_num_threads()} threads, torch {torch.__version__}, median of"
+            f" {arguments.rounds}\n"
+        )
+        print(
+            f"{'images/s':16}{'ours':>8}{'bare':>8}{'ours/bare':>11}"
+            f"{'PML+Pillow':>12}{'ratio':>7}{'2 workers':>11}{'ratio':>7}"
+        )
         for name, leaves in NODES.items():
             images = compose(root / "canvases", root / "segments", leaves)
             a, b, c, d = in_turn(
@@ -219,7 +233,10 @@ def main() -> None:
         print(f"\nprocess start to first batch: {start:.1f} s")
         size, png, read, png_read = manifest(root)
         print(f"manifest: {size:,} bytes, masked PNGs {png:,} bytes: {size / png:.3f} of them")
-        print(f"reading all masks: {read * 1e3:.0f} ms, from PNGs {png_read * 1e3:.0f} ms: {png_read / read:.1f} times faster")
+        print(
+            f"reading all masks: {read * 1e3:.0f} ms, from PNGs {png_read * 1e3:.0f} ms: {png_read / read:.1f} times"
+            " faster"
+        )
 
 
 if __name__ == "__main__":

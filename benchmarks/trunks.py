@@ -2,8 +2,9 @@
 
     python -m benchmarks.trunks              # about a minute on one core
 
-Forward and backward of a batch of 32 on one thread, the variants in turn in one run, medians; channels first and channels last in
-memory. The ratio is to the first trunk, channels first, at the same size. What it does to accuracy: `python -m benchmarks.tables
+Forward and backward of a batch of 32 on one thread, the variants in turn in one run, medians; channels first and
+channels last in memory. The ratio is to the first trunk, channels first, at the same size. What it does to accuracy:
+`python -m benchmarks.tables
 --variants` with `trunk` (docs/results.md).
 """
 
@@ -17,7 +18,15 @@ import torch
 
 from heml.learning.trunks import new_trunk
 
-TRUNKS = ("resnet18", "resnet18:3", "resnet18:2", "resnet18:1", "mobilenet_v3_small", "mobilenet_v3_small:3", "efficientnet_lite0:3")
+TRUNKS = (
+    "resnet18",
+    "resnet18:3",
+    "resnet18:2",
+    "resnet18:1",
+    "mobilenet_v3_small",
+    "mobilenet_v3_small:3",
+    "efficientnet_lite0:3",
+)
 SIZES = ((16, 24), (32, 32), (64, 64))
 BATCH = 32
 
@@ -49,7 +58,9 @@ def main() -> None:
                 for k, layout in enumerate(layouts):
                     taken.setdefault((name, size, k), []).append(rate(trunk, size, layout))
     found = {key: median(values) for key, values in taken.items()}
-    print(f"images/s, one thread, torch {torch.__version__}, median of {rounds}: channels first, channels last (ratio)\n")
+    print(
+        f"images/s, one thread, torch {torch.__version__}, median of {rounds}: channels first, channels last (ratio)\n"
+    )
     print("| trunk | weights, M | " + " | ".join(f"{h}×{w}" for h, w in SIZES) + " |\n|" + "---|" * (2 + len(SIZES)))
     for name, trunk in trunks.items():
         millions = sum(p.numel() for p in trunk.parameters()) / 1e6

@@ -1,9 +1,11 @@
-"""What the tree's weights are worth, and how stable they are: learned against uniform, and three ways to treat a part that is missing.
+"""What the tree's weights are worth, and how stable they are: learned against uniform, and three ways to treat a part
+that is missing.
 
     python -m benchmarks.weights RUN [RUN …]        # finished runs, best with train.seeds: 3; about half a minute each
 
-Per run, over its seeds: P@1 and MAP@R of the whole tree on test (95 %: paired bootstrap over test images of the difference to the first
-row), its expected calibration error, and the weights of every seed side by side. A node that one of the two images lacks is neutral (no
+Per run, over its seeds: P@1 and MAP@R of the whole tree on test (95 %: paired bootstrap over test images of the
+difference to the first row), its expected calibration error, and the weights of every seed side by side. A node that
+one of the two images lacks is neutral (no
 evidence: its distance is its threshold), unrelated (its distance is ½), or left out, the others' weights renormalised.
 """
 
@@ -33,7 +35,8 @@ ABSENT = ("neutral", "unrelated", "renormalised")
 
 
 def by_hand(metric: TreeMetric, dims: list[int], absent: str) -> Distance:
-    """The tree's distance between embeddings of all nodes in a row, node by node, so that a missing one can be treated in any way."""
+    """The tree's distance between embeddings of all nodes in a row, node by node, so that a missing one can be treated
+    in any way."""
 
     def distances(queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
         total, mass = torch.zeros(len(queries), len(references)), torch.zeros(len(queries), len(references))
@@ -48,7 +51,9 @@ def by_hand(metric: TreeMetric, dims: list[int], absent: str) -> Distance:
     return distances
 
 
-def scores(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, absent: str, search: str) -> NDArray[np.float64]:
+def scores(
+    embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, absent: str, search: str
+) -> NDArray[np.float64]:
     """Hits and average precision at R of every test image, (2, Q)."""
     vectors = [stored.vectors for stored in embeddings.values()]
     root = embeddings[tree.root]
@@ -94,11 +99,15 @@ def measure(root: Path) -> str:
         )
         each = ", ".join(f"{100 * row[0].mean():.1f}" for row in rows)
         error = f"{100 * np.mean(errors[kind]):.1f}" if absent == "neutral" else ""
-        lines.append(f"| {kind} | {absent} | {100 * mean[0].mean():.1f} | {each} | {apart} | {100 * mean[1].mean():.1f} | {error} |")
+        lines.append(
+            f"| {kind} | {absent} | {100 * mean[0].mean():.1f} | {each} | {apart} | {100 * mean[1].mean():.1f} |"
+            f" {error} |"
+        )
     columns = [c for c in weights if isinstance(c, str)]
     lines += ["", "| node | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     lines += [
-        f"| {name} | " + " | ".join(row) + " |" for name, row in zip(weights.index, weights[columns].to_numpy().tolist(), strict=True)
+        f"| {name} | " + " | ".join(row) + " |"
+        for name, row in zip(weights.index, weights[columns].to_numpy().tolist(), strict=True)
     ]
     between = weights[list(seeds)].corr(method="spearman").to_numpy()[np.triu_indices(len(seeds), 1)]
     if len(between):

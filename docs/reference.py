@@ -77,7 +77,11 @@ def _bounds(metadata: list[Any]) -> str:
 
 def _type(key: str, kind: Any, metadata: list[Any]) -> str:
     """A type in words."""
-    some = [option for option in get_args(kind) if option is not NoneType] if get_origin(kind) in (Union, UnionType) else [kind]
+    some = (
+        [option for option in get_args(kind) if option is not NoneType]
+        if get_origin(kind) in (Union, UnionType)
+        else [kind]
+    )
     null = ["null"] if NoneType in get_args(kind) else []
     if key in NAMES and get_origin(kind) is not Literal:
         return "; or ".join([NAMES[key] + (" or `trained`" if "trained" in str(kind) else ""), *null])
@@ -114,17 +118,25 @@ def _value(value: Any) -> str:
     return f"`{list(value) if isinstance(value, tuple) else value}`"
 
 
-def _rows(section: type[BaseModel], leave_out: tuple[str, ...] = (), before: str = "", given: BaseModel | None = None) -> list[str]:
+def _rows(
+    section: type[BaseModel], leave_out: tuple[str, ...] = (), before: str = "", given: BaseModel | None = None
+) -> list[str]:
     """Rows of a section's table, a section in it by dotted keys."""
     rows = []
     for key, field in section.model_fields.items():
         if key in leave_out:
             continue
-        inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        inner = [
+            kind
+            for kind in (field.annotation, *get_args(field.annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
         if inner:
             told = _meaning(section, key)
             if told:
-                rows.append(f"| `{before}{key}` | section | {'null' if field.default is None else ''} | {_cell(told)} |")
+                rows.append(
+                    f"| `{before}{key}` | section | {'null' if field.default is None else ''} | {_cell(told)} |"
+                )
             default = None if field.is_required() else field.get_default()
             rows += _rows(inner[0], (), f"{before}{key}.", default if isinstance(default, BaseModel) else None)
             continue
@@ -147,9 +159,9 @@ def _told(section: type[BaseModel]) -> str:
 
 
 ABOUT = """\
-Every key of `params.yaml`. A key that is not here, a value out of its range or a typing error is an error that names the
-key and what is allowed; a key that is left out has its default. Sections named `<name>` stand once for each name that
-you give. Made from `heml/params.py` by `docs/reference.py`."""
+Every key of `params.yaml`. A key that is not here, a value out of its range or a typing error is an error that names
+the key and what is allowed; a key that is left out has its default. Sections named `<name>` stand once for each name
+that you give. Made from `heml/params.py` by `docs/reference.py`."""
 
 TREE = f"""\
 `level_0` names the leaves, which are segments; `level_1` to `level_{LEVELS - 1}` name nodes that join two of the levels
@@ -165,7 +177,9 @@ below. Every level stands there, if only as `{{}}`.
 def _own(kind: type[BaseModel]) -> tuple[type[BaseModel], list[str]]:
     """The settings of a baseline's method alone, and the keys of `train` that it takes besides."""
     settings = next(base for base in kind.__mro__ if base.__name__ == f"{kind.__name__}Settings")
-    return settings, [key for key in kind.model_fields if key not in {*settings.model_fields, *module._Baseline.model_fields}]
+    return settings, [
+        key for key in kind.model_fields if key not in {*settings.model_fields, *module._Baseline.model_fields}
+    ]
 
 
 def _listed(keys: Iterable[str]) -> str:
@@ -250,7 +264,9 @@ def _signature(node: ast.FunctionDef) -> str:
 def _class(node: ast.ClassDef) -> list[str]:
     parts = [f"## {node.name}", _prose(ast.get_docstring(node) or "")]
     rows = [
-        f"| `{name}` | `{_cell(kind)}` | {_cell(told)} |" for name, (kind, told) in _attributes(node).items() if not name.startswith("_")
+        f"| `{name}` | `{_cell(kind)}` | {_cell(told)} |"
+        for name, (kind, told) in _attributes(node).items()
+        if not name.startswith("_")
     ]
     methods = []
     for line in node.body:
@@ -275,8 +291,8 @@ explanation = tree.explain("a.jpg", "b.jpg")
 print(explanation.sentence)
 ```
 
-`heml.MetricTree` and `heml.__version__` are the public names; below is what its methods take, return and raise. An image
-is given as a file, an image_id of the data set, or an opened Pillow image. Made from the docstrings by
+`heml.MetricTree` and `heml.__version__` are the public names; below is what its methods take, return and raise. An
+image is given as a file, an image_id of the data set, or an opened Pillow image. Made from the docstrings by
 `docs/reference.py`."""
 
 

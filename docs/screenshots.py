@@ -1,4 +1,5 @@
-"""The pictures of the docs, from a finished run: docs/findings.png, page.png, gallery.png, bias.png, pair.png and neighbours.png.
+"""The pictures of the docs, from a finished run: docs/findings.png, page.png, gallery.png, bias.png, pair.png and
+neighbours.png.
 
 make repro && python docs/screenshots.py       # needs chromium and chromedriver
 """
@@ -40,7 +41,14 @@ def opened(page: Path, width: int = WIDTH, scheme: str = "light") -> Iterator[we
     """A page in a browser, once its own script has drawn everything."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
-    for flag in ("headless=new", "no-sandbox", "disable-gpu", "hide-scrollbars", "disable-dev-shm-usage", f"window-size={width},1200"):
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "hide-scrollbars",
+        "disable-dev-shm-usage",
+        f"window-size={width},1200",
+    ):
         options.add_argument(f"--{flag}")
     browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     try:

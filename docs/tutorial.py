@@ -44,16 +44,21 @@ class Workspace:
             "COLUMNS": "120",
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
-            **{f"GIT_{who}_{what}": "docs@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+            **{
+                f"GIT_{who}_{what}": "docs@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+            },
         }
         shell = ["bash", "-o", "pipefail", "-c", command]
-        done = subprocess.run(shell, cwd=self.root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            shell, cwd=self.root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
         if done.returncode:
             sys.exit(f"{command}\n{done.stdout}{done.stderr}\nexited with {done.returncode}")
         return done.stdout
 
     def change(self, diff: str, file: str = "params.yaml") -> None:
-        """Apply a difference to a file: its lines without + must stand there once; a comment behind them in the file stays."""
+        """Apply a difference to a file: its lines without + must stand there once; a comment behind them in the file
+        stays."""
         lines = diff.splitlines()
         old, new = ([line[1:] for line in lines if not line.startswith(sign)] for sign in "+-")
         path = self.root / file

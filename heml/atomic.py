@@ -1,7 +1,7 @@
 """Write under a temporary name and rename at the end, so that an interrupted run leaves nothing half-written.
 
-Within a project the temporary name is in a folder of the project's own, which no stage looks into: a stage that was killed cannot
-clean up, and what it left beside an out would be read by whoever reads the folder.
+Within a project the temporary name is in a folder of the project's own, which no stage looks into: a stage that was
+killed cannot clean up, and what it left beside an out would be read by whoever reads the folder.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def _partial(path: Path) -> Iterator[Path]:
     try:
         place = _place(path)
         yield place / path.name
-    except Exception as error:  # inside a library often without a file name, or no OSError; the user needs one (`heml.errors`)
+    except (
+        Exception
+    ) as error:  # inside a library often without a file name, or no OSError; the user needs one (`heml.errors`)
         name = getattr(error, "filename", None)
         if name is None or str(place or UNFINISHED) in str(name):
             error.filename = str(path)  # type: ignore[attr-defined]

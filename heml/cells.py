@@ -1,8 +1,8 @@
-"""Tables as CSV that a spreadsheet opens without running anything of them and a terminal shows without obeying; read back, they are
-what they were.
+"""Tables as CSV that a spreadsheet opens without running anything of them and a terminal shows without obeying; read
+back, they are what they were.
 
-Text that a spreadsheet would take for a formula gets a quotation mark in front. Control characters, and marks that turn a line's direction,
-are written as `\\u001b`.
+Text that a spreadsheet would take for a formula gets a quotation mark in front. Control characters, and marks that turn
+a line's direction, are written as `\\u001b`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # a cell is read without it
     import pandas as pd
 
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]|\\\\(?=u[0-9a-f]{4})")
+_CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]|\\\\(?=u[0-9a-f]{4})"
+)
 _FORMULA = re.compile("'*[=+\\-@\uff1d\uff0b\uff0d\uff20]")
-"""What begins one, in ASCII or full width; quotation marks in front of it are escaped too, so that they can be told apart."""
+"""What begins one, in ASCII or full width; quotation marks in front of it are escaped too, so that they can be told
+apart."""
 
 
 def _is_formula(text: str) -> bool:

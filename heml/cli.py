@@ -15,15 +15,22 @@ COMMANDS = (init, tree, status, repro, explain, neighbours, serve, export, bias,
 
 def main(argv: list[str] | None = None) -> None:
     """The command line; exits with 1 and one message on an error the user can put right."""
-    parser = argparse.ArgumentParser(prog="heml", description="Explainable metric learning: why are two images similar?")
+    parser = argparse.ArgumentParser(
+        prog="heml", description="Explainable metric learning: why are two images similar?"
+    )
     parser.add_argument("--version", action="version", version=f"heml {__version__}")
     parser.add_argument(
-        "--print-completion", choices=SHELLS, action=PrintCompletion, help="print the script by which this shell completes commands"
+        "--print-completion",
+        choices=SHELLS,
+        action=PrintCompletion,
+        help="print the script by which this shell completes commands",
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:
         command.add(commands)
-    gc.set_threshold(200_000, 50, 1000)  # importing torch makes millions of lasting objects: looking through them again and again takes 2 s
+    gc.set_threshold(
+        200_000, 50, 1000
+    )  # importing torch makes millions of lasting objects: looking through them again and again takes 2 s
     with exit_on_error():
         arguments = parser.parse_args(argv)
         arguments.run(arguments)

@@ -14,7 +14,8 @@ import torch
 from torch.nn import functional as F
 
 Distance = str
-"""`snr`, `euclidean`, `cosine` (1 − cosine), or an Lp distance as `l1`, `l3`, `l1.5` …; `heml.params` checks the form."""
+"""`snr`, `euclidean`, `cosine` (1 − cosine), or an Lp distance as `l1`, `l3`, `l1.5` …; `heml.params` checks the
+form."""
 
 Metric = Distance | Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """A distance by name, or a function (Q, D) and (R, D) → (Q, R) that is smaller for what is nearer."""
@@ -38,8 +39,9 @@ def snr(anchors: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 def correlation_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """(1 − ρ) / 2 with ρ Pearson's correlation over the dimensions: a distance for people, in [0, 1] and symmetric.
 
-    0: equal up to scale and shift; 0.5: uncorrelated, or one of the two constant; 1: opposite. Of embeddings with equal variance it is
-    var(a − b) / (4·var), so it ranks as the SNR distance does; and it is half of 1 − a dot product of `standardise`d embeddings.
+    0: equal up to scale and shift; 0.5: uncorrelated, or one of the two constant; 1: opposite. Of embeddings with equal
+    variance it is var(a − b) / (4·var), so it ranks as the SNR distance does; and it is half of 1 − a dot product of
+    `standardise`d embeddings.
 
     Args:
         a, b: (..., D), broadcast against each other.
@@ -58,7 +60,11 @@ def exponent(distance: Distance) -> float:
 
 
 def nearest(
-    queries: torch.Tensor, references: torch.Tensor, k: int, distance: Metric = "snr", exclude: torch.Tensor | None = None
+    queries: torch.Tensor,
+    references: torch.Tensor,
+    k: int,
+    distance: Metric = "snr",
+    exclude: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The k nearest references of each query, nearest first.
 

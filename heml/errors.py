@@ -1,4 +1,5 @@
-"""Errors that a person can act on, how a command line ends when one is raised, and what of data may reach a terminal."""
+"""Errors that a person can act on, how a command line ends when one is raised, and what of data may reach a
+terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ _JOINERS = "\u200c\u200d"
 
 
 def shown(text: str, keep: str = "") -> str:
-    """Text from data for a terminal or a drawing: what controls a terminal, breaks a line or turns its direction is U+FFFD.
+    """Text from data for a terminal or a drawing: what controls a terminal, breaks a line or turns its direction is
+    U+FFFD.
 
     Args:
         keep: characters that are as they are, such as the line breaks of a text of several lines.
@@ -36,7 +38,10 @@ def shown(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in keep or c in _JOINERS or unicodedata.category(c) == "Zs" else "\ufffd" for c in text)
+    return "".join(
+        c if c.isprintable() or c in keep or c in _JOINERS or unicodedata.category(c) == "Zs" else "\ufffd"
+        for c in text
+    )
 
 
 class _Shown:
@@ -57,7 +62,9 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: Python's, NumPy's or Arrow's own error, torch's of a GPU or of a CPU, the system's."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    said = isinstance(error, RuntimeError) and re.search("can't allocate memory|not enough memory|out of memory|bad_alloc", str(error))
+    said = isinstance(error, RuntimeError) and re.search(
+        "can't allocate memory|not enough memory|out of memory|bad_alloc", str(error)
+    )
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or bool(said)
 
 
@@ -72,7 +79,9 @@ _FULL_SAID = re.compile(
 def out_of_space(error: BaseException) -> bool:
     """Whether a disk, a quota or a file is full: the system's error, or the words of a library that has none."""
     number = error.errno if isinstance(error, OSError) else None
-    said = " ".join(map(str, error.args))  # an OSError without a number, but with a file's name, would say neither in `str`
+    said = " ".join(
+        map(str, error.args)
+    )  # an OSError without a number, but with a file's name, would say neither in `str`
     return number in _FULL or (number is None and bool(_FULL_SAID.search(said)))
 
 
@@ -105,25 +114,32 @@ def _told(error: Exception) -> str | None:
         return f"{error.name}: not installed, and this command needs it; pip install 'heml[{extra}]'"
     if out_of_memory(error):
         return (
-            "memory ran out; nothing half-written was kept: lower the batch_size or the size of images, run fewer stages at a time "
-            "(`heml repro -j 1`), or use a machine with more"
+            "memory ran out; nothing half-written was kept: lower the batch_size or the size of images, run fewer"
+            " stages at a time (`heml repro -j 1`), or use a machine with more"
         )
     if out_of_space(error):
         why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         return (
-            f"no space left while writing {name or 'an output'}{why}; nothing half-written was kept: free some space and run the same "
-            "command again"
+            f"no space left while writing {name or 'an output'}{why}; nothing half-written was kept: free some space"
+            " and run the same command again"
         )
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return f"{str(name)[:80]}…: the name is too long for a file; shorten it to at most 255 bytes, of which a letter may take up to four"
+        return (
+            f"{str(name)[:80]}…: the name is too long for a file; shorten it to at most 255 bytes, of which a letter"
+            " may take up to four"
+        )
     if type(error).__name__ == "BrokenProcessPool":
-        return "a process of this stage was ended from outside, most often for want of memory; nothing half-written was kept: run it again"
+        return (
+            "a process of this stage was ended from outside, most often for want of memory; nothing half-written was"
+            " kept: run it again"
+        )
     return None
 
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Turn the errors a user can act on into one message on stderr and exit status 1; what is printed meanwhile is `shown`.
+    """Turn the errors a user can act on into one message on stderr and exit status 1; what is printed meanwhile is
+    `shown`.
 
     A bug keeps its traceback; a full disk and full memory are named, since the traceback would hide them.
     """

@@ -1,8 +1,8 @@
 """Files of a pinned repository on the Hugging Face hub: fetched in parallel, verified, cached once per machine.
 
-The client, its cache (`HF_HOME`), endpoint (`HF_ENDPOINT`), login (`HF_TOKEN`), offline mode (`HF_HUB_OFFLINE=1`), its retries and
-its going on after a cut are `huggingface_hub`'s. Added here: a download that fails or comes short is tried again too, and
-content is held against its hash, since the client compares lengths only.
+The client, its cache (`HF_HOME`), endpoint (`HF_ENDPOINT`), login (`HF_TOKEN`), offline mode (`HF_HUB_OFFLINE=1`), its
+retries and its going on after a cut are `huggingface_hub`'s. Added here: a download that fails or comes short is tried
+again too, and content is held against its hash, since the client compares lengths only.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ def model_repo(model: str, revision: str | None, where: str = "segmenter") -> Re
         raise HemlError(f"{where}.model: {model!r} is no folder here and no hub id (owner/name)")
     if not revision or not re.fullmatch("[0-9a-f]{40}", revision):
         raise HemlError(
-            f"{where}.model: {model!r} is no local folder; for a hub id set {where}.revision to the commit to use, all 40 digits "
-            f"of its hash{f', instead of {revision!r}, which may move' if revision else ''}: so the run can be repeated"
+            f"{where}.model: {model!r} is no local folder; for a hub id set {where}.revision to the commit to use, all"
+            f" 40 digits of its hash{f', instead of {revision!r}, which may move' if revision else ''}: so the run can"
+            " be repeated"
         )
     return Repo(model, revision, "model")
 
@@ -90,7 +91,9 @@ def list_files(repo: Repo) -> dict[str, int]:
     if known is None and constants.HF_HUB_OFFLINE:
         raise HemlError(f"{repo}: is not on this machine, and HF_HUB_OFFLINE is set; unset it once to fetch it")
     if known is None:
-        _download(repo, ["README.md", ".gitattributes"])  # the list comes with any file; every repository has one of these
+        _download(
+            repo, ["README.md", ".gitattributes"]
+        )  # the list comes with any file; every repository has one of these
         known = known_files(repo)
     if known is None:
         raise HemlError(f"{repo}: the hub gave no list of its files; try again later")
@@ -103,7 +106,9 @@ def known_files(repo: Repo) -> dict[str, int] | None:
         files = {f.path: f.size for f in get_cached_repo_tree(repo.id, repo_type=repo.kind, revision=repo.revision)}
     except CachedRepoTreeNotFoundError:
         return None
-    if hostile := next((path for path in files if path.startswith("/") or ".." in path.split("/") or "\\" in path), None):
+    if hostile := next(
+        (path for path in files if path.startswith("/") or ".." in path.split("/") or "\\" in path), None
+    ):
         raise HemlError(f"{repo}: lists a file {hostile!r}, which would lie outside its folder; do not use it")
     return files
 
@@ -125,8 +130,8 @@ def fetch(repo: Repo, paths: Sequence[str]) -> list[Path]:
         if missing and constants.HF_HUB_OFFLINE:
             named = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
             raise HemlError(
-                f"{repo}: HF_HUB_OFFLINE is set and {len(missing)} of {len(paths)} files are not on this machine: {named}; "
-                "unset it once to fetch them"
+                f"{repo}: HF_HUB_OFFLINE is set and {len(missing)} of {len(paths)} files are not on this machine:"
+                f" {named}; unset it once to fetch them"
             )
         if missing:
             _download(repo, missing)
@@ -143,14 +148,17 @@ def fetch(repo: Repo, paths: Sequence[str]) -> list[Path]:
             file.unlink(missing_ok=True)
         if attempt or constants.HF_HUB_OFFLINE:
             path, _ = broken[0]
-            raise HemlError(f"{repo}: {path} is not what the hub says it is (its hash differs); it was removed, so fetch it again")
+            raise HemlError(
+                f"{repo}: {path} is not what the hub says it is (its hash differs); it was removed, so fetch it again"
+            )
     raise AssertionError
 
 
 def _intact(file: Path) -> bool:
     """Whether the bytes have the hash that the cache names them by: SHA-256 of large files, git's SHA-1 of small ones.
 
-    Where the cache cannot link (Windows without the right), or a server names its files otherwise, there is nothing to compare with.
+    Where the cache cannot link (Windows without the right), or a server names its files otherwise, there is nothing to
+    compare with.
     """
     blob = file.resolve()
     if blob.parent.name != "blobs":
@@ -203,7 +211,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _status(error: BaseException) -> int | None:
     """The HTTP status behind an error."""
-    return next((e.response.status_code for e in _causes(error) if isinstance(e, HfHubHTTPError) and e.response is not None), None)
+    return next(
+        (e.response.status_code for e in _causes(error) if isinstance(e, HfHubHTTPError) and e.response is not None),
+        None,
+    )
 
 
 def _unreachable(error: BaseException) -> bool:
@@ -227,11 +238,15 @@ def _explain(error: Exception, repo: Repo) -> Exception:
     """The one message a user needs."""
     chain = list(_causes(error))
     if any(isinstance(e, GatedRepoError) for e in chain):
-        return HemlError(f"{repo}: is gated; accept its terms at {repo.url}, then log in (`hf auth login`, or set HF_TOKEN)")
+        return HemlError(
+            f"{repo}: is gated; accept its terms at {repo.url}, then log in (`hf auth login`, or set HF_TOKEN)"
+        )
     if any(isinstance(e, RevisionNotFoundError) for e in chain):
         return HemlError(f"{repo}: the repository has no such commit; its commits are at {repo.url}/commits/main")
     if any(isinstance(e, RepositoryNotFoundError) for e in chain):
-        return HemlError(f"{repo}: the hub has no such repository, or it is private: check the name, or log in (`hf auth login`)")
+        return HemlError(
+            f"{repo}: the hub has no such repository, or it is private: check the name, or log in (`hf auth login`)"
+        )
     if missing := next((e for e in chain if isinstance(e, EntryNotFoundError) and isinstance(e, HfHubHTTPError)), None):
         return HemlError(f"{repo}: a file that the hub listed is not there ({str(missing).splitlines()[0]})")
     status = _status(error)
@@ -241,9 +256,15 @@ def _explain(error: Exception, repo: Repo) -> Exception:
         return HemlError(f"{repo}: the hub answers {status} again and again; try later. What was fetched is kept")
     if _short(error):
         said = str(error).splitlines()[0].removeprefix("Consistency check failed: ")
-        return HemlError(f"{repo}: a file arrives with another length than the hub says, {len(WAITS) + 1} times over: {said}")
+        return HemlError(
+            f"{repo}: a file arrives with another length than the hub says, {len(WAITS) + 1} times over: {said}"
+        )
     if _unreachable(error):
-        return HemlError(f"{repo}: the hub at {constants.ENDPOINT} cannot be reached ({chain[-1]}); check the network and try again")
+        return HemlError(
+            f"{repo}: the hub at {constants.ENDPOINT} cannot be reached ({chain[-1]}); check the network and try again"
+        )
     if isinstance(error, RuntimeError):  # what the hub's own transfer protocol (hf_xet) raises for all its faults
-        return HemlError(f"{repo}: the download fails, {len(WAITS) + 1} times over ({str(error).splitlines()[0]}); try again later")
+        return HemlError(
+            f"{repo}: the download fails, {len(WAITS) + 1} times over ({str(error).splitlines()[0]}); try again later"
+        )
     return error

@@ -1,4 +1,5 @@
-"""How work that goes by row groups is handed out: one after another here, or, in the same order, to whoever the caller knows."""
+"""How work that goes by row groups is handed out: one after another here, or, in the same order, to whoever the caller
+knows."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Import a part of a library without the whole: a stage trains for seconds, and must not import for longer.
 
 torchvision imports all of its models, data sets and, through one operator, torch's compiler to give one network; the
-metric-learning library imports SciPy and scikit-learn to give one loss. What is deferred here is loaded by whoever first asks for
-something that is not there yet, so that every name means what it always did.
+metric-learning library imports SciPy and scikit-learn to give one loss. What is deferred here is loaded by whoever
+first asks for something that is not there yet, so that every name means what it always did.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 
 class _Deferred(ModuleType):
-    """A module whose own code runs when a name is asked of it that it does not have; its submodules can be imported before."""
+    """A module whose own code runs when a name is asked of it that it does not have; its submodules can be imported
+    before."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -1,7 +1,8 @@
 """A process ends with those for whom it works: what nobody waits for any more writes nothing.
 
-A stage whose `dvc` was killed would otherwise go on, and replace an out while the next `dvc` is at it. Two things prevent it: a thread
-that the system wakes when one of them ends (Linux), and a look at the chain of parents before an out is put in place (`heml.atomic`).
+A stage whose `dvc` was killed would otherwise go on, and replace an out while the next `dvc` is at it. Two things
+prevent it: a thread that the system wakes when one of them ends (Linux), and a look at the chain of parents before an
+    out is put in place (`heml.atomic`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 from heml.errors import HemlError
 
 CHAIN = "HEML_CHAIN"
-"""Environment of a stage that was forked ahead: the process that asked for it, and that one's parents, as `heml.running.client` says."""
+"""Environment of a stage that was forked ahead: the process that asked for it, and that one's parents, as
+`heml.running.client` says."""
 
 _SHELLS = ("sh", "bash", "dash", "zsh", "fish", "ash", "ksh")
 
@@ -26,7 +28,8 @@ _chain: list[int] = []
 
 
 def end_with(pids: Sequence[int]) -> None:
-    """End this process, as by SIGKILL, as soon as one of those processes has ended; where the system cannot tell, do nothing."""
+    """End this process, as by SIGKILL, as soon as one of those processes has ended; where the system cannot tell, do
+    nothing."""
     if not hasattr(os, "pidfd_open"):
         return
     poll = select.poll()
@@ -50,7 +53,8 @@ def _end() -> None:
 
 
 def end_with_caller() -> None:
-    """For a stage that DVC runs: end with DVC, with the shell in which it runs commands, and with the process that forked the stage."""
+    """For a stage that DVC runs: end with DVC, with the shell in which it runs commands, and with the process that
+    forked the stage."""
     me, parent = os.getpid(), os.getppid()
     if told := os.environ.pop(CHAIN, ""):
         end_with([parent])

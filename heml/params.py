@@ -1,4 +1,5 @@
-"""Every parameter of the pipeline: its type, default, unit and meaning. `params.yaml` is checked against this on every read."""
+"""Every parameter of the pipeline: its type, default, unit and meaning. `params.yaml` is checked against this on every
+read."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ class DatasetBase(Strict):
     split: Split = Split()
     """Fractions of the images in each split, where the data set brings none; they sum to 1."""
     split_by: Literal["image", "label"] = "image"
-    """`label`: no label is in two splits, so that a metric is judged on classes that it has never seen; `split` is then of labels."""
+    """`label`: no label is in two splits, so that a metric is judged on classes that it has never seen; `split` is then
+    of labels."""
 
 
 class AvatarsDataset(DatasetBase):
@@ -74,18 +76,21 @@ class AvatarsDataset(DatasetBase):
     bias: float = Field(0.9, ge=0.5, le=1)
     """Probability that, in `train` only, the biased part takes a colour of its label's half; 0.5 plants no bias."""
     personas: int | None = Field(None, ge=6)
-    """So many identities instead of two kinds of people: of fixed appearance, in varied pose, light, expression, clothes and glasses."""
+    """So many identities instead of two kinds of people: of fixed appearance, in varied pose, light, expression,
+    clothes and glasses."""
 
     @model_validator(mode="after")
     def _identities_have_images_and_no_bias(self) -> AvatarsDataset:
         if self.personas is not None:
             if "bias" in self.model_fields_set and self.bias != 0.5:
                 raise ValueError(
-                    "bias: ties a part to one of two kinds of people, and with `personas` there are none; remove one of the two"
+                    "bias: ties a part to one of two kinds of people, and with `personas` there are none; remove one of"
+                    " the two"
                 )
             if self.images < 2 * self.personas:
                 raise ValueError(
-                    f"personas: {self.personas} identities need two images each, so at least {2 * self.personas}, not {self.images}"
+                    f"personas: {self.personas} identities need two images each, so at least {2 * self.personas}, not"
+                    f" {self.images}"
                 )
         return self
 
@@ -119,7 +124,9 @@ class Rule(Strict):
     def _network_options_need_a_network(self) -> Rule:
         idle = sorted(self.model_fields_set & {"revision", "size", "batch_size"})
         if self.model is None and idle:
-            raise ValueError(f"{', '.join(idle)}: of a `model`, which is not named; name it, or remove them to read the masks")
+            raise ValueError(
+                f"{', '.join(idle)}: of a `model`, which is not named; name it, or remove them to read the masks"
+            )
         return self
 
 
@@ -131,14 +138,15 @@ class _OwnImages(DatasetBase):
     on_bad_image: Literal["error", "skip"] = "error"
     """What a corrupt image or mask does: end the run, or be left out and listed in the report."""
     masks: Literal["upright", "stored"] | None = None
-    """How masks lie over images that EXIF turns: over the image as it is shown, or over its pixels as they are stored; null: the run ends
-    where there are such, and asks."""
+    """How masks lie over images that EXIF turns: over the image as it is shown, or over its pixels as they are stored;
+    null: the run ends where there are such, and asks."""
     max_megapixels: float = Field(50, gt=0)
     """An image with more pixels is taken for a decompression bomb."""
 
 
 class FolderDataset(_OwnImages):
-    """A folder of images: `images/`, `labels.csv` (not needed with `rule`) and, for masks, `masks/` and `classes.json`."""
+    """A folder of images: `images/`, `labels.csv` (not needed with `rule`) and, for masks, `masks/` and
+    `classes.json`."""
 
     name: Literal["folder"]
 
@@ -160,7 +168,8 @@ class Limit(Strict):
 
 
 class HubDataset(_OwnImages):
-    """Parquet files of a data set on the Hugging Face hub; `path` is the card that says which files, columns and classes."""
+    """Parquet files of a data set on the Hugging Face hub; `path` is the card that says which files, columns and
+    classes."""
 
     name: Literal["hub"]
     repo: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")
@@ -212,7 +221,10 @@ class Segmenter(Strict):
             raise ValueError("source 'masks' uses no `model`; remove it, or set source to 'pretrained' or 'finetune'")
         smallest = 64 if self.coarse else 32
         if self.source == "finetune" and min(self.size.height, self.size.width) < smallest:
-            raise ValueError(f"size: must be {smallest} or more a side, since a SegFormer reads 32 at least, and `coarse` halves them")
+            raise ValueError(
+                f"size: must be {smallest} or more a side, since a SegFormer reads 32 at least, and `coarse` halves"
+                " them"
+            )
         return self
 
 
@@ -266,7 +278,14 @@ MINERS = ("all", "semihard", "hard", "batch_hard", "distance_weighted", "multi_s
 TRUNKS = (
     *("resnet18", "resnet34", "resnet50", "resnet101"),
     *("densenet121", "densenet161", "densenet169", "densenet201"),
-    *("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_v2_s", "efficientnet_lite0"),
+    *(
+        "efficientnet_b0",
+        "efficientnet_b1",
+        "efficientnet_b2",
+        "efficientnet_b3",
+        "efficientnet_v2_s",
+        "efficientnet_lite0",
+    ),
     *("inception_v3", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "convnext_tiny", "convnext_small"),
 )
 
@@ -326,10 +345,12 @@ class Train(Strict):
     epochs: int = Field(5, ge=0, le=1000)
     """Passes over the node's training images; 0: it stays as it starts."""
     epochs_decay: float = Field(1.0, gt=0, le=1)
-    """A node of level k trains for `epochs` · `epochs_decay`^k, rounded, at least 1, unless the tree gives it its own."""
+    """A node of level k trains for `epochs` · `epochs_decay`^k, rounded, at least 1, unless the tree gives it its
+    own."""
     validate_every: int = Field(1, ge=0)
-    """P@1 on `val` is measured after the last epoch and every so many before it, and the best measured epoch is kept; it costs as many
-    forward passes as an epoch's training. The start is measured too where this is 1. 0: never, and the last epoch is kept."""
+    """P@1 on `val` is measured after the last epoch and every so many before it, and the best measured epoch is kept;
+    it costs as many forward passes as an epoch's training. The start is measured too where this is 1. 0: never, and the
+    last epoch is kept."""
     patience: int | None = Field(None, ge=1)
     """End after so many epochs without a better P@1 on `val`; null: never."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
@@ -341,12 +362,13 @@ class Train(Strict):
     schedule: Literal["one_cycle", "cosine", "cyclic", "constant"] = "one_cycle"
     """Of the learning rate, per step. `cyclic`: a triangle per epoch between a tenth of `lr` and `lr`."""
     warmup: float = Field(0.3, ge=0, lt=1)
-    """Fraction of the steps in which the rate rises: linearly, for `one_cycle` along a cosine; without effect on `cyclic`."""
+    """Fraction of the steps in which the rate rises: linearly, for `one_cycle` along a cosine; without effect on
+    `cyclic`."""
     clip: float | None = Field(None, gt=0)
     """Largest norm of the gradient; null: any."""
     swa: float = Field(0.0, ge=0, lt=1)
-    """Stochastic weight averaging: the last so many of the epochs (fraction) are averaged, BatchNorm measured anew, and the
-    average is kept if it does at least as well on `val` as the best epoch."""
+    """Stochastic weight averaging: the last so many of the epochs (fraction) are averaged, BatchNorm measured anew, and
+    the average is kept if it does at least as well on `val` as the best epoch."""
     batch_size: int = Field(32, ge=4)
     """Images at a time; a multiple of `per_class`, and at least twice it."""
     per_class: int = Field(8, ge=2)
@@ -364,8 +386,8 @@ class Train(Strict):
     distance: Distance | None = None
     """What the loss compares under, and `val` is scored under; null: the loss's own."""
     flip: bool = True
-    """Mirror half of the images with their masks. A node that holds one of two mirrored segments (`segments.<name>.mirror`)
-    and not the other is never mirrored: a mirrored l_eye is no l_eye."""
+    """Mirror half of the images with their masks. A node that holds one of two mirrored segments
+    (`segments.<name>.mirror`) and not the other is never mirrored: a mirrored l_eye is no l_eye."""
     shift: float = Field(0.05, ge=0, le=0.5)
     """Move the segment by up to this fraction of the input's height and width."""
     rotate: float = Field(0.0, ge=0, le=180)
@@ -383,13 +405,15 @@ class Train(Strict):
     weighting: Literal["uniform", "val_p1", "area"] = "uniform"
     """Inner nodes, `average`: what the children's weights are proportional to."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the forward and backward pass on a GPU; weights and validation stay float32. A CPU always trains in float32: oneDNN's
-    bfloat16 convolutions give wrong numbers on maps one pixel wide."""
+    """Of the forward and backward pass on a GPU; weights and validation stay float32. A CPU always trains in float32:
+    oneDNN's bfloat16 convolutions give wrong numbers on maps one pixel wide."""
     threads: int = Field(1, ge=1, le=256)
-    """CPU threads of a node's training. The last bits of the weights depend on it, so it is a parameter and not the machine's number
-    of cores; nodes side by side (`heml repro`) fill the cores, and two of one thread do more than one of two."""
+    """CPU threads of a node's training. The last bits of the weights depend on it, so it is a parameter and not the
+    machine's number of cores; nodes side by side (`heml repro`) fill the cores, and two of one thread do more than one
+    of two."""
     stored: Literal["float32", "float16", "bfloat16"] = "float16"
-    """Of the matrices and convolutions in the files of weights; parents start from them, and everything computes in float32."""
+    """Of the matrices and convolutions in the files of weights; parents start from them, and everything computes in
+    float32."""
     trunk: Trunk = "resnet18"
     """The network below the embedding; `:1` to `:3` end it early."""
     weights: str | None = None
@@ -405,19 +429,25 @@ class Train(Strict):
     seed: int = Field(0, ge=0)
     """Of the common initialisation, batches and augmentation."""
     seeds: int = Field(1, ge=1, le=32)
-    """Grow the tree so many times, from `seed`, `seed` + 1, …; the tables then have mean and standard deviation of P@1."""
+    """Grow the tree so many times, from `seed`, `seed` + 1, …; the tables then have mean and standard deviation of
+    P@1."""
 
     @model_validator(mode="after")
     def _batch_holds_two_classes(self) -> Train:
         if self.batch_size % self.per_class or self.batch_size < 2 * self.per_class:
-            raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of per_class ({self.per_class}) and at least twice it")
+            raise ValueError(
+                f"batch_size ({self.batch_size}) must be a multiple of per_class ({self.per_class}) and at least"
+                " twice it"
+            )
         return self
 
     @model_validator(mode="after")
     def _what_needs_a_score_has_one(self) -> Train:
         needs = {"patience": self.patience, "weighting": self.weighting == "val_p1", "init": self.init == "best_child"}
         if not self.validate_every and any(needs.values()):
-            raise ValueError(f"validate_every: 0 measures no P@1 on val, which {', '.join(k for k, v in needs.items() if v)} needs")
+            raise ValueError(
+                f"validate_every: 0 measures no P@1 on val, which {', '.join(k for k, v in needs.items() if v)} needs"
+            )
         return self
 
     @model_validator(mode="after")
@@ -433,18 +463,25 @@ class Train(Strict):
         known = EMBEDDERS[self.embedder]
         for name, value in self.embedder_options.items():
             if name not in known:
-                raise ValueError(f"embedder_options: {self.embedder!r} has no {name!r}; its options: {', '.join(known) or 'none'}")
+                raise ValueError(
+                    f"embedder_options: {self.embedder!r} has no {name!r}; its options: {', '.join(known) or 'none'}"
+                )
             if value <= 0:
                 raise ValueError(f"embedder_options: {name} must be above 0, not {value:g}")
         learners = self.of_embedder.get("learners", 1)
         if self.embedding_dim < 2 * learners:
-            raise ValueError(f"embedding_dim ({self.embedding_dim}) must be at least 2 for each of the {learners:g} learners")
+            raise ValueError(
+                f"embedding_dim ({self.embedding_dim}) must be at least 2 for each of the {learners:g} learners"
+            )
         return self
 
     @model_validator(mode="after")
     def _parts_share_no_centres(self) -> Train:
         if self.embedder in OF_PARTS and self.loss in WITH_CENTRES:
-            raise ValueError(f"embedder {self.embedder!r} trains parts of the embedding, for which {self.loss!r} has no class centres")
+            raise ValueError(
+                f"embedder {self.embedder!r} trains parts of the embedding, for which {self.loss!r} has no class"
+                " centres"
+            )
         return self
 
     @property
@@ -459,7 +496,17 @@ class Train(Strict):
         return EMBEDDERS[self.embedder] | self.embedder_options
 
 
-_SHARED = ("epochs_decay", "trunk", "weights", "embedder", "embedder_options", "hidden_dim", "embedding_dim", "seed", "seeds")
+_SHARED = (
+    "epochs_decay",
+    "trunk",
+    "weights",
+    "embedder",
+    "embedder_options",
+    "hidden_dim",
+    "embedding_dim",
+    "seed",
+    "seeds",
+)
 """What all nodes must share for their weights to be averaged."""
 
 
@@ -481,12 +528,15 @@ def _optional(keys: Iterable[str]) -> dict[str, Any]:
 _overridable = _optional(key for key in Train.model_fields if key not in _SHARED)
 Leaf: Any = create_model("Leaf", __base__=_Node, **_overridable)
 Inner: Any = create_model("Inner", __base__=_Node, left=(Name, ...), right=(Name, ...), **_overridable)
-_levels: dict[str, Any] = {f"level_{k}": (dict[Name, Inner], ...) for k in range(LEVELS)} | {"level_0": (dict[Name, Leaf], ...)}
+_levels: dict[str, Any] = {f"level_{k}": (dict[Name, Inner], ...) for k in range(LEVELS)} | {
+    "level_0": (dict[Name, Leaf], ...)
+}
 Tree: Any = create_model("Tree", __base__=Strict, **_levels)
 
 
 class Student(Strict):
-    """A small network that learns the loss of `train`, and the metric of a trained node beside it (Yu et al., CVPR 2019)."""
+    """A small network that learns the loss of `train`, and the metric of a trained node beside it (Yu et al., CVPR
+    2019)."""
 
     teacher: Name
     """The node, most often the root."""
@@ -508,7 +558,8 @@ class _Baseline(Strict):
     """A peer on the same images; its other training keys, where given, override those of `train`."""
 
     background: bool = False
-    """See the whole image; false: what lies in any of `segments`, which is what the root of a tree over all of them sees."""
+    """See the whole image; false: what lies in any of `segments`, which is what the root of a tree over all of them
+    sees."""
     epochs: int = Field(25, ge=0, le=1000)
     """Passes over the training images."""
 
@@ -562,7 +613,8 @@ class GroupingSettings(Strict):
 
     method: Literal["grouping"]
     groups: int = Field(3, ge=2, le=64)
-    """Learned queries; each makes an equal part of the embedding, which has `embedding_dim` dimensions or the few less that divide."""
+    """Learned queries; each makes an equal part of the embedding, which has `embedding_dim` dimensions or the few less
+    that divide."""
     diversity: float = Field(0.02, ge=0)
     """Weight of the loss that keeps groups apart."""
 
@@ -573,7 +625,8 @@ class Evaluate(Strict):
     distance: Distance | Literal["trained"] = "snr"
     """`trained`: each node's own, which its loss was trained under."""
     near_duplicate: float = Field(0.98, gt=0, le=1)
-    """Images of different splits whose canvases correlate at least so (grey, 16×16 pixels) are listed as near-duplicates."""
+    """Images of different splits whose canvases correlate at least so (grey, 16×16 pixels) are listed as
+    near-duplicates."""
     search: Literal["train", "within"] = "train"
     """Neighbours of a held-out image are searched in `train`, or within its own split."""
     bootstrap: int = Field(1000, ge=0, le=100_000)
@@ -584,19 +637,22 @@ class Embed(Strict):
     """How images are embedded."""
 
     hide: list[Name] = []
-    """Segments that nodes of other segments do not see when they embed an image: what else these nodes know stays. Nothing trains again."""
+    """Segments that nodes of other segments do not see when they embed an image: what else these nodes know stays.
+    Nothing trains again."""
 
 
 class Metric(Strict):
     """The tree's own metric: what each node's distance weighs in its answer."""
 
     weights: Literal["learned", "uniform", "root"] = "learned"
-    """`learned` on pairs of `val`, as near to uniform as they allow; `uniform`: every node the same; `root`: that node alone."""
+    """`learned` on pairs of `val`, as near to uniform as they allow; `uniform`: every node the same; `root`: that node
+    alone."""
     balance: list[Name] = []
-    """Segments whose looks are to say nothing of the label: the pairs that weights are fitted on count so that every look is as common
-    with one label as with another. Nothing trains again."""
+    """Segments whose looks are to say nothing of the label: the pairs that weights are fitted on count so that every
+    look is as common with one label as with another. Nothing trains again."""
     off: list[Name] = []
-    """Parts that the answer is not to depend on: every node that sees any of their segments is left out of it. Nothing trains again."""
+    """Parts that the answer is not to depend on: every node that sees any of their segments is left out of it. Nothing
+    trains again."""
 
 
 class Recompose(Strict):
@@ -609,13 +665,15 @@ class Recompose(Strict):
     candidates: int = Field(8, ge=1)
     """Of so many donors drawn, the one whose segment fits the image best in size is taken; 1: any."""
     presence: bool | None = None
-    """Whether images without the segment take part, as bases that are given one and donors that take it away; null: where its presence goes
-    with the label."""
+    """Whether images without the segment take part, as bases that are given one and donors that take it away; null:
+    where its presence goes with the label."""
     how: Literal["pour", "lay"] | None = None
-    """`pour`: the image's own outline is filled with the donor's pixels; `lay`: the donor's segment, outline and all, is laid where the
-    image's own was, which is no longer seen. Null: `lay` where presence, size or proportions go with the label, else `pour`."""
+    """`pour`: the image's own outline is filled with the donor's pixels; `lay`: the donor's segment, outline and all,
+    is laid where the image's own was, which is no longer seen. Null: `lay` where presence, size or proportions go with
+    the label, else `pour`."""
     donors: Literal["any", "same"] = "any"
-    """`any`: of every label as often; `same`: of the image's own, which breaks no tie: a control for what recomposing itself does."""
+    """`any`: of every label as often; `same`: of the image's own, which breaks no tie: a control for what recomposing
+    itself does."""
     seed: int = Field(0, ge=0)
     """Of the donors that are drawn."""
 
@@ -662,7 +720,8 @@ class Report(Strict):
 
 
 class Params(Strict):
-    """The whole of `params.yaml`. Every section and every level stands there, if only as `{}`: DVC looks each of them up."""
+    """The whole of `params.yaml`. Every section and every level stands there, if only as `{}`: DVC looks each of them
+    up."""
 
     dataset: Dataset
     segmenter: Segmenter
@@ -689,28 +748,40 @@ class Params(Strict):
     @model_validator(mode="after")
     def _mirrors_are_mutual(self) -> Params:
         for name, segment in self.segments.items():
-            if segment.mirror is not None and (segment.mirror not in self.segments or self.segments[segment.mirror].mirror != name):
-                raise ValueError(f"segments.{name}.mirror: {segment.mirror!r} must be a segment whose mirror is {name!r}")
+            if segment.mirror is not None and (
+                segment.mirror not in self.segments or self.segments[segment.mirror].mirror != name
+            ):
+                raise ValueError(
+                    f"segments.{name}.mirror: {segment.mirror!r} must be a segment whose mirror is {name!r}"
+                )
         return self
 
     @model_validator(mode="after")
     def _teachers_are_nodes(self) -> Params:
         for name, student in self.students.items():
             if student.teacher not in self._nodes:
-                raise ValueError(f"students.{name}.teacher: {student.teacher!r} is no node of the tree; {self._known(student.teacher)}")
+                raise ValueError(
+                    f"students.{name}.teacher: {student.teacher!r} is no node of the tree;"
+                    f" {self._known(student.teacher)}"
+                )
         return self
 
     @model_validator(mode="after")
     def _new_labels_are_found_among_themselves(self) -> Params:
         if self.dataset.split_by == "label" and self.evaluate.search != "within":
-            raise ValueError("evaluate.search: must be `within` with dataset.split_by: label, since no image of train has a label of test")
+            raise ValueError(
+                "evaluate.search: must be `within` with dataset.split_by: label, since no image of train has a label of"
+                " test"
+            )
         return self
 
     @model_validator(mode="after")
     def _off_are_nodes(self) -> Params:
         for name in self.recompose:
             if name not in (leaves := getattr(self.tree, f"level_{0}")):
-                raise ValueError(f"recompose.{name}: no leaf of the tree; it has {', '.join(leaves)}{meant(name, leaves)}")
+                raise ValueError(
+                    f"recompose.{name}: no leaf of the tree; it has {', '.join(leaves)}{meant(name, leaves)}"
+                )
         for name in self.metric.balance:
             if name not in self.segments:
                 near = meant(name, self.segments)
@@ -728,9 +799,14 @@ class Params(Strict):
             train = self.baseline(name)
             if baseline.method == "grouping":
                 if train.loss in WITH_CENTRES:
-                    raise ValueError(f"baselines.{name}.loss: {train.loss!r} has class centres, which groups cannot share; choose another")
+                    raise ValueError(
+                        f"baselines.{name}.loss: {train.loss!r} has class centres, which groups cannot share; choose"
+                        " another"
+                    )
                 if train.embedding_dim < baseline.groups:
-                    raise ValueError(f"baselines.{name}.groups: at most embedding_dim ({train.embedding_dim}), not {baseline.groups}")
+                    raise ValueError(
+                        f"baselines.{name}.groups: at most embedding_dim ({train.embedding_dim}), not {baseline.groups}"
+                    )
         return self
 
     def node(self, name: str) -> Train:
@@ -817,7 +893,9 @@ def parse_params(text: str, source: str = "params.yaml") -> Params:
         HemlError: not YAML, a doubled or unknown key, a value out of range.
     """
     try:
-        raw = YAML(typ="safe").load(text)  # as DVC reads it: YAML 1.2, where `off` and `no` are words and 1e-3 is a number
+        raw = YAML(typ="safe").load(
+            text
+        )  # as DVC reads it: YAML 1.2, where `off` and `no` are words and 1e-3 is a number
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1
         key = str(error.problem).split('"')[1]

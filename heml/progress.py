@@ -13,7 +13,8 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 FOLDER = "HEML_PROGRESS"
-"""Environment variable: a folder in which a stage keeps a file of its own name that says how far it is, for who runs many at once."""
+"""Environment variable: a folder in which a stage keeps a file of its own name that says how far it is, for who runs
+many at once."""
 
 
 class _Told(tqdm):  # type: ignore[type-arg]
@@ -33,4 +34,6 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
     """Iterate over `items` under a bar named `what`; `disable=None` is tqdm's own test for a terminal."""
     if FOLDER in os.environ and "DVC_STAGE" in os.environ:
         return _Told(items, desc=what, total=total, unit=unit, mininterval=0.3)
-    return tqdm(items, desc=what, total=total, unit=unit, disable=None, leave=False, file=sys.stderr, dynamic_ncols=True)
+    return tqdm(
+        items, desc=what, total=total, unit=unit, disable=None, leave=False, file=sys.stderr, dynamic_ncols=True
+    )

@@ -1,4 +1,5 @@
-"""Read the reports' JSON and CSV back: what is missing, damaged or another is one error, with the command that makes it again."""
+"""Read the reports' JSON and CSV back: what is missing, damaged or another is one error, with the command that makes it
+again."""
 
 from __future__ import annotations
 
@@ -149,7 +150,8 @@ def read_csv(path: Path, again: str, columns: Sequence[str], words: Collection[s
 
     Args:
         columns: that it must have.
-        words: columns that are text, whatever they look like; all others hold finite numbers, or truth values, or nothing.
+        words: columns that are text, whatever they look like; all others hold finite numbers, or truth values, or
+            nothing.
 
     Raises:
         HemlError: missing, damaged, or of other columns.
@@ -160,7 +162,9 @@ def read_csv(path: Path, again: str, columns: Sequence[str], words: Collection[s
     try:
         text = path.read_text("utf-8")
         header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-        if not text.endswith("\n") or any(len(row) != len(header) for row in rows):  # pandas would fill up, or take a column for an index
+        if not text.endswith("\n") or any(
+            len(row) != len(header) for row in rows
+        ):  # pandas would fill up, or take a column for an index
             raise ValueError("a row is not complete")
         found = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=[""])
     except FileNotFoundError:

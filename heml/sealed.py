@@ -1,4 +1,5 @@
-"""What tells that something changed: a file's SHA-256, and a checksum among the fields of a JSON object, as Parquet pages have theirs."""
+"""What tells that something changed: a file's SHA-256, and a checksum among the fields of a JSON object, as Parquet
+pages have theirs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The licence and terms of a data set or a model, as its repository states them: printed once, kept beside the reports."""
+"""The licence and terms of a data set or a model, as its repository states them: printed once, kept beside the
+reports."""
 
 from __future__ import annotations
 
@@ -20,6 +21,8 @@ MOST = 20_000
 LARGEST = 1_000_000
 """Bytes above which a file is no licence to be read."""
 
+NONE_STATED = "its card states none at this commit; ask its owner before you use it"
+
 
 def hub_terms(repo: Repo) -> list[str]:
     """Lines on a hub repository: what its card says of the licence, and its licence file."""
@@ -27,14 +30,16 @@ def hub_terms(repo: Repo) -> list[str]:
 
     lines = [f"{repo.id} on the Hugging Face hub, commit {repo.revision}"]
     wanted = ("LICENSE", "LICENCE", "COPYING")
-    paths = [p for p, size in list_files(repo).items() if size <= LARGEST and (p == "README.md" or p.upper().split(".")[0] in wanted)]
+    paths = [
+        p
+        for p, size in list_files(repo).items()
+        if size <= LARGEST and (p == "README.md" or p.upper().split(".")[0] in wanted)
+    ]
     try:
         files = dict(zip(paths, fetch(repo, paths), strict=True))
     except HemlError as error:  # the terms must not stop a run that has its data, as offline
         return [*lines, f"Licence: could not be read ({error})"]
-    lines.append(
-        f"Licence: {stated_licence(files.get('README.md')) or 'its card states none at this commit; ask its owner before you use it'}"
-    )
+    lines.append(f"Licence: {stated_licence(files.get('README.md')) or NONE_STATED}")
     for path, file in files.items():
         if path != "README.md":
             lines += ["", f"{path}:", "", file.read_text("utf-8", errors="replace")[:MOST].strip()]
@@ -42,7 +47,8 @@ def hub_terms(repo: Repo) -> list[str]:
 
 
 def stated_licence(readme: Path | None) -> str:
-    """The licence that a repository's card (README.md) names in its head; empty where it names none, or its head cannot be read."""
+    """The licence that a repository's card (README.md) names in its head; empty where it names none, or its head cannot
+    be read."""
     from huggingface_hub.repocard import metadata_load
 
     try:

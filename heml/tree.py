@@ -69,7 +69,9 @@ class Tree:
         if node.left == node.right:
             raise HemlError(f"{where}: left and right are both {child!r}; a node joins two different ones")
         if child not in self.nodes:
-            raise HemlError(f"{where}: unknown node {child!r}; known are {', '.join(self.nodes)}{meant(child, self.nodes)}")
+            raise HemlError(
+                f"{where}: unknown node {child!r}; known are {', '.join(self.nodes)}{meant(child, self.nodes)}"
+            )
         if self.nodes[child].level >= node.level:
             raise HemlError(
                 f"{where}: {child!r} is on level_{self.nodes[child].level}, which is not below level_{node.level} "
@@ -86,7 +88,9 @@ class Tree:
             for name, node in getattr(params.tree, f"level_{k}").items():
                 if k == 0 and name not in params.segments:
                     known = ", ".join(params.segments)
-                    raise HemlError(f"tree.level_0.{name}: no such segment; `segments` has {known}{meant(name, params.segments)}")
+                    raise HemlError(
+                        f"tree.level_0.{name}: no such segment; `segments` has {known}{meant(name, params.segments)}"
+                    )
                 nodes.append(Node(name, k, getattr(node, "left", None), getattr(node, "right", None)))
         return cls(nodes, params.embed.hide)
 
@@ -101,7 +105,9 @@ class Tree:
         try:
             return self.nodes[name]
         except KeyError:
-            raise HemlError(f"tree: no node {name!r}; known are {', '.join(self.nodes)}{meant(name, self.nodes)}") from None
+            raise HemlError(
+                f"tree: no node {name!r}; known are {', '.join(self.nodes)}{meant(name, self.nodes)}"
+            ) from None
 
     def leaves(self, below: str | None = None) -> list[str]:
         """Names of all leaves, or of those under one node, left to right for a node."""
@@ -111,7 +117,8 @@ class Tree:
         return [leaf for child in children for leaf in self.leaves(child)] if children else [below]
 
     def sees(self, name: str) -> list[str]:
-        """The leaves whose segments a node sees: those under it without hidden ones, or all of them where all are hidden."""
+        """The leaves whose segments a node sees: those under it without hidden ones, or all of them where all are
+        hidden."""
         under = self.leaves(name)
         return [leaf for leaf in under if leaf not in self.hidden] or under
 
@@ -199,7 +206,9 @@ def _partners_first(segments: Sequence[str]) -> list[str]:
     for name in segments:
         if name in used:
             continue
-        partner = next((s for s in segments if s != name and s not in used and name in sides and sides.get(s) == sides[name]), None)
+        partner = next(
+            (s for s in segments if s != name and s not in used and name in sides and sides.get(s) == sides[name]), None
+        )
         if partner:
             pairs.append([name, partner])
             used |= {name, partner}

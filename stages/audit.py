@@ -12,7 +12,9 @@ def main() -> None:
     from heml.evaluation.embeddings import read_all
     from heml.evaluation.tree_metric import read_metric
 
-    write_audit(read_all("data/embeddings", tree), tree, read_metric("models/metric.json"), params.evaluate, "reports/audit")
+    write_audit(
+        read_all("data/embeddings", tree), tree, read_metric("models/metric.json"), params.evaluate, "reports/audit"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""One peer of the tree, trained on the same images → models/baselines/<name>.safetensors and reports/baselines/<name>.json."""
+"""One peer of the tree, trained on the same images → models/baselines/<name>.safetensors and
+reports/baselines/<name>.json."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""Names and all else in params.yaml are checked, what it no longer names is removed, and what it names by a path is looked at → data/named.
+"""Names and all else in params.yaml are checked, what it no longer names is removed, and what it names by a path is
+looked at → data/named.
 
 Every other stage waits for this one, so that none has a name for its path that was not checked.
 """

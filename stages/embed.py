@@ -10,9 +10,13 @@ from heml.tree import Tree
 
 def main() -> None:
     tree = Tree.from_params(load_params())
-    from heml.evaluation.embeddings import write_embeddings  # brings torch, which what is checked above need not wait for
+    from heml.evaluation.embeddings import (
+        write_embeddings,
+    )  # brings torch, which what is checked above need not wait for
 
-    write_embeddings(tree, Path("data/canvases"), Path("data/segments"), Path("models/nodes"), Path("data/embeddings"), across_cores)
+    write_embeddings(
+        tree, Path("data/canvases"), Path("data/segments"), Path("models/nodes"), Path("data/embeddings"), across_cores
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""What every node and the tree reach → reports/nodes.csv, what compares experiments → reports/metrics.json, whether probabilities are
-what they say → reports/reliability.csv, what stands in two splits → reports/duplicates.csv, and the tree as a peer → reports/peers/tree."""
+"""What every node and the tree reach → reports/nodes.csv, what compares experiments → reports/metrics.json, whether
+probabilities are what they say → reports/reliability.csv, what stands in two splits → reports/duplicates.csv, and the
+tree as a peer → reports/peers/tree."""
 
 import json
 
@@ -21,7 +22,9 @@ def main() -> None:
     tree = Tree.from_params(params)
     embeddings = read_all("data/embeddings", tree)
     metric = read_metric("models/metric.json")
-    table = node_table(tree, embeddings, metric, params.segments, read_description("data/images"), params.evaluate, params.metric)
+    table = node_table(
+        tree, embeddings, metric, params.segments, read_description("data/images"), params.evaluate, params.metric
+    )
     scores, reliability = tree_scores(embeddings, tree, metric, params.evaluate)
     metrics = summary(table, tree.root, scores)
     with new_file("reports/reliability.csv") as partial:

@@ -12,7 +12,9 @@ def main(name: str) -> None:
     if name not in params.segments:
         raise HemlError(f"params.yaml: segments has no {name!r}; it has {', '.join(params.segments)}")
     folder = f"data/segments/segment={name}"
-    share = write_manifest("data/images", "data/labelmaps", folder, name, params.segments[name], params.canvas, across_nodes)
+    share = write_manifest(
+        "data/images", "data/labelmaps", folder, name, params.segments[name], params.canvas, across_nodes
+    )
     print(f"{name}: present in {share:.1%} of the images")
 
 

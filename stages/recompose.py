@@ -1,4 +1,5 @@
-"""How training images are made of two, for every segment that `recompose` names → data/recipes/<segment>.parquet; the others' are empty."""
+"""How training images are made of two, for every segment that `recompose` names → data/recipes/<segment>.parquet; the
+others' are empty."""
 
 from pathlib import Path
 

@@ -8,7 +8,9 @@ from heml.segmentation.segment import segment_images
 
 def main() -> None:
     settings = load_params().segmenter
-    segment_images("data/images", "models/segmenter", "data/labelmaps", settings.size, settings.batch_size, across_cores)
+    segment_images(
+        "data/images", "models/segmenter", "data/labelmaps", settings.size, settings.batch_size, across_cores
+    )
 
 
 if __name__ == "__main__":

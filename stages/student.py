@@ -25,8 +25,8 @@ def main(name: str) -> None:
     )
     for who, network in report["networks"].items():
         print(
-            f"{who}: {network['parameters']:,} parameters, {network['bytes']:,} bytes, {network['images_per_second']:.0f} images/s, "
-            f"P@1 {network['p@1']:.3f}, P@8 {network['p@8']:.3f} on test"
+            f"{who}: {network['parameters']:,} parameters, {network['bytes']:,} bytes,"
+            f" {network['images_per_second']:.0f} images/s, P@1 {network['p@1']:.3f}, P@8 {network['p@8']:.3f} on test"
         )
 
 

@@ -1,4 +1,5 @@
-"""One node of the metric tree → models/nodes/<node>.safetensors and reports/nodes/<node>.json; meanwhile reports/live/<node>.csv."""
+"""One node of the metric tree → models/nodes/<node>.safetensors and reports/nodes/<node>.json; meanwhile
+reports/live/<node>.csv."""
 
 from pathlib import Path
 

@@ -42,7 +42,9 @@ def parse() -> Callable[[dict], Params]:
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
     """Build a `folder` data set: coloured squares whose colour is the label, with exact masks."""
 
-    def build(n: int = 20, size: tuple[int, int] = (48, 40), masks: bool = True, splits: bool = True, name: str = "raw") -> Path:
+    def build(
+        n: int = 20, size: tuple[int, int] = (48, 40), masks: bool = True, splits: bool = True, name: str = "raw"
+    ) -> Path:
         root = tmp_path / name
         (root / "images").mkdir(parents=True)
         if masks:

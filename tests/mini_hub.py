@@ -1,6 +1,8 @@
-"""A hub on 127.0.0.1: repositories at a commit, small files direct and large ones by redirect to a store of their own, and faults.
+"""A hub on 127.0.0.1: repositories at a commit, small files direct and large ones by redirect to a store of their own,
+and faults.
 
-It speaks what the client asks for: the tree of a commit, `resolve` with ETag, commit and size headers, HEAD and GET, ranges.
+It speaks what the client asks for: the tree of a commit, `resolve` with ETag, commit and size headers, HEAD and GET,
+ranges.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ class Fault:
     """Answer with this status."""
     headers: dict[str, str] = field(default_factory=dict)
     body: str = ""
-    """`cut`: half the body, then the connection closes. `short`: half, as if that were all. `altered`: another last byte."""
+    """`cut`: half the body, then the connection closes. `short`: half, as if that were all. `altered`: another last
+    byte."""
     times: int | None = None
     """None: always."""
     method: str = "GET|HEAD"
@@ -71,7 +74,11 @@ class MiniHub:
 
     def fetched(self, suffix: str = "") -> list[str]:
         """Names of the files whose content was asked for, in order."""
-        return [unquote(p).rsplit("/", 1)[-1].split("?name=")[-1] for m, p in self.requests if m == "GET" and unquote(p).endswith(suffix)]
+        return [
+            unquote(p).rsplit("/", 1)[-1].split("?name=")[-1]
+            for m, p in self.requests
+            if m == "GET" and unquote(p).endswith(suffix)
+        ]
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         hub = self
@@ -116,9 +123,18 @@ class MiniHub:
                     return
                 entries = []
                 for name, content in sorted(files.items()):
-                    entry: dict[str, Any] = {"type": "file", "path": name, "size": len(content), "oid": git_sha1(content)}
+                    entry: dict[str, Any] = {
+                        "type": "file",
+                        "path": name,
+                        "size": len(content),
+                        "oid": git_sha1(content),
+                    }
                     if name.endswith(LARGE):
-                        entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+                        entry["lfs"] = {
+                            "oid": hashlib.sha256(content).hexdigest(),
+                            "size": len(content),
+                            "pointerSize": 134,
+                        }
                     entries.append(entry)
                 self._send(200, json.dumps(entries).encode(), {"Content-Type": "application/json"})
 

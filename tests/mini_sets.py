@@ -1,4 +1,5 @@
-"""Miniatures of the three studies as they lie on the hub: Parquet with embedded images, and a tiny SegFormer for each."""
+"""Miniatures of the three studies as they lie on the hub: Parquet with embedded images, and a tiny SegFormer for
+each."""
 
 from __future__ import annotations
 
@@ -47,13 +48,16 @@ class Study:
             return {name: i - 1 for name, i in self.card["classes"].items() if i}
         if self.name == "human_parsing":
             return self.card["classes"]
-        face = "background skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat ear_r neck_l neck cloth"
+        face = (
+            "background skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat ear_r neck_l"
+            " neck cloth"
+        )
         return {name: i for i, name in enumerate(face.split())}
 
 
 def draw(study: Study, label: int, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """An image whose parts are blocks on a grid, each in a colour of its own that the label makes lighter or darker, and
-    every part's mask."""
+    """An image whose parts are blocks on a grid, each in a colour of its own that the label makes lighter or darker,
+    and every part's mask."""
     across = 4 if len(study.parts) > 9 else 3
     cell = SIDE // across - (0 if across == 3 else 2)
     pixels = rng.integers(0, 50, (SIDE, SIDE, 3), dtype=np.uint8)
@@ -87,7 +91,10 @@ def parquet(columns: dict[str, list[Any]], features: dict[str, Any], rows_per_gr
     """A Parquet file as `datasets` writes it."""
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     kinds = {"Image": image, "bool": pa.bool_(), "int64": pa.int64(), "ClassLabel": pa.int64(), "string": pa.string()}
-    arrays = {name: pa.array(values, kinds[features[name].get("dtype") or features[name]["_type"]]) for name, values in columns.items()}
+    arrays = {
+        name: pa.array(values, kinds[features[name].get("dtype") or features[name]["_type"]])
+        for name, values in columns.items()
+    }
     table = pa.table(arrays).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     sink = io.BytesIO()
     pq.write_table(table, sink, row_group_size=rows_per_group)
@@ -103,7 +110,9 @@ def rows(study: Study, n: int, seed: int) -> tuple[dict[str, list[Any]], dict[st
     labels = [i % 2 for i in range(n)]
     drawn = [draw(study, label, rng) for label in labels]
     card = study.card
-    columns: dict[str, list[Any]] = {card["image"]: [{"bytes": jpeg(p), "path": f"{seed}_{i}.jpg"} for i, (p, _) in enumerate(drawn)]}
+    columns: dict[str, list[Any]] = {
+        card["image"]: [{"bytes": jpeg(p), "path": f"{seed}_{i}.jpg"} for i, (p, _) in enumerate(drawn)]
+    }
     features: dict[str, Any] = {card["image"]: IMAGE}
     if mask_column := card.get("mask"):
         columns[mask_column] = [{"bytes": png(label_mask(masks, card["classes"])), "path": None} for _, masks in drawn]
@@ -143,7 +152,8 @@ def dataset_files(study: Study, n: int = 40) -> dict[str, bytes]:
 
 
 def model_files(study: Study, epochs: int = 12) -> dict[str, bytes]:
-    """A tiny SegFormer, fitted to such drawings, as the hub holds it; and what else lies there, which nobody should fetch."""
+    """A tiny SegFormer, fitted to such drawings, as the hub holds it; and what else lies there, which nobody should
+    fetch."""
     rng = np.random.default_rng(7)
     drawn = [draw(study, i % 2, rng) for i in range(48)]
     classes = study.network_classes
@@ -162,7 +172,11 @@ def model_files(study: Study, epochs: int = 12) -> dict[str, bytes]:
         assert max(epoch["val_miou"] for epoch in history) > 0.5
         save_segmenter(segmenter, Path(folder))
         files = {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
-    return files | {"README.md": b"---\nlicense: mit\n---\n", "pytorch_model.bin": b"a pickle", "handler.py": b"raise SystemExit"}
+    return files | {
+        "README.md": b"---\nlicense: mit\n---\n",
+        "pytorch_model.bin": b"a pickle",
+        "handler.py": b"raise SystemExit",
+    }
 
 
 def serve(hub: MiniHub, study: Study, n: int = 40, model: bool = True) -> None:

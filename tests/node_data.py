@@ -25,7 +25,9 @@ class NodeData:
     masks: dict[str, np.ndarray]
 
 
-def make_node_data(root: Path, n: int = 48, absent_every: int = 0, informative: bool = True, nasty: str = "", side: int = 32) -> NodeData:
+def make_node_data(
+    root: Path, n: int = 48, absent_every: int = 0, informative: bool = True, nasty: str = "", side: int = 32
+) -> NodeData:
     """The left square's colour is the label, the right one's is noise.
 
     Every `absent_every`-th image lacks the right one; `nasty` ends every image_id; `side` is a multiple of 32.
@@ -45,11 +47,17 @@ def make_node_data(root: Path, n: int = 48, absent_every: int = 0, informative: 
         labels = labels.repeat(scale, 0).repeat(scale, 1)
         colours = [(210, 40, 40), (40, 40, 210)]
         seen = label if informative else int(rng.integers(2))
-        pixels[i][labels == 1] = np.clip(np.array(colours[seen]) + rng.integers(-30, 30, ((labels == 1).sum(), 3)), 0, 255)
-        pixels[i][labels == 2] = np.clip(np.array(colours[int(rng.integers(2))]) + rng.integers(-30, 30, ((labels == 2).sum(), 3)), 0, 255)
+        pixels[i][labels == 1] = np.clip(
+            np.array(colours[seen]) + rng.integers(-30, 30, ((labels == 1).sum(), 3)), 0, 255
+        )
+        pixels[i][labels == 2] = np.clip(
+            np.array(colours[int(rng.integers(2))]) + rng.integers(-30, 30, ((labels == 2).sum(), 3)), 0, 255
+        )
         masks["left"][i], masks["right"][i] = labels == 1, labels == 2
         split = ("train", "train", "val", "test")[i % 4]
-        records.append(ImageRecord(f"i{i:03d}{nasty}", split, label, encode_png(pixels[i]), "x.png", encode_png(labels)))
+        records.append(
+            ImageRecord(f"i{i:03d}{nasty}", split, label, encode_png(pixels[i]), "x.png", encode_png(labels))
+        )
         maps.append(LabelMap(f"i{i:03d}{nasty}", side, side, labels, None))
     root.mkdir(parents=True, exist_ok=True)
     classes = {"background": 0, "left": 1, "right": 2}

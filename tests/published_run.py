@@ -35,7 +35,10 @@ def make_finished(masked: Path, root: Path) -> Path:
     shutil.copytree(masked, root)
     shutil.rmtree(root / "models" / "segmenter")
     torch.manual_seed(0)
-    save_segmenter(new_segmenter("tiny", {"background": 0, "left": 1, "right": 2}, Size(height=32, width=32)), root / "models/segmenter")
+    save_segmenter(
+        new_segmenter("tiny", {"background": 0, "left": 1, "right": 2}, Size(height=32, width=32)),
+        root / "models/segmenter",
+    )
     rng = np.random.default_rng(0)
     for name in "ab":
         Image.fromarray(rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)).save(root / f"{name}.png")

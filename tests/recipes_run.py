@@ -1,4 +1,5 @@
-"""What the recipes of docs/recipes.md add, run on the smallest finished run; in a copy of the project to which they have been applied."""
+"""What the recipes of docs/recipes.md add, run on the smallest finished run; in a copy of the project to which they
+have been applied."""
 
 import os
 import subprocess
@@ -59,7 +60,9 @@ def finished(root: Path) -> None:
     table = pd.read_csv(root / "reports" / "nodes.csv")
     assert table["p@4"].between(0, 1).all()
     (root / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json", exclude_unset=True)))
-    subprocess.run([sys.executable, "-m", "stages.closest"], cwd=root, env=os.environ | {"PYTHONPATH": str(COPY)}, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "stages.closest"], cwd=root, env=os.environ | {"PYTHONPATH": str(COPY)}, check=True
+    )
     closest = pd.read_csv(root / "reports" / "closest.csv")
     splits = pd.read_parquet(root / "data" / "embeddings").drop_duplicates("image_id").set_index("image_id")["split"]
     assert (splits[closest["image_id"]] == "test").all()

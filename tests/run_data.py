@@ -36,7 +36,15 @@ def run_params(title: str = "A run", baselines: dict | None = None) -> Params:
     raw["tree"]["level_0"] = {"left": {}, "right": {}}
     raw["tree"]["level_1"] = {"both": {"left": "left", "right": "right"}}
     raw["report"]["title"] = title
-    raw["train"] |= {"epochs": 1, "validate_every": 1, "batch_size": 8, "per_class": 4, "hidden_dim": 16, "embedding_dim": 8, "miner": None}
+    raw["train"] |= {
+        "epochs": 1,
+        "validate_every": 1,
+        "batch_size": 8,
+        "per_class": 4,
+        "hidden_dim": 16,
+        "embedding_dim": 8,
+        "miner": None,
+    }
     raw["baselines"] = baselines or {}
     return parse_params(yaml.safe_dump(raw))
 
@@ -49,7 +57,10 @@ def make_trained(root: Path, params: Params, nasty: str = "") -> NodeData:
         report = root / "reports" / "nodes" / f"{node.name}.json"
         build_node(node, params.train, data.canvases, data.segments, root / "models" / "nodes", report)
     write_embeddings(tree, data.canvases, data.segments, root / "models" / "nodes", root / "data" / "embeddings")
-    write_metric(root / "models" / "metric.json", weigh(read_all(root / "data" / "embeddings", tree), tree, params.metric, "train"))
+    write_metric(
+        root / "models" / "metric.json",
+        weigh(read_all(root / "data" / "embeddings", tree), tree, params.metric, "train"),
+    )
     write_mask_segmenter(root / "models" / "segmenter", {"background": 0, "left": 1, "right": 2})
     return data
 
@@ -62,10 +73,14 @@ def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") ->
         for r in read_rows(root / "data" / "images", ["image_id", "split", "label", "image"])
     ]
     skipped = [{"image_id": "gone", "reason": f"gone{nasty}.png: truncated"}]
-    write_images(root / "data" / "images", records, Description("t", nasty or "colour", ["red", nasty or "blue"], {}, skipped))
+    write_images(
+        root / "data" / "images", records, Description("t", nasty or "colour", ["red", nasty or "blue"], {}, skipped)
+    )
     embeddings = read_all(root / "data" / "embeddings", tree)
     metric = read_metric(root / "models" / "metric.json")
-    table = node_table(tree, embeddings, metric, params.segments, read_description(root / "data/images"), Evaluate(), params.metric)
+    table = node_table(
+        tree, embeddings, metric, params.segments, read_description(root / "data/images"), Evaluate(), params.metric
+    )
     scores, reliability = tree_scores(embeddings, tree, metric, Evaluate())
     write_csv(reliability, root / "reports" / "reliability.csv")
     write_csv(table, root / "reports" / "nodes.csv")
@@ -75,7 +90,14 @@ def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") ->
     same = pd.DataFrame([(f"i000{nasty}", "train", f"i002{nasty}", "val", 0.99, True)], columns=COLUMNS)
     write_csv(same, root / "reports" / "duplicates.csv")
     (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both", scores)))
-    iou = {"source": "finetune", "model": None, "parameters": 5, "split": "test", "miou": 0.5, "iou": {nasty or "left": 0.5, "right": None}}
+    iou = {
+        "source": "finetune",
+        "model": None,
+        "parameters": 5,
+        "split": "test",
+        "miou": 0.5,
+        "iou": {nasty or "left": 0.5, "right": None},
+    }
     iou["notes"] = ["no IoU of <b>: the network has no class of that name"]
     (root / "reports" / "segmenter.json").write_text(json.dumps(iou))
     (root / "reports" / "terms").mkdir()
@@ -86,6 +108,13 @@ def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") ->
         report = root / "reports" / "baselines" / f"{name}.json"
         leaves = tree.leaves(tree.root)
         build_baseline(
-            name, params.baselines[name], params.baseline(name), leaves, data.canvases, data.segments, root / "models/baselines", report
+            name,
+            params.baselines[name],
+            params.baseline(name),
+            leaves,
+            data.canvases,
+            data.segments,
+            root / "models/baselines",
+            report,
         )
         write_peer(name, params, root)

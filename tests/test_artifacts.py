@@ -1,4 +1,5 @@
-"""Artifacts are checked when they are read: whatever happened to one is a clear error that names it, never a wrong result."""
+"""Artifacts are checked when they are read: whatever happened to one is a clear error that names it, never a wrong
+result."""
 
 import json
 import shutil
@@ -76,7 +77,9 @@ def rewrite(path, change):
 
 def without_checksums(text):
     """JSON as it was before it had any: what is read for what it says."""
-    return json.dumps({key: value for key, value in json.loads(text).items() if key not in ("crc32", "checksums")}, sort_keys=True)
+    return json.dumps(
+        {key: value for key, value in json.loads(text).items() if key not in ("crc32", "checksums")}, sort_keys=True
+    )
 
 
 def node_contents(path):
@@ -113,7 +116,8 @@ def refused_or_gone(scratch, path):
 
 @pytest.mark.parametrize("path", [*PARQUET, PIXELS, NODE, METRIC])
 def test_a_flipped_byte_anywhere_is_noticed_or_harmless(scratch, path):
-    """Pages, pixels, weights and headers carry checksums; a byte that no reader looks at, may pass with the same content."""
+    """Pages, pixels, weights and headers carry checksums; a byte that no reader looks at, may pass with the same
+    content."""
     data = (scratch / path).read_bytes()
     whole = READERS[path](scratch)
     noticed = 0
@@ -210,7 +214,11 @@ def test_vectors_and_weights_that_are_no_numbers(scratch, value):
         vectors = table["embedding"].combine_chunks()
         flat = np.array(vectors.flatten())
         flat[3] = value
-        return column(table, "embedding", pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.type.list_size, mask=vectors.is_null()))
+        return column(
+            table,
+            "embedding",
+            pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.type.list_size, mask=vectors.is_null()),
+        )
 
     rewrite(scratch / BOTH, spoil)
     refused(scratch, BOTH, "no finite numbers")
@@ -272,7 +280,11 @@ def test_a_shard_that_is_missing(tmp_path, monkeypatch):
     records = [ImageRecord(f"{k}", "train", k % 2, b"x", "x.png") for k in range(10)]
     from heml.images.store import Description
 
-    for gone, said in ((0, "a shard before it is missing"), (1, "a shard before it is missing"), (2, "not the last of the shards")):
+    for gone, said in (
+        (0, "a shard before it is missing"),
+        (1, "a shard before it is missing"),
+        (2, "not the last of the shards"),
+    ):
         write_images(tmp_path / "images", records, Description("t", "kind", ["a", "b"]))
         (tmp_path / "images" / f"part-0000{gone}.parquet").unlink()
         with pytest.raises(HemlError, match=said):
@@ -316,7 +328,9 @@ def test_a_segment_that_was_cut_anew_is_noticed(scratch):
     path = scratch / LEFT
     rewrite(path, lambda t: column(t, "area", pa.array(np.asarray(t["area"]) * np.float32(0.9))))
     with pytest.raises(HemlError, match=r"left\.safetensors: was trained on another segment 'left'"):
-        write_embeddings(TREE, *(scratch / p for p in ("data/canvases", "data/segments", "models/nodes", "data/embeddings")))
+        write_embeddings(
+            TREE, *(scratch / p for p in ("data/canvases", "data/segments", "models/nodes", "data/embeddings"))
+        )
 
 
 def test_pandas_opens_what_is_written(scratch):

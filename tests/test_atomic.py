@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -67,7 +68,11 @@ def test_a_full_disk_is_one_message_with_the_file(tmp_path):
 
 
 def test_a_really_full_device_is_reported(tmp_path):
-    with pytest.raises(SystemExit, match="no space left while writing"), exit_on_error(), open("/dev/full", "w") as file:  # noqa: PTH123
+    with (
+        pytest.raises(SystemExit, match="no space left while writing"),
+        exit_on_error(),
+        Path("/dev/full").open("w") as file,
+    ):
         file.write("x" * 100_000)
 
 

@@ -47,20 +47,26 @@ def test_cells_by_hand(text, cell):
 @given(st.lists(RISKY.filter(bool), min_size=1, max_size=5))
 def test_tables_come_back_and_numbers_are_untouched(tmp_path_factory, texts):
     path = tmp_path_factory.mktemp("t") / "t.csv"
-    table = pd.DataFrame({"image_id": texts, "value": [-1.25] * len(texts), "flag": [True] * len(texts), "none": [None] * len(texts)})
+    table = pd.DataFrame(
+        {"image_id": texts, "value": [-1.25] * len(texts), "flag": [True] * len(texts), "none": [None] * len(texts)}
+    )
     write_csv(table, path, "%.4g")
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["value"] for row in rows] == ["-1.25"] * len(texts)
     assert [row["flag"] for row in rows] == ["True"] * len(texts)
     number = "[+-]?(nan|inf(inity)?|[0-9_]+[.]?[0-9_]*(e[+-]?[0-9_]+)?)"  # which a spreadsheet reads as one
-    assert not any(re.match("[=@+-]", row["image_id"]) and not re.fullmatch(number, row["image_id"], re.I) for row in rows)
+    assert not any(
+        re.match("[=@+-]", row["image_id"]) and not re.fullmatch(number, row["image_id"], re.I) for row in rows
+    )
     assert read_csv(path, "x", ["image_id"], ["image_id"])["image_id"].tolist() == texts
     assert table["image_id"].tolist() == texts
 
 
 def test_a_table_of_plain_words_is_what_pandas_writes(tmp_path):
-    table = pd.DataFrame({"a": ["x", "y, z", 'quo"te', None], "b": [1, 2, 3, 4], "c": [0.123456789, float("nan"), -1, 2]})
+    table = pd.DataFrame(
+        {"a": ["x", "y, z", 'quo"te', None], "b": [1, 2, 3, 4], "c": [0.123456789, float("nan"), -1, 2]}
+    )
     write_csv(table, tmp_path / "ours.csv", "%.3g")
     table.to_csv(tmp_path / "theirs.csv", index=False, float_format="%.3g")
     assert (tmp_path / "ours.csv").read_bytes() == (tmp_path / "theirs.csv").read_bytes()
@@ -69,7 +75,9 @@ def test_a_table_of_plain_words_is_what_pandas_writes(tmp_path):
 def test_heml_bias_reads_cells_and_shows_them(tmp_path, capsys):
     (tmp_path / "bias").mkdir()
     (tmp_path / "bias" / "findings.json").write_text('{"findings": [], "caveats": [], "chance": 0.5}')
-    table = pd.DataFrame({"part": ["=hair\x1b[2J"], "kind": ["k"], "suspect": [False], "follows": ["-x"], "v_train": [0.5]})
+    table = pd.DataFrame(
+        {"part": ["=hair\x1b[2J"], "kind": ["k"], "suspect": [False], "follows": ["-x"], "v_train": [0.5]}
+    )
     write_csv(table.assign(v_val=0.1, v_test=0.1), tmp_path / "bias" / "associations.csv")
     main(["bias", "--reports", str(tmp_path), "--all"])
     out = capsys.readouterr().out

@@ -60,7 +60,21 @@ def test_heml_explain_prints_the_tree_and_writes_its_files(run, tmp_path, capsys
 
 
 def test_heml_neighbours_lists_the_nearest_and_where_nodes_disagree(run, tmp_path, capsys):
-    main(["neighbours", "i003", "--node", "right", "--count", "4", "--split", "train", "--out", str(tmp_path), *finished(run)])
+    main(
+        [
+            "neighbours",
+            "i003",
+            "--node",
+            "right",
+            "--count",
+            "4",
+            "--split",
+            "train",
+            "--out",
+            str(tmp_path),
+            *finished(run),
+        ]
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("nearest to i003 by right")
     assert len([line for line in lines if line.endswith("(train)")]) == 4
@@ -72,7 +86,9 @@ def test_heml_neighbours_lists_the_nearest_and_where_nodes_disagree(run, tmp_pat
     assert not any("right" in line for line in told)
 
 
-@pytest.mark.parametrize(("kind", "file"), [("numpy", "left.npy"), ("projector", "left.tsv"), ("datasets", "data"), ("onnx", "left.onnx")])
+@pytest.mark.parametrize(
+    ("kind", "file"), [("numpy", "left.npy"), ("projector", "left.tsv"), ("datasets", "data"), ("onnx", "left.onnx")]
+)
 def test_heml_export_writes_every_format(run, tmp_path, capsys, kind, file):
     main(["export", kind, str(tmp_path / "out"), "--node", "left", *finished(run)])
     assert (tmp_path / "out" / file).exists()

@@ -1,4 +1,5 @@
-"""Declared code is the code that is used: what a stage's script imports, however far down, is among its dependencies in dvc.yaml."""
+"""Declared code is the code that is used: what a stage's script imports, however far down, is among its dependencies in
+dvc.yaml."""
 
 import ast
 from pathlib import Path, PurePosixPath
@@ -9,7 +10,9 @@ from conftest import ROOT
 
 ELSEWHERE = {"heml/running"} | {
     f"heml/{name}.py"
-    for name in "__init__ errors atomic lifetime progress params reading sealed tree imports machine groups fetch terms".split()
+    for name in (
+        "__init__ errors atomic lifetime progress params reading sealed tree imports machine groups fetch terms".split()
+    )
 }
 """What decides no result of a stage, or reaches it as a parameter (docs/architecture.md)."""
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -24,7 +27,11 @@ def _modules(path: Path) -> list[str]:
             names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
         for name in names:
             place = name.replace(".", "/")
-            found += [f for f in (f"{place}.py", f"{place}/__init__.py") if name.startswith(("heml", "stages")) and (ROOT / f).is_file()]
+            found += [
+                f
+                for f in (f"{place}.py", f"{place}/__init__.py")
+                if name.startswith(("heml", "stages")) and (ROOT / f).is_file()
+            ]
     return found
 
 

@@ -21,7 +21,19 @@ from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import Explanation
 from heml.explanation.views import View
 from heml.learning.networks import Architecture
-from heml.params import EMBEDDERS, LOSSES, METHOD_KINDS, MINERS, TRUNKS, Bias, Evaluate, Metric, Segmenter, Train, parse_params
+from heml.params import (
+    EMBEDDERS,
+    LOSSES,
+    METHOD_KINDS,
+    MINERS,
+    TRUNKS,
+    Bias,
+    Evaluate,
+    Metric,
+    Segmenter,
+    Train,
+    parse_params,
+)
 
 
 def script(name: str) -> ModuleType:
@@ -38,7 +50,11 @@ def script(name: str) -> ModuleType:
 PAGES = script("reference").PAGES
 TUTORIAL = script("tutorial")
 
-RECIPES = re.findall(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', (ROOT / "docs" / "recipes.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+RECIPES = re.findall(
+    r'^```(\w+) title="([^"]+)"\n(.*?)^```$',
+    (ROOT / "docs" / "recipes.md").read_text("utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
 """Kind, file and body of each block."""
 
 PEERS = (ROOT / "docs" / "peers.md").read_text("utf-8")
@@ -105,15 +121,27 @@ def test_the_methods_and_their_defaults_are_those_of_the_parameters():
 def test_the_reference_is_what_the_code_says():
     """Else: python docs/reference.py."""
     for name, made in PAGES.items():
-        assert (ROOT / "docs" / "reference" / name).read_text("utf-8") == made(), f"{name}: run python docs/reference.py"
+        assert (ROOT / "docs" / "reference" / name).read_text("utf-8") == made(), (
+            f"{name}: run python docs/reference.py"
+        )
 
 
 def test_every_key_is_in_the_reference_with_a_meaning():
     page = (ROOT / "docs" / "reference" / "parameters.md").read_text("utf-8")
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in page.splitlines() if line.startswith("| `")]
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in page.splitlines()
+        if line.startswith("| `")
+    ]
     told = {row[0] for row in rows if len(row) == 4 and row[3]}
     assert not {row[0] for row in rows if len(row) == 4} - told
-    for heading, kind in {"train": Train, "segmenter": Segmenter, "evaluate": Evaluate, "metric": Metric, "bias": Bias}.items():
+    for heading, kind in {
+        "train": Train,
+        "segmenter": Segmenter,
+        "evaluate": Evaluate,
+        "metric": Metric,
+        "bias": Bias,
+    }.items():
         section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
         said = dict(re.findall(r"^\| `(\w+)` \|.*?\| (?:\[.*?\| )?([^|]*) \| [^|]*\|$", section, re.M))
         for key, field in kind.model_json_schema()["properties"].items():
@@ -212,7 +240,10 @@ def test_the_tutorials_script_puts_output_below_commands_and_refuses_what_fails(
     workspace = TUTORIAL.Workspace.__new__(TUTORIAL.Workspace)
     workspace.root = tmp_path
     (tmp_path / "params.yaml").write_text("a: 1\nb: {}  # a comment\n")
-    page = "```diff\n-b: {}\n+b: {c: 2}\n```\n\n```console\n$ cat params.yaml\nold\n```\n\n```python\nprint(6 * 7)\n```\n\n```text\n```\n"
+    page = (
+        "```diff\n-b: {}\n+b: {c: 2}\n```\n\n```console\n$ cat params.yaml\nold\n```\n\n```python\nprint(6 *"
+        " 7)\n```\n\n```text\n```\n"
+    )
     made = TUTORIAL.executed(page, workspace)
     assert "```console\n$ cat params.yaml\na: 1\nb: {c: 2}\n```" in made
     assert "```text\n42\n```" in made
@@ -244,4 +275,6 @@ def test_every_error_of_the_questions_is_one_of_the_code():
         return re.sub(r"…[… ]*…|…", "…", text)
 
     known = {words(message) for message in messages()}
-    assert [text for text in quoted if words(text) not in known and words(text) not in {f"…{message}" for message in known}] == []
+    assert [
+        text for text in quoted if words(text) not in known and words(text) not in {f"…{message}" for message in known}
+    ] == []

@@ -26,9 +26,14 @@ from heml.images.store import Description, ImageRecord, read_rows, write_images
 
 WRITERS = {
     "torch": "import torch; torch.save({'a': torch.randn(100_000)}, path)",
-    "safetensors": "import torch; from safetensors.torch import save_file; save_file({'a': torch.randn(100_000)}, path)",
+    "safetensors": (
+        "import torch; from safetensors.torch import save_file; save_file({'a': torch.randn(100_000)}, path)"
+    ),
     "numpy": "import numpy as np; np.save(path.open('wb'), np.random.randn(100_000))",
-    "parquet": "import numpy as np, pyarrow as pa, pyarrow.parquet as pq; pq.write_table(pa.table({'a': np.random.randn(100_000)}), path)",
+    "parquet": (
+        "import numpy as np, pyarrow as pa, pyarrow.parquet as pq; pq.write_table(pa.table({'a':"
+        " np.random.randn(100_000)}), path)"
+    ),
     "csv": "import numpy as np, pandas as pd; pd.DataFrame({'a': np.random.randn(100_000)}).to_csv(path)",
     "png": "import os; from PIL import Image; Image.frombytes('L', (500, 500), os.urandom(250_000)).save(path, 'png')",
     "text": "path.write_text('x' * 1_000_000)",
@@ -37,7 +42,10 @@ WRITERS = {
 
 def limited(code: str, folder: Path, *arguments: str, largest: int = 100_000) -> subprocess.CompletedProcess:
     """Run code in a process that cannot write a file of more bytes than `largest`, as on a full disk."""
-    before = f"import resource, runpy, sys\nfrom pathlib import Path\nresource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))\n"
+    before = (
+        f"import resource, runpy, sys\nfrom pathlib import Path\nresource.setrlimit(resource.RLIMIT_FSIZE, ({largest},"
+        f" {largest}))\n"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", before + textwrap.dedent(code), *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -85,8 +93,13 @@ def test_a_full_disk_is_one_line_where_a_node_trains(tmp_path):
 def test_a_full_disk_is_one_line_where_a_segmenter_is_fitted(tmp_path):
     make_node_data(tmp_path / "data", n=16)
     rows = list(read_rows(tmp_path / "data/images", ["image_id", "split", "label", "image", "mask"]))
-    records = [ImageRecord(r["image_id"], r["split"], r["label"], r["image"]["bytes"], "x.png", r["mask"]["bytes"]) for r in rows]
-    write_images(tmp_path / "data/images", records, Description("t", "y", ["a", "b"], {"background": 0, "left": 1, "right": 2}))
+    records = [
+        ImageRecord(r["image_id"], r["split"], r["label"], r["image"]["bytes"], "x.png", r["mask"]["bytes"])
+        for r in rows
+    ]
+    write_images(
+        tmp_path / "data/images", records, Description("t", "y", ["a", "b"], {"background": 0, "left": 1, "right": 2})
+    )
     params = run_params().model_dump(mode="json", exclude_none=True)
     params["segmenter"] = {"source": "finetune", "epochs": 1, "size": {"height": 32, "width": 32}, "batch_size": 4}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
@@ -114,16 +127,26 @@ def test_every_stage_ends_so():
     ],
 )
 def test_memory_that_ran_out_is_one_line_and_nothing_is_left(tmp_path, ask):
-    with pytest.raises(SystemExit, match="error: memory ran out; nothing half-written was kept: lower the batch_size") as stop:  # noqa: SIM117
-        with exit_on_error(), new_file(tmp_path / "out") as partial:
-            partial.write_text("half")
-            ask()
+    with (
+        pytest.raises(
+            SystemExit, match="error: memory ran out; nothing half-written was kept: lower the batch_size"
+        ) as stop,
+        exit_on_error(),
+        new_file(tmp_path / "out") as partial,
+    ):
+        partial.write_text("half")
+        ask()
     assert "\n" not in str(stop.value)
     assert not list(tmp_path.iterdir())
 
 
 def test_other_errors_are_neither():
-    for error in (RuntimeError("shape mismatch"), ValueError("3 requested"), OSError(errno.EACCES, "no"), KeyError("memory")):
+    for error in (
+        RuntimeError("shape mismatch"),
+        ValueError("3 requested"),
+        OSError(errno.EACCES, "no"),
+        KeyError("memory"),
+    ):
         assert not out_of_memory(error)
         assert not out_of_space(error)
         with pytest.raises(type(error)), exit_on_error():
@@ -133,9 +156,18 @@ def test_other_errors_are_neither():
 def test_a_process_that_was_ended_is_told_and_a_name_of_256_bytes_too(tmp_path):
     with pytest.raises(SystemExit, match="a process of this stage was ended from outside"), exit_on_error():
         raise BrokenProcessPool
-    with pytest.raises(SystemExit, match=r"error: .*é….*the name is too long for a file; shorten it to at most 255 bytes"), exit_on_error():
+    with (
+        pytest.raises(
+            SystemExit, match=r"error: .*é….*the name is too long for a file; shorten it to at most 255 bytes"
+        ),
+        exit_on_error(),
+    ):
         (tmp_path / ("é" * 128)).write_text("x")  # 128 letters, 256 bytes
-    with pytest.raises(SystemExit, match="the name is too long"), exit_on_error(), new_file(tmp_path / ("é" * 128)) as partial:
+    with (
+        pytest.raises(SystemExit, match="the name is too long"),
+        exit_on_error(),
+        new_file(tmp_path / ("é" * 128)) as partial,
+    ):
         partial.write_text("x")
 
 

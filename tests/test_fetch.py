@@ -1,4 +1,5 @@
-"""Fetching, through the real client from a real server: whole, parallel, resumed, verified, cached, offline, and every fault."""
+"""Fetching, through the real client from a real server: whole, parallel, resumed, verified, cached, offline, and every
+fault."""
 
 import threading
 import time
@@ -58,7 +59,9 @@ def test_files_come_side_by_side(hub, monkeypatch):
 
 
 def test_a_cut_connection_goes_on_where_it_broke(hub, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)  # 10 MB, what comes in between is asked for again
+    monkeypatch.setattr(
+        "huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000
+    )  # 10 MB, what comes in between is asked for again
     hub.faults = [Fault("/store/.*train-1", body="cut", times=1)]
     served = []
     content = hub._servers[1].RequestHandlerClass._content
@@ -100,7 +103,10 @@ def test_a_fault_that_passes_ends_in_the_whole_set(hub, fault):
     [
         (Fault("/tree/", status=404, headers={"X-Error-Code": "RepoNotFound"}), "no such repository, or it is private"),
         (Fault("/tree/", status=404, headers={"X-Error-Code": "RevisionNotFound"}), "no such commit"),
-        (Fault("/resolve/.*train", status=404, headers={"X-Error-Code": "EntryNotFound"}), "a file that the hub listed is not there"),
+        (
+            Fault("/resolve/.*train", status=404, headers={"X-Error-Code": "EntryNotFound"}),
+            "a file that the hub listed is not there",
+        ),
         (Fault("/tree/", status=401), r"refuses access \(401\); log in"),
         (
             Fault("/resolve/.*train", status=403, headers={"X-Error-Code": "GatedRepo"}),
@@ -111,7 +117,9 @@ def test_a_fault_that_passes_ends_in_the_whole_set(hub, fault):
         (Fault("/store/", body="short"), "another length than the hub says"),
         (Fault("/store/", body="altered"), "not what the hub says it is"),
     ],
-    ids=lambda x: f"{x.path.strip('/')}-{x.status or x.body}-{x.headers.get('X-Error-Code', '')}" if isinstance(x, Fault) else "",
+    ids=lambda x: (
+        f"{x.path.strip('/')}-{x.status or x.body}-{x.headers.get('X-Error-Code', '')}" if isinstance(x, Fault) else ""
+    ),
 )
 def test_a_fault_that_stays_is_one_clear_error_and_leaves_no_half_file(hub, tmp_path, fault, said):
     hub.faults = [fault]
@@ -164,7 +172,8 @@ def test_offline_uses_what_is_there_and_names_what_is_not(hub, monkeypatch):
     assert fetch(REPO, SHARDS[:1]) == [kept]
     assert list_files(REPO)
     with pytest.raises(
-        HemlError, match=r"HF_HUB_OFFLINE is set and 1 of 2 files are not on this machine: data/train-\[0\]\.parquet; unset"
+        HemlError,
+        match=r"HF_HUB_OFFLINE is set and 1 of 2 files are not on this machine: data/train-\[0\]\.parquet; unset",
     ):
         fetch(REPO, SHARDS)
     with pytest.raises(HemlError, match="is not on this machine, and HF_HUB_OFFLINE is set"):

@@ -44,7 +44,9 @@ def data(small_groups, tmp_path: Path) -> NodeData:
     return make_node_data(tmp_path, absent_every=5)
 
 
-@pytest.mark.parametrize(("start", "stop"), [(0, None), (0, 48), (5, 6), (6, 29), (19, 41), (40, 99), (48, None), (60, 70)])
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, None), (0, 48), (5, 6), (6, 29), (19, 41), (40, 99), (48, None), (60, 70)]
+)
 def test_a_range_of_rows_is_pandas_slice_across_shards_and_groups(data, tmp_path, start, stop):
     shards = sorted((tmp_path / "images").glob("*.parquet"))
     assert len(shards) == 3
@@ -61,8 +63,12 @@ def test_label_maps_and_manifest_are_the_same_bytes_wherever_their_groups_were_m
     segment.write_mask_segmenter(tmp_path / "segmenter", {"background": 0, "left": 1, "right": 2})
     for name, each in (("here", map), ("there", elsewhere)):
         root = tmp_path / name
-        segment.segment_images(tmp_path / "images", tmp_path / "segmenter", root / "maps", Size(height=32, width=32), 4, each)
-        manifest.write_manifest(tmp_path / "images", root / "maps", root / "left", "left", Segment(classes=["left"]), CANVAS, each)
+        segment.segment_images(
+            tmp_path / "images", tmp_path / "segmenter", root / "maps", Size(height=32, width=32), 4, each
+        )
+        manifest.write_manifest(
+            tmp_path / "images", root / "maps", root / "left", "left", Segment(classes=["left"]), CANVAS, each
+        )
     for name in ("maps", "left"):
         one, other = (tmp_path / place / name / "part-0.parquet" for place in ("here", "there"))
         assert pq.ParquetFile(one).num_row_groups == (6 if name == "maps" else 4)
@@ -73,7 +79,9 @@ def test_embeddings_are_the_same_bytes_and_those_of_one_group(data, tmp_path, mo
     tree = Tree([Node("left", 0), Node("right", 0), Node("both", 1, "left", "right")])
     settings = Train(epochs=0, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8)
     for node in tree:
-        build_node(node, settings, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "reports" / f"{node.name}.json")
+        build_node(
+            node, settings, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "reports" / f"{node.name}.json"
+        )
     embeddings.write_embeddings(tree, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "here")
     embeddings.write_embeddings(tree, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "there", elsewhere)
     monkeypatch.setattr(embeddings, "ROWS_PER_GROUP", 4096)

@@ -6,7 +6,16 @@ import sys
 import pytest
 from conftest import ROOT
 
-HEAVY = ("torch", "pandas", "sklearn", "scipy.stats._stats_py", "matplotlib", "transformers", "torch._dynamo", "huggingface_hub")
+HEAVY = (
+    "torch",
+    "pandas",
+    "sklearn",
+    "scipy.stats._stats_py",
+    "matplotlib",
+    "transformers",
+    "torch._dynamo",
+    "huggingface_hub",
+)
 
 
 def python(code: str) -> str:
@@ -28,18 +37,28 @@ def test_a_deferred_package_gives_its_parts_at_once_and_itself_when_asked():
         "from torchvision.ops import StochasticDepth, nms\n"
         "print(StochasticDepth.__module__, hasattr(torchvision, 'nonsense'))\n"
     )
-    assert told.splitlines() == ["False False", "torchvision.datasets True module", "torchvision.ops.stochastic_depth False"]
+    assert told.splitlines() == [
+        "False False",
+        "torchvision.datasets True module",
+        "torchvision.ops.stochastic_depth False",
+    ]
 
 
 def test_a_deferred_module_that_is_imported_already_or_not_to_be_had_changes_nothing():
     assert (
-        python("import json\nfrom heml.imports import defer\ndefer('json', 'no_such_module', 'no_such_module.part')\nprint(json.dumps(1))")
+        python(
+            "import json\nfrom heml.imports import defer\ndefer('json', 'no_such_module',"
+            " 'no_such_module.part')\nprint(json.dumps(1))"
+        )
         == "1"
     )
 
 
 def test_statistics_work_after_they_were_deferred():
-    told = "import heml.learning.training\nfrom scipy.stats import spearmanr\nprint(spearmanr([1, 2, 3], [1, 2, 3]).statistic)"
+    told = (
+        "import heml.learning.training\nfrom scipy.stats import spearmanr\nprint(spearmanr([1, 2, 3], [1, 2,"
+        " 3]).statistic)"
+    )
     assert float(python(told)) == pytest.approx(1)
 
 

@@ -79,7 +79,12 @@ def test_a_mistake_is_named(params_dict, parse, path, value, said):
 
 
 def test_a_rules_network_options_need_a_network(params_dict, parse):
-    params_dict["dataset"] = {"name": "folder", "path": "x", "label": "l", "rule": {"classes": ["hat"], "revision": "a" * 40}}
+    params_dict["dataset"] = {
+        "name": "folder",
+        "path": "x",
+        "label": "l",
+        "rule": {"classes": ["hat"], "revision": "a" * 40},
+    }
     with pytest.raises(HemlError, match=r"dataset\.(folder\.)?rule.*revision: of a `model`, which is not named"):
         parse(params_dict)
 
@@ -124,7 +129,11 @@ def test_a_node_with_another_loss_does_not_inherit_the_options_of_trains(params_
 
 
 def test_a_node_with_another_loss_takes_that_losss_miner_and_null_means_the_default():
-    text = (ROOT / "params.yaml").read_text("utf-8").replace("eyes: {}, glasses: {}", "eyes: {loss: ntxent}, glasses: {miner: null}")
+    text = (
+        (ROOT / "params.yaml")
+        .read_text("utf-8")
+        .replace("eyes: {}, glasses: {}", "eyes: {loss: ntxent}, glasses: {miner: null}")
+    )
     params = parse_params(text)
     assert params.train.miner == "semihard"
     assert (params.node("hair").miner, params.node("hair").margin) == ("semihard", 0.1)
@@ -149,10 +158,16 @@ def test_an_embedders_options_are_its_own_and_shared_by_the_tree(params_dict, pa
 
 
 def test_the_documents_name_every_option_of_an_embedder_and_its_default():
-    section = (ROOT / "docs" / "methods.md").read_text("utf-8").split("\n## Options of an embedder\n")[1].split("\n## ")[0]
-    rows = [[cell.strip(" `") for cell in line.split("|")[1:4]] for line in section.splitlines() if line.startswith("| `")]
+    section = (
+        (ROOT / "docs" / "methods.md").read_text("utf-8").split("\n## Options of an embedder\n")[1].split("\n## ")[0]
+    )
+    rows = [
+        [cell.strip(" `") for cell in line.split("|")[1:4]] for line in section.splitlines() if line.startswith("| `")
+    ]
     said = {(embedder, option): float(default) for option, embedder, default in rows}
-    assert said == {(embedder, option): value for embedder, options in EMBEDDERS.items() for option, value in options.items()}
+    assert said == {
+        (embedder, option): value for embedder, options in EMBEDDERS.items() for option, value in options.items()
+    }
 
 
 def test_new_labels_are_found_among_themselves(params_dict, parse):

@@ -34,10 +34,17 @@ TRAINING = {
     "repeats": [{"seed": 0, "best_epoch": 1, "val_p1": 0.5}],
 }
 WHOLE = {
-    NodeReport: TRAINING | {"node": "hair", "level": 0, "start": "scratch", "box": [0, 0, 8, 8], "present": {"train": 3}},
+    NodeReport: TRAINING
+    | {"node": "hair", "level": 0, "start": "scratch", "box": [0, 0, 8, 8], "present": {"train": 3}},
     BaselineReport: TRAINING | {"method": "avsl"},
     PeerRow: {"name": "tree", "method": "heml", "p@1": 0.5, "queries": 4, "eer": None},
-    SegmenterReport: {"source": "masks", "iou": {"hair": None}, "miou": 0.5, "notes": ["none"], "history": [{"loss": 1.0}]},
+    SegmenterReport: {
+        "source": "masks",
+        "iou": {"hair": None},
+        "miou": 0.5,
+        "notes": ["none"],
+        "history": [{"loss": 1.0}],
+    },
     Findings: {
         "findings": [{"part": "a", "kind": "colour", "sentence": "s", "told": {"red": "x"}, "typical": {"red": ["i"]}}],
         "caveats": ["c"],
@@ -131,5 +138,7 @@ def test_a_node_report_is_the_node_s(tmp_path):
 
 def test_what_a_file_names_is_there(tmp_path):
     check_known(tmp_path / "a.csv", "dvc repro x", ["hair"], {"hair"}, "node")
-    with pytest.raises(HemlError, match=r"a\.csv: names node 'hat', and there is none; remove it and run `dvc repro x`"):
+    with pytest.raises(
+        HemlError, match=r"a\.csv: names node 'hat', and there is none; remove it and run `dvc repro x`"
+    ):
         check_known(tmp_path / "a.csv", "dvc repro x", ["hair", "hat"], {"hair"}, "node")

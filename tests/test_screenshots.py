@@ -35,7 +35,10 @@ def test_every_picture_of_the_docs_is_made_and_shows_something(tmp_path):
         assert picture.width > 500
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
     shown = set(
-        re.findall(r"\]\((?:docs/)?([\w-]+\.png)\)", "\n".join(p.read_text("utf-8") for p in [ROOT / "README.md", *ROOT.glob("docs/*.md")]))
+        re.findall(
+            r"\]\((?:docs/)?([\w-]+\.png)\)",
+            "\n".join(p.read_text("utf-8") for p in [ROOT / "README.md", *ROOT.glob("docs/*.md")]),
+        )
     )
     elsewhere = {"price.png", "tutorial_pair.png"}  # which benchmarks/tables.py and docs/tutorial.py draw
     assert shown - elsewhere <= names

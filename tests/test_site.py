@@ -16,7 +16,15 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from conftest import ROOT
 
-LOADED = {("link", "href"), ("script", "src"), ("img", "src"), ("source", "src"), ("iframe", "src"), ("video", "src"), ("object", "data")}
+LOADED = {
+    ("link", "href"),
+    ("script", "src"),
+    ("img", "src"),
+    ("source", "src"),
+    ("iframe", "src"),
+    ("video", "src"),
+    ("object", "data"),
+}
 """What a browser fetches by itself; `srcset` and styles are looked at besides."""
 
 
@@ -154,4 +162,7 @@ def test_a_broken_link_fails_the_build(tmp_path, mistake):
 
 
 def test_git_ignores_the_built_site():
-    assert subprocess.run(["git", "check-ignore", "-q", "site/index.html"], cwd=ROOT).returncode in (0, 128)  # 128: no repository
+    assert subprocess.run(["git", "check-ignore", "-q", "site/index.html"], cwd=ROOT).returncode in (
+        0,
+        128,
+    )  # 128: no repository

@@ -21,11 +21,20 @@ def hub(tmp_path, monkeypatch):
 
 
 def test_the_card_and_the_licence_file_are_kept(hub, tmp_path, capsys):
-    hub.add("dataset", REPO.id, REPO.revision, {"README.md": CARD, "LICENSE": "Only for research. ©".encode(), "x.parquet": b"1"})
+    hub.add(
+        "dataset",
+        REPO.id,
+        REPO.revision,
+        {"README.md": CARD, "LICENSE": "Only for research. ©".encode(), "x.parquet": b"1"},
+    )
     keep_terms(tmp_path / "reports/terms/dataset.txt", "Data set faces", hub_terms(REPO))
     text = (tmp_path / "reports/terms/dataset.txt").read_text("utf-8")
     assert text == capsys.readouterr().out
-    for said in ("team/faces on the Hugging Face hub, commit dddd", "Licence: other, research-only, LICENSE", "Only for research. ©"):
+    for said in (
+        "team/faces on the Hugging Face hub, commit dddd",
+        "Licence: other, research-only, LICENSE",
+        "Only for research. ©",
+    ):
         assert said in text
     assert not any("parquet" in path for _, path in hub.requests)
 
@@ -51,7 +60,12 @@ def test_no_statement_is_said(hub, tmp_path, monkeypatch, readme):
 def test_what_comes_from_outside_is_kept_short_and_plain(hub, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("heml.terms.LARGEST", 1000)
     head = b"---\nlicense: " + b"x" * 900 + b"\n---\n"
-    hub.add("dataset", REPO.id, REPO.revision, {"README.md": head, "LICENSE": b"free\x1b[2J\x07", "LICENSE.zip": b"z" * 5000})
+    hub.add(
+        "dataset",
+        REPO.id,
+        REPO.revision,
+        {"README.md": head, "LICENSE": b"free\x1b[2J\x07", "LICENSE.zip": b"z" * 5000},
+    )
     keep_terms(tmp_path / "t.txt", "Data", hub_terms(REPO))
     text = (tmp_path / "t.txt").read_text()
     assert "x" * 200 in text

@@ -31,7 +31,10 @@ def test_drawing_shows_every_node_once_with_its_note():
     [
         ([Node("a", 0), Node("b", 0), Node("r", 1, "a", "x")], r"level_1\.r: unknown node 'x'"),
         ([Node("a", 0), Node("b", 0), Node("r", 1, "a", "a")], "both 'a'"),
-        ([Node("a", 0), Node("b", 0), Node("c", 0), Node("r", 1, "a", "b"), Node("s", 2, "r", "a")], "already joined by 'r'"),
+        (
+            [Node("a", 0), Node("b", 0), Node("c", 0), Node("r", 1, "a", "b"), Node("s", 2, "r", "a")],
+            "already joined by 'r'",
+        ),
         ([Node("a", 0), Node("b", 0), Node("r", 1, "a", "s"), Node("s", 1, "b", "r")], "cycle"),
         ([Node("a", 0), Node("b", 0), Node("r", 2, "a", "s"), Node("s", 3, "b", "r")], "cycle"),
         ([Node("a", 0), Node("b", 0)], "one root, but a, b"),
@@ -84,7 +87,13 @@ def test_a_proposal_pairs_left_with_right_and_reads_back(params_dict, parse):
 
 def test_a_hidden_leaf_is_seen_by_itself_and_by_nodes_of_hidden_leaves_alone():
     tree = Tree(list(uneven()), ["a"])
-    assert {n.name: tree.sees(n.name) for n in tree} == {"a": ["a"], "b": ["b"], "c": ["c"], "ab": ["b"], "all": ["b", "c"]}
+    assert {n.name: tree.sees(n.name) for n in tree} == {
+        "a": ["a"],
+        "b": ["b"],
+        "c": ["c"],
+        "ab": ["b"],
+        "all": ["b", "c"],
+    }
     both = Tree(list(uneven()), ["a", "b"])
     assert (both.sees("ab"), both.sees("all")) == (["a", "b"], ["c"])
     assert tree.leaves("all") == ["a", "b", "c"]

@@ -1,4 +1,5 @@
-"""What `pip install heml` gives, outside a checkout and without the extras: the wheel, and the packages that it names."""
+"""What `pip install heml` gives, outside a checkout and without the extras: the wheel, and the packages that it
+names."""
 
 from __future__ import annotations
 
@@ -29,7 +30,11 @@ BOTH = ("jinja2", "networkx")
 def modules(requirements: list[str]) -> set[str]:
     """Top-level modules of the installed packages that are required."""
     wanted = {canonicalize_name(Requirement(text).name) for text in requirements}
-    return {name for name, owners in packages_distributions().items() if wanted & {canonicalize_name(owner) for owner in owners}}
+    return {
+        name
+        for name, owners in packages_distributions().items()
+        if wanted & {canonicalize_name(owner) for owner in owners}
+    }
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +65,8 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory) -> tuple[Path, Path]:
-    """A folder with the installed wheel alone, and one with all other packages but those of the extras and the checkout."""
+    """A folder with the installed wheel alone, and one with all other packages but those of the extras and the
+    checkout."""
     root = tmp_path_factory.mktemp("installed")
     command = [
         sys.executable,
@@ -107,13 +113,18 @@ def test_every_file_of_the_library_is_in_the_wheel(wheel):
 
 
 def test_the_checkout_and_the_extras_are_out_of_reach(installed, tmp_path):
-    code = "import heml; print(heml.__file__)\nimport importlib.util as u; print([m for m in sys.argv[1:] if u.find_spec(m)])"
+    code = (
+        "import heml; print(heml.__file__)\nimport importlib.util as u; print([m for m in sys.argv[1:] if"
+        " u.find_spec(m)])"
+    )
     done = python(installed, tmp_path, code, *sorted(set(EXTRAS) - set(BOTH)))
     assert done.stdout.splitlines() == [str(installed[0] / "heml" / "__init__.py"), "[]"], done.stderr
 
 
 def test_two_images_of_a_run_are_explained(installed, run, tmp_path):
-    done = heml(installed, tmp_path, "explain", "i003", "i006", "--models", str(run / "models"), "--data", str(run / "data"))
+    done = heml(
+        installed, tmp_path, "explain", "i003", "i006", "--models", str(run / "models"), "--data", str(run / "data")
+    )
     assert done.stdout.startswith("i003 and i006: "), done.stderr
     assert "├─ left  " in done.stdout
     assert (tmp_path / "reports" / "explanations" / "i003--i006.png").is_file()

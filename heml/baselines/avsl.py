@@ -1,9 +1,9 @@
 """Attributable visual similarity learning (AVSL; Zhang et al., CVPR 2022).
 
-Two images are compared by a graph. A node is one dimension of the embedding of one level of the trunk; its value is the squared
-difference of the two images there. Links join each node to those of the level below whose activation maps look alike. From the
-lowest level up, a node that is not sure of itself takes the value that its linked nodes have; the sum over the top level is
-the distance.
+Two images are compared by a graph. A node is one dimension of the embedding of one level of the trunk; its value is the
+squared difference of the two images there. Links join each node to those of the level below whose activation maps look
+alike. From the lowest level up, a node that is not sure of itself takes the value that its linked nodes have; the sum
+over the top level is the distance.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _CELLS = 1 << 24
 class Graph(nn.Module):
     """Feature maps of `LEVELS` levels, lowest first, to representations of images, and these to distances.
 
-    A representation (B, 2·LEVELS·D) holds, per level, the embedding (length 1) and how sure each of its dimensions is: how far
-    its activation map stands out in places, see `certainty`.
+    A representation (B, 2·LEVELS·D) holds, per level, the embedding (length 1) and how sure each of its dimensions is:
+    how far its activation map stands out in places, see `certainty`.
     """
 
     links: torch.Tensor
@@ -50,8 +50,8 @@ class Graph(nn.Module):
     def activations(self, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Activation maps of the nodes, (B, D, h, w) per level.
 
-        A level is pooled by its average plus its maximum. The maximum counts where it occurs, times the number of positions,
-        so that the mean of a map is the node's (unnormalised) embedding.
+        A level is pooled by its average plus its maximum. The maximum counts where it occurs, times the number of
+        positions, so that the mean of a map is the node's (unnormalised) embedding.
         """
         maps = []
         for layer, x in zip(self.to_nodes, features, strict=True):
@@ -94,8 +94,8 @@ class Graph(nn.Module):
         return parts[:LEVELS], parts[LEVELS:]
 
     def compare(self, first: torch.Tensor, second: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Representations (..., 2·LEVELS·D) that broadcast against each other → the nodes of every level as they are, and
-        those of the top level as mended from below, (..., D) each.
+        """Representations (..., 2·LEVELS·D) that broadcast against each other → the nodes of every level as they are,
+        and those of the top level as mended from below, (..., D) each.
 
         No gradient of the mended nodes reaches the embeddings: they teach the gates alone.
         """
@@ -118,7 +118,8 @@ class Graph(nn.Module):
 
 
 def certainty(maps: torch.Tensor) -> torch.Tensor:
-    """Standard deviation over positions of the maps, (B, D, h, w), brought to a minimum of 0 and a sum of 1: (B, D), in [0, 0.5].
+    """Standard deviation over positions of the maps, (B, D, h, w), brought to a minimum of 0 and a sum of 1: (B, D), in
+    [0, 0.5].
 
     0 for an even map, and for a single cell.
     """
@@ -135,7 +136,8 @@ class Avsl(MetricNetwork):
     def __init__(self, architecture: Architecture, size: tuple[int, int], settings: AvslSettings) -> None:
         """
         Raises:
-            HemlError: the trunk has not three resolutions for images of that size, or the last is a single cell, whose gates could
+            HemlError: the trunk has not three resolutions for images of that size, or the last is a single cell, whose
+            gates could
                 not tell one image from another.
         """
         super().__init__(architecture, size)
@@ -173,13 +175,15 @@ class Avsl(MetricNetwork):
         return self.embedder.metric(queries, references)
 
     def aim(self, settings: Train, classes: int) -> Objective:
-        """The loss, triplet_margin or proxy_anchor, of every level's distance, by `level_weights`, and of the mended one, summed."""
+        """The loss, triplet_margin or proxy_anchor, of every level's distance, by `level_weights`, and of the mended
+        one, summed."""
         kind = {"triplet_margin": TripletLoss, "proxy_anchor": ProxyAnchorLoss}[settings.loss]
         return Objective(kind(self.embedder, settings.options, classes, self.level_weights), None, self.metric)
 
     @torch.inference_mode()
     def evidence(self, first: torch.Tensor, second: torch.Tensor) -> Evidence:
-        """Where the similarity comes from, as a whole and of the two strongest nodes, in two (1, 3, h, w) prepared images.
+        """Where the similarity comes from, as a whole and of the two strongest nodes, in two (1, 3, h, w) prepared
+        images.
 
         The sum over the top level is Σ (a² + b² − 2ab) for embeddings a and b of length 1, so a node's similarity is
         (a² + b² − its mended value) / 2. It lies where the node's activation has the sign of its embedding.
@@ -193,7 +197,9 @@ class Avsl(MetricNetwork):
         size = (first.shape[2], first.shape[3])
         found = {"similarity": saliency((maps * similar[:, None, None]).sum(1), size)}
         for node in similar.topk(min(2, len(similar))).indices.tolist():
-            found[f"node {node}: {100 * similar[node] / similar.sum().clamp_min(1e-12):.0f} %"] = saliency(maps[:, node], size)
+            found[f"node {node}: {100 * similar[node] / similar.sum().clamp_min(1e-12):.0f} %"] = saliency(
+                maps[:, node], size
+            )
         return Evidence(float(mended.sum()), found)
 
 
@@ -225,7 +231,8 @@ class TripletLoss(_GraphLoss):
 
 
 class ProxyAnchorLoss(_GraphLoss):
-    """Proxy anchor (Kim et al., CVPR 2020) with a proxy per class and level, summed over the distances by their weights.
+    """Proxy anchor (Kim et al., CVPR 2020) with a proxy per class and level, summed over the distances by their
+    weights.
 
     A proxy is as sure of its nodes as the batch is on average.
     """
@@ -275,7 +282,8 @@ def _levels(trunk: nn.Module, size: tuple[int, int]) -> tuple[list[int], list[in
     trunk.train(was_training)
     if len(last) < LEVELS:
         raise HemlError(
-            f"avsl: needs three resolutions, the trunk has {len(last)} for inputs of {size[0]}×{size[1]} pixels; enlarge `canvas`"
+            f"avsl: needs three resolutions, the trunk has {len(last)} for inputs of {size[0]}×{size[1]} pixels;"
+            " enlarge `canvas`"
         )
     taken = sorted(last.values())[-LEVELS:]
     return [i for i, _ in taken], [c for _, c in taken]

@@ -53,7 +53,14 @@ def baseline_images(settings: Any, canvases: Path, segments: Path, leaves: Seque
 
 
 def build_baseline(
-    name: str, settings: Any, train: Train, leaves: Sequence[str], canvases: Path, segments: Path, models: Path, report_path: Path
+    name: str,
+    settings: Any,
+    train: Train,
+    leaves: Sequence[str],
+    canvases: Path,
+    segments: Path,
+    models: Path,
+    report_path: Path,
 ) -> dict[str, Any]:
     """Train a baseline and write `<models>/<name>.safetensors` and its report; returns the report.
 

@@ -1,7 +1,7 @@
 """DIML (Zhao et al., "Towards Interpretable Deep Metric Learning with Structural Matching", ICCV 2021).
 
-Two images are compared place by place: an optimal transport plan between the cells of their feature maps says which place is
-compared with which, and how much that counts. It needs no training beyond a traditional network's.
+Two images are compared place by place: an optimal transport plan between the cells of their feature maps says which
+place is compared with which, and how much that counts. It needs no training beyond a traditional network's.
 """
 
 from __future__ import annotations
@@ -19,19 +19,30 @@ _CELLS = 1 << 22
 class Diml(MetricNetwork):
     """A network trained as `Traditional` that re-ranks its nearest by structural matching.
 
-    An image is represented by its embedding and those of a grid of cells: (B, (1 + G) · D) with G cells. The embedder is applied
-    to a cell's features as to the pooled ones.
+    An image is represented by its embedding and those of a grid of cells: (B, (1 + G) · D) with G cells. The embedder
+    is applied to a cell's features as to the pooled ones.
     """
 
     def __init__(
-        self, architecture: Architecture, size: tuple[int, int], grid: int, rerank: int, smoothing: float, iterations: int
+        self,
+        architecture: Architecture,
+        size: tuple[int, int],
+        grid: int,
+        rerank: int,
+        smoothing: float,
+        iterations: int,
     ) -> None:
         """
         Raises:
             HemlError: the feature map is a single cell.
         """
         super().__init__(architecture, size)
-        self.dims, self.rerank, self.smoothing, self.iterations = architecture.embedding_dim, rerank, smoothing, iterations
+        self.dims, self.rerank, self.smoothing, self.iterations = (
+            architecture.embedding_dim,
+            rerank,
+            smoothing,
+            iterations,
+        )
         height, width = cells(self.trunk, size)
         self.grid = (min(grid, height), min(grid, width))
 
@@ -44,8 +55,8 @@ class Diml(MetricNetwork):
         return torch.cat([whole[:, None], parts], 1).flatten(1)
 
     def metric(self, queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-        """Distances (Q, R) between representations: 1 − cosine of the whole images; for each query's `rerank` nearest by it, the
-        mean of that and 1 − structural similarity, all of which come before the others."""
+        """Distances (Q, R) between representations: 1 − cosine of the whole images; for each query's `rerank` nearest
+        by it, the mean of that and 1 − structural similarity, all of which come before the others."""
         q, r = (x.view(len(x), -1, self.dims) for x in (queries, references))
         distances = 1 - q[:, 0] @ r[:, 0].T
         found = distances.topk(min(self.rerank, len(r)), largest=False)
@@ -54,8 +65,12 @@ class Diml(MetricNetwork):
         for start in range(0, len(q), step):
             rows = slice(start, start + step)
             near = r[found.indices[rows]]  # (q, K, 1 + G, D)
-            refined[rows] = 1 - structural_similarity(q[rows, None].expand_as(near), near, self.smoothing, self.iterations)[0]
-        return (distances + 4).scatter(1, found.indices, (found.values + refined) / 2)  # 4: more than two distances in [0, 2]
+            refined[rows] = (
+                1 - structural_similarity(q[rows, None].expand_as(near), near, self.smoothing, self.iterations)[0]
+            )
+        return (distances + 4).scatter(
+            1, found.indices, (found.values + refined) / 2
+        )  # 4: more than two distances in [0, 2]
 
     @torch.inference_mode()
     def evidence(self, first: torch.Tensor, second: torch.Tensor) -> Evidence:
@@ -66,7 +81,11 @@ class Diml(MetricNetwork):
         rows, columns = self.grid
         count = (plan * cosines).flatten()
         matches = [
-            Match(_centre(k // (rows * columns), rows, columns), _centre(k % (rows * columns), rows, columns), float(count[k]))
+            Match(
+                _centre(k // (rows * columns), rows, columns),
+                _centre(k % (rows * columns), rows, columns),
+                float(count[k]),
+            )
             for k in count.topk(min(8, len(count))).indices.tolist()
             if count[k] > 0
         ]
@@ -79,11 +98,13 @@ def _centre(cell: int, rows: int, columns: int) -> tuple[float, float]:
     return (cell % columns + 0.5) / columns, (cell // columns + 0.5) / rows
 
 
-def structural_similarity(a: torch.Tensor, b: torch.Tensor, smoothing: float, iterations: int) -> tuple[torch.Tensor, torch.Tensor]:
+def structural_similarity(
+    a: torch.Tensor, b: torch.Tensor, smoothing: float, iterations: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Σ plan · cosine over the cells of two images, and the plan.
 
-    The plan costs 1 − cosine; its marginals are the cross-correlations: how well each cell goes with the other image as a whole,
-    negative ones counting 0, evenly where none is positive.
+    The plan costs 1 − cosine; its marginals are the cross-correlations: how well each cell goes with the other image as
+    a whole, negative ones counting 0, evenly where none is positive.
 
     Args:
         a, b: (..., 1 + G, D), of length 1: the whole image, then its cells.
@@ -103,7 +124,9 @@ def _shares(correlation: torch.Tensor) -> torch.Tensor:
     return positive / positive.sum(-1, keepdim=True)
 
 
-def sinkhorn(cost: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, smoothing: float, iterations: int) -> torch.Tensor:
+def sinkhorn(
+    cost: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, smoothing: float, iterations: int
+) -> torch.Tensor:
     """The transport plan of least cost − smoothing · entropy (Cuturi, NeurIPS 2013), in the logarithm for stability.
 
     Args:

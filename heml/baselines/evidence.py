@@ -54,7 +54,7 @@ def cells(trunk: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
     trunk.train(was_training)
     if rows * columns == 1:
         raise HemlError(
-            f"the trunk's feature map is a single cell for inputs of {size[0]}×{size[1]} pixels (height × width), and this method "
-            "compares places: enlarge `canvas`"
+            f"the trunk's feature map is a single cell for inputs of {size[0]}×{size[1]} pixels (height × width), and"
+            " this method compares places: enlarge `canvas`"
         )
     return rows, columns

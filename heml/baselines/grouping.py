@@ -1,7 +1,8 @@
-"""Attentive grouping (Xu et al., "Towards Improved and Interpretable Deep Metric Learning via Attentive Grouping", arXiv 2011.08877).
+"""Attentive grouping (Xu et al., "Towards Improved and Interpretable Deep Metric Learning via Attentive Grouping",
+arXiv 2011.08877).
 
-K learned queries look at the feature map; each gathers, by attention over positions, a part of the embedding of its own. The
-attention maps are the explanation.
+K learned queries look at the feature map; each gathers, by attention over positions, a part of the embedding of its
+own. The attention maps are the explanation.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from heml.params import Train
 class Groups(Embedder):
     """(B, C, h, w) → (B, K·⌊D/K⌋): K parts of length 1, joined and divided by √K.
 
-    Keys are a 1×1 convolution without bias to C/8 channels, values one to ⌊D/K⌋; a group is the sum of the values weighted by the
-    softmax, over positions, of its query times the keys.
+    Keys are a 1×1 convolution without bias to C/8 channels, values one to ⌊D/K⌋; a group is the sum of the values
+    weighted by the softmax, over positions, of its query times the keys.
     """
 
     def __init__(self, features: int, embedding_dim: int, groups: int, diversity: float) -> None:
@@ -57,7 +58,8 @@ class Groups(Embedder):
 
 
 def diversity_loss(groups: torch.Tensor) -> torch.Tensor:
-    """Σ over the pairs of groups of log(1 + exp(2·(cos − 0.5)·25)) / (K − 1), averaged over images: (B, K, d), of length 1 → scalar.
+    """Σ over the pairs of groups of log(1 + exp(2·(cos − 0.5)·25)) / (K − 1), averaged over images: (B, K, d), of
+    length 1 → scalar.
 
     It pushes the groups of one image below a cosine of 0.5.
     """
@@ -92,6 +94,8 @@ class AttentiveGrouping(MetricNetwork):
         cosines = (a * b).sum(1)
         maps = {
             f"group {k + 1}: cosine {cosine:.2f}": saliency(attention, size)
-            for k, (cosine, attention) in enumerate(zip(cosines.tolist(), self.embedder.attention(features).unbind(1), strict=True))
+            for k, (cosine, attention) in enumerate(
+                zip(cosines.tolist(), self.embedder.attention(features).unbind(1), strict=True)
+            )
         }
         return Evidence(1 - float(cosines.mean()), maps)

@@ -30,14 +30,20 @@ if TYPE_CHECKING:  # at run time it would bring all that trains into evaluation 
     from heml.baselines.build import Network
 
 SCORES = ["p@1", "p@1_low", "p@1_high", "p@2", "p@8", "r_precision", "map@r", "chance", "majority", "queries"]
-COSTS = """train_seconds best_seconds train_images_per_second images_per_second peak_bytes bytes explanation_seconds""".split()
+COSTS = [
+    *"train_seconds best_seconds train_images_per_second images_per_second peak_bytes bytes".split(),
+    "explanation_seconds",
+]
 COLUMNS = ["name", "method", *SCORES, *COSTS]
 
 _TIMED_PAIRS = 10
 
 
-def score_baseline(network: Network, header: Header, images: NodeImages, settings: Evaluate, device: torch.device) -> dict[str, Any]:
-    """Retrieval on `test`, as nodes are scored: AVSL and DIML under their own distance, the others under `evaluate.distance`.
+def score_baseline(
+    network: Network, header: Header, images: NodeImages, settings: Evaluate, device: torch.device
+) -> dict[str, Any]:
+    """Retrieval on `test`, as nodes are scored: AVSL and DIML under their own distance, the others under
+    `evaluate.distance`.
 
     With them, the images/s of embedding.
     """
@@ -54,7 +60,9 @@ def score_baseline(network: Network, header: Header, images: NodeImages, setting
     vectors[torch.from_numpy(known)] = embedded
     scores = search.score(vectors, images.labels, metric)
     row["p@1_low"], row["p@1_high"] = interval(scores.p_at_1, settings.bootstrap)
-    return row | {name: float(getattr(scores, METRICS[name]).mean()) for name in ("p@1", "p@2", "p@8", "r_precision", "map@r")}
+    return row | {
+        name: float(getattr(scores, METRICS[name]).mean()) for name in ("p@1", "p@2", "p@8", "r_precision", "map@r")
+    }
 
 
 def _rate(network: nn.Module, images: NodeImages, rows: NDArray[np.int64], device: torch.device) -> float:
@@ -80,7 +88,13 @@ def training_cost(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def baseline_row(
-    name: str, network: Network, header: Header, report: Mapping[str, Any], path: Path, images: NodeImages, settings: Evaluate
+    name: str,
+    network: Network,
+    header: Header,
+    report: Mapping[str, Any],
+    path: Path,
+    images: NodeImages,
+    settings: Evaluate,
 ) -> dict[str, Any]:
     """One row of `COLUMNS`."""
     device = next(network.parameters()).device
@@ -95,7 +109,12 @@ def baseline_row(
 
 
 def tree_row(
-    tree: Tree, scores: Mapping[str, float], reports: Sequence[Mapping[str, Any]], canvases: Path, segments: Path, models: Path
+    tree: Tree,
+    scores: Mapping[str, float],
+    reports: Sequence[Mapping[str, Any]],
+    canvases: Path,
+    segments: Path,
+    models: Path,
 ) -> dict[str, Any]:
     """The tree's row of `COLUMNS`: its scores, and the costs of all nodes; `images_per_second` is the root's alone.
 
@@ -109,11 +128,16 @@ def tree_row(
     row |= {
         "train_seconds": float(costs["train_seconds"].sum()),
         "best_seconds": float(costs["best_seconds"].sum()),
-        "train_images_per_second": float(seen[trained].sum() / (seen / costs["train_images_per_second"])[trained].sum())
-        if trained.any()
-        else float("nan"),
+        "train_images_per_second": (
+            float(seen[trained].sum() / (seen / costs["train_images_per_second"])[trained].sum())
+            if trained.any()
+            else float("nan")
+        ),
         "peak_bytes": int(costs["peak_bytes"].max()),
-        "bytes": sum(node_path(models, node.name).stat().st_size // len(r["repeats"]) for node, r in zip(tree, reports, strict=True)),
+        "bytes": sum(
+            node_path(models, node.name).stat().st_size // len(r["repeats"])
+            for node, r in zip(tree, reports, strict=True)
+        ),
     }
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     nodes = []

@@ -19,11 +19,14 @@ _ACROSS = 4
 
 
 def heat(picture: NDArray[np.uint8], saliency: torch.Tensor) -> NDArray[np.uint8]:
-    """A picture whose colours fade to grey where the saliency, (h, w) in [0, 1], is low, tinted where it is high: (h, w, 3)."""
+    """A picture whose colours fade to grey where the saliency, (h, w) in [0, 1], is low, tinted where it is high: (h,
+    w, 3)."""
     strength = saliency.numpy()[..., None]
     grey = picture.mean(2, keepdims=True) * 0.5 + 110
     tint = plt.get_cmap("inferno")(saliency.numpy())[..., :3] * 255
-    found: NDArray[np.uint8] = (grey * (1 - strength) + (0.45 * picture + 0.55 * tint) * strength).clip(0, 255).astype(np.uint8)
+    found: NDArray[np.uint8] = (
+        (grey * (1 - strength) + (0.45 * picture + 0.55 * tint) * strength).clip(0, 255).astype(np.uint8)
+    )
     return found
 
 
@@ -36,7 +39,9 @@ def evidence_figure(title: str, evidence: Evidence, first: NDArray[np.uint8], se
     across = min(len(evidence.maps), _ACROSS)
     down = -(-len(evidence.maps) // _ACROSS)
     tall = first.shape[0] / first.shape[1]
-    figure, axes = plt.subplots(down, 2 * across, figsize=(1.6 * 2 * across, (1.6 * tall + 0.25) * down + 0.4), squeeze=False)
+    figure, axes = plt.subplots(
+        down, 2 * across, figsize=(1.6 * 2 * across, (1.6 * tall + 0.25) * down + 0.4), squeeze=False
+    )
     for axis in axes.flat:
         axis.set_axis_off()
     for k, (name, maps) in enumerate(evidence.maps.items()):
@@ -53,7 +58,9 @@ def evidence_figure(title: str, evidence: Evidence, first: NDArray[np.uint8], se
         line.set(alpha=0.25 + 0.7 * share, linewidth=0.6 + 2.4 * share)
         figure.add_artist(line)
     height = figure.get_figheight()
-    figure.suptitle(f"{title}: distance {evidence.distance:.2f}", fontsize=9, x=0.01, y=1 - 0.06 / height, ha="left", va="top")
+    figure.suptitle(
+        f"{title}: distance {evidence.distance:.2f}", fontsize=9, x=0.01, y=1 - 0.06 / height, ha="left", va="top"
+    )
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.45 / height, wspace=0.04, hspace=0.2)
     return figure
 

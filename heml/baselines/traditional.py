@@ -19,8 +19,8 @@ class Traditional(MetricNetwork):
         return objective(settings, classes)
 
     def evidence(self, first: torch.Tensor, second: torch.Tensor) -> Evidence:
-        """Grad-CAM (Selvaraju et al., ICCV 2017) of the cosine of two embeddings, as of any scalar: channels weighted by their mean
-        gradient, the positive part of the sum.
+        """Grad-CAM (Selvaraju et al., ICCV 2017) of the cosine of two embeddings, as of any scalar: channels weighted
+        by their mean gradient, the positive part of the sum.
 
         Args:
             first, second: (1, 3, h, w) prepared images.

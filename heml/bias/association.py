@@ -32,7 +32,8 @@ def pearson(tables: NDArray[np.float64]) -> Vector:
 
 
 def cramers_v(tables: NDArray[np.float64]) -> Vector:
-    """Cramér's V of tables (…, G, C), in [0, 1], with Bergsma's correction (2013): 0 in the mean where the two are independent.
+    """Cramér's V of tables (…, G, C), in [0, 1], with Bergsma's correction (2013): 0 in the mean where the two are
+    independent.
 
     NaN where there is only one group or one label.
     """
@@ -42,7 +43,9 @@ def cramers_v(tables: NDArray[np.float64]) -> Vector:
     with np.errstate(divide="ignore", invalid="ignore"):
         phi = np.maximum(pearson(tables) / n - (rows - 1) * (columns - 1) / (n - 1), 0.0)
         fewer = np.minimum(rows - (rows - 1) ** 2 / (n - 1), columns - (columns - 1) ** 2 / (n - 1)) - 1
-        found: Vector = np.where((rows > 1) & (columns > 1) & (fewer > 0), np.sqrt(np.minimum(phi / fewer, 1.0)), np.nan)
+        found: Vector = np.where(
+            (rows > 1) & (columns > 1) & (fewer > 0), np.sqrt(np.minimum(phi / fewer, 1.0)), np.nan
+        )
     return found
 
 
@@ -76,10 +79,12 @@ def interval(values: Vector) -> tuple[float, float]:
 
 
 def shift(train: Table, other: Table) -> tuple[float, int]:
-    """Whether groups go with labels otherwise than in `train`: Pearson's X² of no three-way interaction, and its degrees of freedom.
+    """Whether groups go with labels otherwise than in `train`: Pearson's X² of no three-way interaction, and its
+    degrees of freedom.
 
-    What is tested is the tie alone: groups and labels may each be as frequent as they like in both (Bishop, Fienberg & Holland, 1975,
-    ch. 3: expected counts by iterative proportional fitting). Groups and labels that one of the two lacks cannot be compared.
+    What is tested is the tie alone: groups and labels may each be as frequent as they like in both (Bishop, Fienberg &
+    Holland, 1975, ch. 3: expected counts by iterative proportional fitting). Groups and labels that one of the two
+    lacks cannot be compared.
     """
     both = np.stack([train, other]).astype(np.float64)  # (2, G, C)
     groups = (both.sum(2) > 0).all(0)
@@ -96,7 +101,9 @@ def shift(train: Table, other: Table) -> tuple[float, int]:
         before = expected
         for axis in range(3):
             margin = expected.sum(axis, keepdims=True)
-            expected = expected * np.divide(both.sum(axis, keepdims=True), margin, out=np.zeros_like(margin), where=margin > 0)
+            expected = expected * np.divide(
+                both.sum(axis, keepdims=True), margin, out=np.zeros_like(margin), where=margin > 0
+            )
         if np.abs(expected - before).max() < 1e-6:
             break
     there = expected > 1e-9
@@ -104,9 +111,14 @@ def shift(train: Table, other: Table) -> tuple[float, int]:
 
 
 def shift_within(
-    values: NDArray[np.int64], labels: NDArray[np.int64], train: NDArray[np.bool_], strata: NDArray[np.int64], shape: tuple[int, int]
+    values: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    train: NDArray[np.bool_],
+    strata: NDArray[np.int64],
+    shape: tuple[int, int],
 ) -> float:
-    """The p-value of `shift`, summed over strata of images: what is left of it once they are told apart; 1 where nothing can be told.
+    """The p-value of `shift`, summed over strata of images: what is left of it once they are told apart; 1 where
+    nothing can be told.
 
     Args:
         values, labels, train, strata: (N,) each.

@@ -1,4 +1,5 @@
-"""What can be said of every part without anybody's annotation: whether it is there, its colour, its shape; and the table's columns."""
+"""What can be said of every part without anybody's annotation: whether it is there, its colour, its shape; and the
+table's columns."""
 
 from __future__ import annotations
 
@@ -30,9 +31,11 @@ _TYPICAL = 4
 Vector = NDArray[np.float64]
 
 COLOURS = {
-    "black": "#101010", "grey": "#808080", "white": "#f8f8f8", "red": "#d02020", "orange": "#f08020", "yellow": "#f0d030",
-    "green": "#30a040", "turquoise": "#50c8c0", "blue": "#2858d0", "light blue": "#90c0f0", "purple": "#8040b0", "lilac": "#b8a0e8",
-    "pink": "#f090b0", "brown": "#704020", "beige": "#f0d0a8", "dark red": "#701020", "dark blue": "#182860", "dark green": "#184820",
+    "black": "#101010", "grey": "#808080", "white": "#f8f8f8", "red": "#d02020",
+    "orange": "#f08020", "yellow": "#f0d030", "green": "#30a040", "turquoise": "#50c8c0",
+    "blue": "#2858d0", "light blue": "#90c0f0", "purple": "#8040b0", "lilac": "#b8a0e8",
+    "pink": "#f090b0", "brown": "#704020", "beige": "#f0d0a8", "dark red": "#701020",
+    "dark blue": "#182860", "dark green": "#184820",
 }  # fmt: skip
 """Names for what is nearest to them in CIELAB."""
 SHAPES = (("small", "large"), ("tall", "wide"), ("sparse", "full"))
@@ -61,7 +64,9 @@ class Attribute:
         return part if self.kind == "column" else f"{self.kind} of {part}"
 
 
-def attributes(canvases: Canvases, partitions: Mapping[str, Partition], images: str | Path, settings: Bias) -> Iterator[Attribute]:
+def attributes(
+    canvases: Canvases, partitions: Mapping[str, Partition], images: str | Path, settings: Bias
+) -> Iterator[Attribute]:
     """Of every segment in turn, then of the columns of the table.
 
     Args:
@@ -78,7 +83,8 @@ def attributes(canvases: Canvases, partitions: Mapping[str, Partition], images: 
 def part_attributes(part: str, partition: Partition, canvases: Canvases, most: int) -> Iterator[Attribute]:
     """Presence, colour and shape of a part, each where there are at least two groups of it.
 
-    Groups are found in `train` without labels: k-means in 2 to `most` clusters, their number by the mean silhouette (Rousseeuw, 1987).
+    Groups are found in `train` without labels: k-means in 2 to `most` clusters, their number by the mean silhouette
+    (Rousseeuw, 1987).
     """
     train, there = partition.splits == "train", partition.present
     if min((there & train).sum(), (~there & train).sum()) >= FEWEST:
@@ -99,7 +105,8 @@ def part_attributes(part: str, partition: Partition, canvases: Canvases, most: i
 
 
 def colour(pixels: NDArray[np.uint8]) -> Vector:
-    """The median of (P, 3) pixels in CIELAB, (3,): a part's own colour, which edges and what lies over it do not move."""
+    """The median of (P, 3) pixels in CIELAB, (3,): a part's own colour, which edges and what lies over it do not
+    move."""
     found: Vector = np.median(to_lab(pixels), axis=0)
     return found
 
@@ -116,14 +123,17 @@ def to_lab(pixels: NDArray[np.uint8]) -> Vector:
     """sRGB (…, 3) to CIELAB under D65 (IEC 61966-2-1, CIE 15): distances are about as large as differences look."""
     c = pixels / 255
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+    to_xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    )
     xyz = linear @ to_xyz.T / np.array([0.95047, 1.0, 1.08883])
     f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
 
 
 def cluster(x: Vector, train: NDArray[np.bool_], most: int) -> tuple[NDArray[np.int64], Vector] | None:
-    """Groups of (N, D) points, found among those of `train`: each point's, (N,), and the centres; None where all are alike."""
+    """Groups of (N, D) points, found among those of `train`: each point's, (N,), and the centres; None where all are
+    alike."""
     known = x[train]
     if len(np.unique(known, axis=0)) < 2:
         return None
@@ -171,7 +181,8 @@ def _grouped(
 
 
 def column_attributes(images: str | Path, train: NDArray[np.bool_], settings: Bias) -> Iterator[Attribute]:
-    """The columns of the table that are neither id, split nor label: words as they are, numbers of many values in thirds.
+    """The columns of the table that are neither id, split nor label: words as they are, numbers of many values in
+    thirds.
 
     Raises:
         HemlError: a column of the settings that the table has not.
@@ -216,7 +227,9 @@ def _thirds(words: list[str], train: NDArray[np.bool_]) -> list[str]:
 
 
 def _colour_name(centre: Vector) -> str:
-    lab = np.stack([to_lab(np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)], np.uint8)) for code in COLOURS.values()])
+    lab = np.stack(
+        [to_lab(np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)], np.uint8)) for code in COLOURS.values()]
+    )
     return list(COLOURS)[int(np.linalg.norm(lab - centre, axis=1).argmin())]
 
 

@@ -1,7 +1,8 @@
-"""How much each image counts so that a part's looks say nothing of the label: weights refitted on balanced held-out pairs.
+"""How much each image counts so that a part's looks say nothing of the label: weights refitted on balanced held-out
+pairs.
 
-As a last layer is refitted in deep feature reweighting (Kirichenko et al., ICLR 2023), but with groups that nobody annotated, and of the
-tree's weights alone.
+As a last layer is refitted in deep feature reweighting (Kirichenko et al., ICLR 2023), but with groups that nobody
+annotated, and of the tree's weights alone.
 """
 
 from __future__ import annotations
@@ -23,12 +24,18 @@ MOST = 10.0
 
 
 def image_weights(attributes: Sequence[Attribute], images: Labelled) -> NDArray[np.float64]:
-    """Of each image, (N,), of mean 1 in its split: every look of the parts counts as much with one label as with another.
+    """Of each image, (N,), of mean 1 in its split: every look of the parts counts as much with one label as with
+    another.
 
-    A look is a combination of the attributes' groups, with "cannot be said" for one; it counts as often as it occurs in the split, and
-    within it every label counts the same, but for what `MOST` cuts off. A look that one label alone has cannot be balanced and stays.
+    A look is a combination of the attributes' groups, with "cannot be said" for one; it counts as often as it occurs in
+    the split, and within it every label counts the same, but for what `MOST` cuts off. A look that one label alone has
+    cannot be balanced and stays.
     """
-    looks = np.stack([attribute.values for attribute in attributes]) if attributes else np.zeros((1, len(images.labels)), np.int64)
+    looks = (
+        np.stack([attribute.values for attribute in attributes])
+        if attributes
+        else np.zeros((1, len(images.labels)), np.int64)
+    )
     cells = np.unique(looks, axis=1, return_inverse=True)[1].ravel()
     found = np.ones(len(images.labels))
     for split in np.unique(images.splits):
@@ -52,4 +59,6 @@ def balanced(parts: Sequence[str], data: Path, groups: int) -> NDArray[np.float6
     canvases = load_canvases(data / "canvases")
     partitions = {part: read_manifest(data / "segments", part) for part in parts}
     looked = [a for part, partition in partitions.items() for a in part_attributes(part, partition, canvases, groups)]
-    return image_weights(looked, Labelled(canvases.labels, canvases.splits, read_description(data / "images").label_names))
+    return image_weights(
+        looked, Labelled(canvases.labels, canvases.splits, read_description(data / "images").label_names)
+    )

@@ -13,8 +13,14 @@ from heml.bias.attributes import Attribute
 from heml.bias.ties import Labelled, leaning
 
 CAVEATS = (
-    "An association is no cause: that a part goes with the label in the training images does not prove that it should not.",
-    "What holds in train, val and test alike cannot be told from the truth by these images: only who knows them can say whether it should.",
+    (
+        "An association is no cause: that a part goes with the label in the training images does not prove that it"
+        " should not."
+    ),
+    (
+        "What holds in train, val and test alike cannot be told from the truth by these images: only who knows them can"
+        " say whether it should."
+    ),
     "What was not cut out as a part, nor stands in the table, was not looked at.",
 )
 
@@ -85,19 +91,31 @@ def findings(
 
 
 def sentence(row: pd.Series, tree: pd.Series, nodes: pd.DataFrame) -> str:
-    """One finding: *glasses: colour tells the label in train (V 0.82), not in val (0.00) or test (0.00); the tree leans on it: …*"""
-    part, held = str(row["part"]).replace("_", " "), [(s, row[f"v_{s}"]) for s in ("val", "test") if not np.isnan(row[f"v_{s}"])]
+    """One finding: *glasses: colour tells the label in train (V 0.82), not in val (0.00) or test (0.00); the tree leans
+    on it: …*"""
+    part, held = (
+        str(row["part"]).replace("_", " "),
+        [(s, row[f"v_{s}"]) for s in ("val", "test") if not np.isnan(row[f"v_{s}"])],
+    )
     elsewhere = " or ".join(f"{split} ({value:.2f})" for split, value in held)
     gone = all(value < row["v_train"] / 2 for _, value in held)
-    told = f"{part}: {'its value' if row['kind'] == 'column' else row['kind']} tells the label in train (V {row['v_train']:.2f}), "
+    told = (
+        f"{part}: {'its value' if row['kind'] == 'column' else row['kind']} tells the label in train (V"
+        f" {row['v_train']:.2f}), "
+    )
     told += f"not in {elsewhere}" if gone else f"otherwise in {elsewhere.replace(' or ', ' and ')}"
     if np.isnan(tree["fall"]):
         return told + "; no test image breaks the tie, so what the tree makes of it cannot be told."
     sure = f"({_points(tree['fall'])}, {_points(tree['fall_low'])} to {_points(tree['fall_high'])} points)"
     leaning = nodes[nodes["fall_low"] > 0]
-    by_node = ", ".join(f"{str(n).replace('_', ' ')} from {_percent(a)} to {_percent(b)}" for n, a, b in _sides(leaning))
+    by_node = ", ".join(
+        f"{str(n).replace('_', ' ')} from {_percent(a)} to {_percent(b)}" for n, a, b in _sides(leaning)
+    )
     if tree["fall_low"] > 0:
-        told += f"; the tree leans on it: with the tie broken P@1 falls from {_percent(tree['with'])} to {_percent(tree['against'])} {sure}"
+        told += (
+            f"; the tree leans on it: with the tie broken P@1 falls from {_percent(tree['with'])} to"
+            f" {_percent(tree['against'])} {sure}"
+        )
         told += f"; at its nodes: {by_node}" if by_node else ""
     else:
         told += f"; with the tie broken P@1 falls at {by_node}" if by_node else ""

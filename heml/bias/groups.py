@@ -27,8 +27,10 @@ Hits = NDArray[np.float64]
 """Of each image, (N,), whether its nearest neighbour has its label; NaN for images that do not ask."""
 
 GROUPS = "part kind group label images p@1 p@1_low p@1_high few".split()
-LEANS = """part kind node train test gap with with_low with_high against against_low against_high images_with images_against fall fall_low
-fall_high worst worst_group""".split()
+LEANS = """
+    part kind node train test gap with with_low with_high against against_low against_high images_with
+    images_against fall fall_low fall_high worst worst_group
+""".split()
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def _hits(vectors: object, rows: NodeEmbeddings, metric: Metric, settings: Evalu
 
 
 def group_table(attribute: Attribute, images: Labelled, hits: Hits) -> pd.DataFrame:
-    """P@1 of every group and label, columns `GROUPS`, with Wilson's 95 % interval; `few`: fewer than `FEW` images ask."""
+    """P@1 of every group and label, columns `GROUPS`, with Wilson's 95 % interval; `few`: fewer than `FEW` images
+    ask."""
     asks = ~np.isnan(hits) & (attribute.values >= 0)
     if not asks.any():
         return pd.DataFrame(columns=GROUPS)
@@ -91,9 +94,9 @@ def group_table(attribute: Attribute, images: Labelled, hits: Hits) -> pd.DataFr
 def leaning_row(attribute: Attribute, images: Labelled, found: Found, node: str) -> dict[str, object]:
     """What a metric makes of a tie, columns `LEANS`.
 
-    `train` and `test` are P@1 on all images that the metric sees (in `train` no image finds itself), `gap` the difference; `with` and
-    `against` P@1 of the test images whose label the tie tells, and of the others; `fall` their difference, with a 95 % interval; `worst`
-    the lowest P@1 of a group and label of at least `FEW` images.
+    `train` and `test` are P@1 on all images that the metric sees (in `train` no image finds itself), `gap` the
+    difference; `with` and `against` P@1 of the test images whose label the tie tells, and of the others; `fall` their
+    difference, with a 95 % interval; `worst` the lowest P@1 of a group and label of at least `FEW` images.
     """
     hits = found.test
     row: dict[str, object] = dict.fromkeys(LEANS, np.nan) | {

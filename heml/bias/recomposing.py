@@ -19,19 +19,23 @@ TELLS = 0.01
 def make_recipes(part: str, partitions: Mapping[str, Partition], settings: Recompose) -> Recipes:
     """Recipes for the training images.
 
-    A donor's label is drawn first, evenly over all labels, then the donor: so its segment knows nothing of the base's label. Of
-    `settings.candidates` that are drawn, the one whose segment, seen at the base's scale, is nearest to the base's in width and height.
+    A donor's label is drawn first, evenly over all labels, then the donor: so its segment knows nothing of the base's
+    label. Of `settings.candidates` that are drawn, the one whose segment, seen at the base's scale, is nearest to the
+    base's in width and height.
 
-    Its pixels are poured into the base's outline, so that no seam and no hole tells what was exchanged. That leaves size and presence
-    as they were: where these go with the label in `train` (p < `TELLS`), the segment is laid over the base's as it is, centre on centre,
-    or, where the base has none, as it lies among the donor's other segments; and if it is the presence that goes with the label, donors
-    without the segment take it away, and bases without it are given one.
+    Its pixels are poured into the base's outline, so that no seam and no hole tells what was exchanged. That leaves
+    size and presence as they were: where these go with the label in `train` (p < `TELLS`), the segment is laid over the
+        base's as it is, centre on centre,
+    or, where the base has none, as it lies among the donor's other segments; and if it is the presence that goes with
+    the label, donors without the segment take it away, and bases without it are given one.
     """
     own = partitions[part]
     train = np.flatnonzero(own.splits == "train")
     frames = _frames([other for name, other in partitions.items() if name != part], own)
     rng = np.random.default_rng((settings.seed, *part.encode()))
-    exchanged = settings.presence if settings.presence is not None else settings.how != "pour" and _presence_tells(own, train)
+    exchanged = (
+        settings.presence if settings.presence is not None else settings.how != "pour" and _presence_tells(own, train)
+    )
     poured = not exchanged and (settings.how or ("lay" if _size_tells(own, train) else "pour")) == "pour"
     givers = train if exchanged else train[own.present[train]]
     of_label = {label: givers[own.labels[givers] == label] for label in np.unique(own.labels[givers]).tolist()}
@@ -54,7 +58,9 @@ def make_recipes(part: str, partitions: Mapping[str, Partition], settings: Recom
 
 def _presence_tells(own: Partition, train: NDArray[np.int64]) -> bool:
     labels, there = own.labels[train], own.present[train]
-    table = np.array([[np.sum(there[labels == label] == seen) for label in np.unique(labels)] for seen in (False, True)])
+    table = np.array(
+        [[np.sum(there[labels == label] == seen) for label in np.unique(labels)] for seen in (False, True)]
+    )
     if table.shape[1] < 2 or not table.sum(1).all():
         return False
     return bool(chi2_contingency(table).pvalue < TELLS)
@@ -66,7 +72,11 @@ def _size_tells(own: Partition, train: NDArray[np.int64]) -> bool:
     sides = (own.boxes[rows, 2:] - own.boxes[rows, :2]).astype(float)
     of_label = [own.labels[rows] == label for label in np.unique(own.labels[rows])]
     for values in (own.area[rows], sides[:, 0] / sides[:, 1]):
-        if len(of_label) > 1 and np.ptp(values) > 0 and kruskal(*(values[members] for members in of_label)).pvalue < TELLS:
+        if (
+            len(of_label) > 1
+            and np.ptp(values) > 0
+            and kruskal(*(values[members] for members in of_label)).pvalue < TELLS
+        ):
             return True
     return False
 
@@ -97,7 +107,8 @@ def _lay(base: int, donor: int, own: Partition, frames: NDArray[np.float64]) -> 
 
 
 def _mismatch(box: NDArray[np.int16], own: Partition, base: int) -> float:
-    """How unlike two segments are in size: |log| of the ratios of width and height; of a base without one, nothing is known."""
+    """How unlike two segments are in size: |log| of the ratios of width and height; of a base without one, nothing is
+    known."""
     if not own.present[base]:
         return 0.0
     sides, theirs = box[2:] - box[:2], own.boxes[base][2:] - own.boxes[base][:2]

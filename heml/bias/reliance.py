@@ -47,8 +47,11 @@ def pairs_of_two_labels(rows: NDArray[np.int64], labels: NDArray[np.int64], coun
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def exchanges(pairs: NDArray[np.int64], view: Callable[[int], View], tree: Tree, metric: TreeMetric, embed: Embed) -> Iterator[Exchanged]:
-    """Of every leaf in turn, what its exchange does to the tree's log-odds, in both directions of each pair that shows it.
+def exchanges(
+    pairs: NDArray[np.int64], view: Callable[[int], View], tree: Tree, metric: TreeMetric, embed: Embed
+) -> Iterator[Exchanged]:
+    """Of every leaf in turn, what its exchange does to the tree's log-odds, in both directions of each pair that shows
+    it.
 
     Each node that holds the leaf embeds the recomposed images; the others' distances stay.
     """
@@ -60,22 +63,29 @@ def exchanges(pairs: NDArray[np.int64], view: Callable[[int], View], tree: Tree,
             for one, other in ((a, b), (b, a))
             if views[a].masks[leaf].any() or views[b].masks[leaf].any()
         ]
-        whole = np.stack([distances(views[one], views[other], metric) for one, other in ends]) if ends else np.zeros((0, len(metric.terms)))
+        whole = (
+            np.stack([distances(views[one], views[other], metric) for one, other in ends])
+            if ends
+            else np.zeros((0, len(metric.terms)))
+        )
         changed = whole.copy()
         given = [give(views[one], views[other], [leaf]) for one, other in ends]
         for column, (name, term) in enumerate(metric.terms.items()):
             below = tree.sees(name)
             if leaf in below and term.slope and ends:
                 found = embed(name, [(image.canvas, image.seen(below)) for image in given])
-                changed[:, column] = correlation_distance(found, torch.stack([views[other].vectors[name] for _, other in ends])).numpy()
+                changed[:, column] = correlation_distance(
+                    found, torch.stack([views[other].vectors[name] for _, other in ends])
+                ).numpy()
         yield Exchanged(leaf, np.array(ends, np.int64).reshape(-1, 2), metric.log_odds(whole), metric.log_odds(changed))
 
 
 def reliance_rows(exchanged: Exchanged, attributes: Sequence[Attribute]) -> Iterator[dict[str, object]]:
     """Columns `RELIANCE`: of a part as a whole, then of the pairs in which its giver is of each group.
 
-    `shift` is the mean change of the log-odds when an image is given the part of one of another label, with its 95 % interval; of the
-    `different` pairs, those that the tree calls so before, `turned` is the share that it then calls the same: one part is enough.
+    `shift` is the mean change of the log-odds when an image is given the part of one of another label, with its 95 %
+    interval; of the `different` pairs, those that the tree calls so before, `turned` is the share that it then calls
+    the same: one part is enough.
     """
     rise = exchanged.after - exchanged.before
     givers = exchanged.ends[:, 1]
@@ -87,7 +97,9 @@ def reliance_rows(exchanged: Exchanged, attributes: Sequence[Attribute]) -> Iter
                 yield _reliance(exchanged, rise, inside, attribute.kind, group)
 
 
-def _reliance(exchanged: Exchanged, rise: NDArray[np.float64], inside: NDArray[np.bool_], kind: str, group: str) -> dict[str, object]:
+def _reliance(
+    exchanged: Exchanged, rise: NDArray[np.float64], inside: NDArray[np.bool_], kind: str, group: str
+) -> dict[str, object]:
     values, different = rise[inside], inside & (exchanged.before < 0)
     spread = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     mean = float(values.mean()) if len(values) else np.nan

@@ -33,14 +33,17 @@ def ways(part: str) -> dict[str, tuple[list[str], list[str], list[str]]]:
 def remedies(
     attribute: Attribute, images: Labelled, embeddings: Mapping[str, NodeEmbeddings], params: Params, root: Path
 ) -> Iterator[dict[str, object]]:
-    """A row per way, columns `REMEDIES`: what the tree as it is trained finds in test; `now`: the way that the parameters go.
+    """A row per way, columns `REMEDIES`: what the tree as it is trained finds in test; `now`: the way that the
+    parameters go.
 
     Args:
         root: the working folder of a run.
     """
     now = (params.metric.balance, params.metric.off, params.embed.hide)
     tried, seeing = ways(attribute.part), {}
-    for name, (balance, off, hide) in tried.items() if now in tried.values() else [*tried.items(), ("as it is now", now)]:
+    for name, (balance, off, hide) in (
+        tried.items() if now in tried.values() else [*tried.items(), ("as it is now", now)]
+    ):
         tree = Tree(list(Tree.from_params(params)), hide)
         if tree.hidden not in seeing:
             seeing[tree.hidden] = {name: _seeing(tree, stored, params, root) for name, stored in embeddings.items()}
@@ -49,7 +52,12 @@ def remedies(
         counts = balanced(balance, root / "data", params.bias.groups)
         metric = weigh(seen, tree, settings, params.evaluate.search, counts, resamples=0)
         row = leaning_row(attribute, images, tree_hits(seen, tree, metric, params.evaluate), "")
-        about = {"remedy": name, "setting": _setting(balance, off, hide), "now": (balance, off, hide) == now, "p@1": row["test"]}
+        about = {
+            "remedy": name,
+            "setting": _setting(balance, off, hide),
+            "now": (balance, off, hide) == now,
+            "p@1": row["test"],
+        }
         yield about | {key: row[key] for key in REMEDIES if key in row}
 
 

@@ -1,4 +1,5 @@
-"""Which attributes are tied to the label in `train`, which of those ties do not hold elsewhere, and who follows whom."""
+"""Which attributes are tied to the label in `train`, which of those ties do not hold elsewhere, and who follows
+whom."""
 
 from __future__ import annotations
 
@@ -28,8 +29,10 @@ LEAST = 0.1
 FEW = 10
 """Images of a group below which it is said that they are few."""
 
-ASSOCIATIONS = """part kind groups images v_train v_train_low v_train_high information q_train v_val v_val_low v_val_high v_test v_test_low
-v_test_high shift shift_low shift_high q_shift suspect follows""".split()
+ASSOCIATIONS = """
+    part kind groups images v_train v_train_low v_train_high information q_train v_val v_val_low v_val_high v_test
+    v_test_low v_test_high shift shift_low shift_high q_shift suspect follows
+""".split()
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,12 @@ class Labelled:
 def associations(attributes: Sequence[Attribute], images: Labelled, fdr: float) -> pd.DataFrame:
     """A row per attribute, columns `ASSOCIATIONS`: how it goes with the label.
 
-    `v_*` is Cramér's V in each split, `information` the mutual information in `train` in bits, `shift` how far the label's shares within a
-    group are, in the mean of the training images, from those in the held-out images (total variation, in [0, 1]); 95 % intervals by
-    bootstrap over images. `q_train` and `q_shift` are false discovery rates, over all attributes, of "it goes with the label in `train`"
-    and of "it does so otherwise in `val` and `test`". An attribute is `suspect` where both are below `fdr`; it `follows` another suspect
-    one where nothing is left of the shift among images that are alike in that other one: then the other is named, and not it.
+    `v_*` is Cramér's V in each split, `information` the mutual information in `train` in bits, `shift` how far the
+    label's shares within a group are, in the mean of the training images, from those in the held-out images (total
+    variation, in [0, 1]); 95 % intervals by bootstrap over images. `q_train` and `q_shift` are false discovery rates,
+    over all attributes, of "it goes with the label in `train`" and of "it does so otherwise in `val` and `test`". An
+    attribute is `suspect` where both are below `fdr`; it `follows` another suspect one where nothing is left of the
+    shift among images that are alike in that other one: then the other is named, and not it.
     """
     rows = [_row(attribute, images) for attribute in attributes]
     table = pd.DataFrame(rows).reindex(columns=ASSOCIATIONS)
@@ -89,16 +93,22 @@ def _row(attribute: Attribute, images: Labelled) -> dict[str, object]:
 
 
 def apart(train: NDArray[np.float64], held: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Σ_g P(g) ½ Σ_y |P_train(y | g) − P_held(y | g)|, P(g) as in `train`, of tables (…, G, C); groups that either lacks left out."""
+    """Σ_g P(g) ½ Σ_y |P_train(y | g) − P_held(y | g)|, P(g) as in `train`, of tables (…, G, C); groups that either
+    lacks left out."""
     shares = [table / np.maximum(table.sum(-1, keepdims=True), 1) for table in (train, held)]
     both = (train.sum(-1) > 0) & (held.sum(-1) > 0)
     weight = train.sum(-1) * both
-    total: NDArray[np.float64] = (weight * np.abs(shares[0] - shares[1]).sum(-1) / 2).sum(-1) / np.maximum(weight.sum(-1), 1)
+    total: NDArray[np.float64] = (weight * np.abs(shares[0] - shares[1]).sum(-1) / 2).sum(-1) / np.maximum(
+        weight.sum(-1), 1
+    )
     return np.where(weight.sum(-1) > 0, total, np.nan)
 
 
-def _name(table: pd.DataFrame, attributes: Sequence[Attribute], images: Labelled, suspect: pd.Series, fdr: float) -> None:
-    """Fill in `suspect` and `follows`: the strongest shift is named first, and what follows from it is not named again."""
+def _name(
+    table: pd.DataFrame, attributes: Sequence[Attribute], images: Labelled, suspect: pd.Series, fdr: float
+) -> None:
+    """Fill in `suspect` and `follows`: the strongest shift is named first, and what follows from it is not named
+    again."""
     table["suspect"], table["follows"] = False, ""
     strata = np.zeros(len(images.labels), np.int64)
     train, named = images.splits == "train", ""
@@ -118,8 +128,8 @@ def _name(table: pd.DataFrame, attributes: Sequence[Attribute], images: Labelled
 
 
 def leaning(attribute: Attribute, images: Labelled) -> NDArray[np.int64]:
-    """The label that each group is tied to, (G,): whose share it raises most in `train`, against held-out images, or against all of `train`
-    where the labels of those are others."""
+    """The label that each group is tied to, (G,): whose share it raises most in `train`, against held-out images, or
+    against all of `train` where the labels of those are others."""
     train, held = images.table(attribute, "train") + 0.5, images.table(attribute, "val", "test") + 0.5
     share = train / train.sum(1, keepdims=True)
     comparable = (images.table(attribute, "val", "test").sum(0) > 0)[images.table(attribute, "train").sum(0) > 0].any()

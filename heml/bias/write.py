@@ -1,4 +1,5 @@
-"""`reports/bias/`: what was looked at, as tables, and what was found, as JSON; `reports/bias.json`: what compares experiments."""
+"""`reports/bias/`: what was looked at, as tables, and what was found, as JSON; `reports/bias.json`: what compares
+experiments."""
 
 from __future__ import annotations
 
@@ -37,8 +38,8 @@ def look(gallery: Gallery, images: Path, params: Params) -> tuple[list[Attribute
 
 
 def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
-    """Write the tables `attributes`, `associations`, `members` (of the groups of what was found), `groups`, `leans`, `reliance`,
-    `remedies`, and `findings.json`; returns the findings.
+    """Write the tables `attributes`, `associations`, `members` (of the groups of what was found), `groups`, `leans`,
+    `reliance`, `remedies`, and `findings.json`; returns the findings.
 
     Args:
         root: the working folder of a run.
@@ -69,7 +70,9 @@ def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
     tables = {
         "attributes": _attribute_table(looked, images, gallery.canvases.image_ids),
         "associations": known,
-        "members": _members([a for a, suspect in zip(looked, known["suspect"], strict=True) if suspect], gallery.canvases.image_ids),
+        "members": _members(
+            [a for a, suspect in zip(looked, known["suspect"], strict=True) if suspect], gallery.canvases.image_ids
+        ),
         "groups": pd.concat(groups) if groups else pd.DataFrame(columns=GROUPS),
         "leans": pd.DataFrame(leans, columns=LEANS),
         "reliance": reliance_table(moved),
@@ -78,7 +81,12 @@ def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
     found = findings(looked, images, gallery.canvases.image_ids, known, tables["leans"], tables["reliance"])
     search = search_in(embeddings[tree.root].rows, "test", params.evaluate.search)
     chance, majority = floors(images.labels[search.asked], images.labels[search.held])
-    told = {"findings": [finding.to_dict() for finding in found], "chance": chance, "majority": majority, "caveats": CAVEATS}
+    told = {
+        "findings": [finding.to_dict() for finding in found],
+        "chance": chance,
+        "majority": majority,
+        "caveats": CAVEATS,
+    }
     with new_folder(root / "reports/bias") as partial:
         for name, table in tables.items():
             write_csv(table, partial / f"{name}.csv", "%.6g")
@@ -108,9 +116,14 @@ def _attribute_table(looked: Sequence[Attribute], images: Labelled, image_ids: S
     rows = []
     for attribute in looked:
         for k, group in enumerate(attribute.groups):
-            counts = {split: int(np.sum((attribute.values == k) & (images.splits == split))) for split in ("train", "val", "test")}
+            counts = {
+                split: int(np.sum((attribute.values == k) & (images.splits == split)))
+                for split in ("train", "val", "test")
+            }
             typical = " ".join(image_ids[row] for row in attribute.typical[k])
-            rows.append({"part": attribute.part, "kind": attribute.kind, "group": group} | counts | {"typical": typical})
+            rows.append(
+                {"part": attribute.part, "kind": attribute.kind, "group": group} | counts | {"typical": typical}
+            )
     return pd.DataFrame(rows, columns=ATTRIBUTES)
 
 

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """What the command takes."""
-    parser = commands.add_parser("bias", help="which part tells the label in the training images alone, and whether the tree leans on it")
-    parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder, after `dvc repro bias` (default: reports)")
-    parser.add_argument("--all", action="store_true", help="list everything that was looked at, the strongest tie first")
+    parser = commands.add_parser(
+        "bias", help="which part tells the label in the training images alone, and whether the tree leans on it"
+    )
+    parser.add_argument(
+        "--reports", type=Path, default=Path("reports"), help="folder, after `dvc repro bias` (default: reports)"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="list everything that was looked at, the strongest tie first"
+    )
     add_output(parser, "the parts found; nothing where there are none")
     parser.set_defaults(run=run)
 
@@ -60,5 +66,9 @@ def _ties(path: Path) -> list[dict[str, Any]]:
 def _row(tie: dict[str, Any]) -> list[Text | str]:
     values = "  ".join(f"{split} {tie[f'v_{split}']:.2f}" for split in SPLITS)
     follows = tie["follows"]
-    verdict = text(("in train alone", WARN)) if tie["suspect"] else text(f"follows {follows}" if isinstance(follows, str) else "")
+    verdict = (
+        text(("in train alone", WARN))
+        if tie["suspect"]
+        else text(f"follows {follows}" if isinstance(follows, str) else "")
+    )
     return [f"{tie['part']:>20} {tie['kind']}", f"V: {values}", verdict]

@@ -14,10 +14,18 @@ from heml.meant import meant
 
 def add(commands: Commands) -> None:
     """What the command takes."""
-    parser = commands.add_parser("classes", help="what the segmenter found in your images, and segments and a tree to start from")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data, after `dvc repro segment` (default: data)")
-    parser.add_argument("--least", type=fraction, default=0.1, help="propose classes in this fraction of the images (default: 0.1)")
-    parser.add_argument("--without", action="append", default=[], metavar="CLASS", help="leave this class out; may be repeated")
+    parser = commands.add_parser(
+        "classes", help="what the segmenter found in your images, and segments and a tree to start from"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="folder of the data, after `dvc repro segment` (default: data)"
+    )
+    parser.add_argument(
+        "--least", type=fraction, default=0.1, help="propose classes in this fraction of the images (default: 0.1)"
+    )
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="CLASS", help="leave this class out; may be repeated"
+    )
     add_output(parser, "the `segments` and `tree` sections")
     parser.set_defaults(run=run)
 
@@ -37,7 +45,9 @@ def run(arguments: argparse.Namespace) -> None:
     names = [c.name for c in coverage]
     unknown = [name for name in arguments.without if name not in names]
     if unknown:
-        raise HemlError(f"--without: unknown {', '.join(unknown)}; the classes are those above{meant(unknown[0], names)}")
+        raise HemlError(
+            f"--without: unknown {', '.join(unknown)}; the classes are those above{meant(unknown[0], names)}"
+        )
     segments = proposed_segments(coverage, arguments.least, arguments.without)
     tree = propose(list(segments)) if len(segments) >= 2 else None
     screen.document(
@@ -48,7 +58,9 @@ def run(arguments: argparse.Namespace) -> None:
         }
     )
     if tree is None:
-        screen.say(f"\nfewer than two classes are in {arguments.least:.0%} of the images: no tree to propose; lower --least")
+        screen.say(
+            f"\nfewer than two classes are in {arguments.least:.0%} of the images: no tree to propose; lower --least"
+        )
         return
     screen.say(text((f"\n# For params.yaml: the classes in at least {arguments.least:.0%} of the images.", FAINT)))
     screen.result(text("\n".join(segments_yaml(segments))), "", to_yaml(tree))

@@ -60,8 +60,12 @@ def count(text: str) -> int:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Where a finished run lies."""
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of a finished run (default: models)")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of its data, for images by image_id (default: data)")
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), help="folder of a finished run (default: models)"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="folder of its data, for images by image_id (default: data)"
+    )
 
 
 def add_out(parser: argparse.ArgumentParser, out: str) -> None:
@@ -70,15 +74,18 @@ def add_out(parser: argparse.ArgumentParser, out: str) -> None:
 
 
 def file_name(name: str) -> str:
-    """A name from data as part of a file's name: at most 80 bytes; of a longer one the beginning and a hash of all of it."""
+    """A name from data as part of a file's name: at most 80 bytes; of a longer one the beginning and a hash of all of
+    it."""
     plain = re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "image"
     if len(plain.encode()) <= 80:
         return plain
-    return f"{plain.encode()[:68].decode(errors='ignore')}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
+    told_apart = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{plain.encode()[:68].decode(errors='ignore')}-{told_apart}"
 
 
 def steps(what: str, total: int) -> tqdm[None]:
-    """A bar of so many steps, for what would otherwise be silent for seconds: `with … as bar`, then `bar.update()` after each."""
+    """A bar of so many steps, for what would otherwise be silent for seconds: `with … as bar`, then `bar.update()`
+    after each."""
     nothing: list[None] = []
     return progress(nothing, what, total, "step")
 

@@ -13,10 +13,15 @@ from heml.errors import HemlError
 def add(commands: Commands) -> None:
     """What the command takes."""
     parser = commands.add_parser(
-        "datasets", help="the data sets and models of the presets: their size, licence and what of them is on this machine"
+        "datasets",
+        help="the data sets and models of the presets: their size, licence and what of them is on this machine",
     )
-    parser.add_argument("--presets", type=Path, default=Path("presets"), help="folder of parameter files (default: presets)")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="your own parameter file (default: params.yaml)")
+    parser.add_argument(
+        "--presets", type=Path, default=Path("presets"), help="folder of parameter files (default: presets)"
+    )
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="your own parameter file (default: params.yaml)"
+    )
     add_output(parser, "the presets' names")
     parser.set_defaults(run=run)
 
@@ -28,7 +33,9 @@ def run(arguments: argparse.Namespace) -> None:
     screen = Screen.of(arguments)
     paths = [*sorted(arguments.presets.glob("*.yaml")), *([arguments.params] if arguments.params.is_file() else [])]
     if not paths:
-        raise HemlError(f"{arguments.presets}: no presets here; run this in a project's folder, or name theirs with --presets")
+        raise HemlError(
+            f"{arguments.presets}: no presets here; run this in a project's folder, or name theirs with --presets"
+        )
     sources = []
     for source in known_sources(paths, arguments.presets.parent):
         screen.say(text((source.preset, STRONG), f": {source.title}"))

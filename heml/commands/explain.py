@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """What the command takes."""
-    parser = commands.add_parser("explain", help="why two images are similar: the decision as a sum of what every part says")
+    parser = commands.add_parser(
+        "explain", help="why two images are similar: the decision as a sum of what every part says"
+    )
     parser.add_argument("first", help="an image file, or an image_id of the data set")
     parser.add_argument("second")
     parser.add_argument(
@@ -32,7 +34,9 @@ def add(commands: Commands) -> None:
         metavar="NAME",
         help="report this one too; may be repeated: snr, euclidean, cosine, l1 …",
     )
-    parser.add_argument("--counterfactual", action="store_true", help="show what would have to change for the decision to turn")
+    parser.add_argument(
+        "--counterfactual", action="store_true", help="show what would have to change for the decision to turn"
+    )
     add_run(parser)
     add_out(parser, "reports/explanations")
     add_output(parser, "the files written")
@@ -68,7 +72,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _say(screen: Screen, explanation: Explanation) -> None:
     """The lines of `Explanation.__str__`, in the colours of the drawing."""
     decided = signed_style(explanation.log_odds)
-    screen.say(text(f"{explanation.first.name} and {explanation.second.name}: ", (explanation.sentence, f"bold {decided}")))
+    screen.say(
+        text(f"{explanation.first.name} and {explanation.second.name}: ", (explanation.sentence, f"bold {decided}"))
+    )
     total, meaning = str(explanation).splitlines()[1].split(" = ", 1)
     screen.say(text((total, f"bold {decided}"), " = ", (meaning, FAINT)))
     notes = {name: _note(node) for name, node in explanation.nodes.items()}
@@ -77,7 +83,9 @@ def _say(screen: Screen, explanation: Explanation) -> None:
 
 def _note(node: NodeEvidence) -> Text:
     evidence, _, rest = str(node).partition("  ")
-    return text((evidence, FAINT)) if node.absence else text((evidence, signed_style(node.evidence)), ("  " + rest, FAINT))
+    return (
+        text((evidence, FAINT)) if node.absence else text((evidence, signed_style(node.evidence)), ("  " + rest, FAINT))
+    )
 
 
 def _counterfactual(tree: MetricTree, explanation: Explanation) -> Counterfactual:

@@ -37,12 +37,26 @@ def add(commands: Commands) -> None:
         own = formats.add_parser(name, help=told, description=told[0].upper() + told[1:])
         own.add_argument("to", type=Path, help="a new folder")
         if name not in WHOLE:
-            own.add_argument("--node", action="append", default=[], metavar="NODE", help="this node alone; may be repeated (default: all)")
+            own.add_argument(
+                "--node",
+                action="append",
+                default=[],
+                metavar="NODE",
+                help="this node alone; may be repeated (default: all)",
+            )
         if name in ("hub", "fiftyone"):
-            own.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters of the run (default: params.yaml)")
+            own.add_argument(
+                "--params", type=Path, default=Path("params.yaml"), help="parameters of the run (default: params.yaml)"
+            )
         if name == "hub":
-            own.add_argument("--licence", default="other", help="of the weights: mit, cc-by-4.0 … (default: other, the terms in the card)")
-            own.add_argument("--reports", type=Path, default=Path("reports"), help="folder of its reports (default: reports)")
+            own.add_argument(
+                "--licence",
+                default="other",
+                help="of the weights: mit, cc-by-4.0 … (default: other, the terms in the card)",
+            )
+            own.add_argument(
+                "--reports", type=Path, default=Path("reports"), help="folder of its reports (default: reports)"
+            )
         add_run(own)
         add_output(own, "the files or the folder written")
         own.set_defaults(run=run)
@@ -82,7 +96,9 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         from heml.exporting.arrays import write_numpy, write_projector
 
-        {"numpy": write_numpy, "projector": write_projector}[arguments.format](gallery, nodes, names, arguments.to.resolve())
+        {"numpy": write_numpy, "projector": write_projector}[arguments.format](
+            gallery, nodes, names, arguments.to.resolve()
+        )
     if arguments.format != "vectors" or arguments.quiet:
         screen.result(text((str(arguments.to), PATH)))
     screen.document({"format": arguments.format, "to": arguments.to, "nodes": nodes})
@@ -99,7 +115,10 @@ def _onnx(screen: Screen, tree: MetricTree, nodes: list[str], to: Path) -> None:
             difference = write_onnx(tree, name, path)
         written.append({"node": name, "file": path, "difference": difference})
     for network in written:
-        screen.say(text((str(network["file"]), PATH), f"  differs from torch by at most {network['difference']:.1g}"), wrap=False)
+        screen.say(
+            text((str(network["file"]), PATH), f"  differs from torch by at most {network['difference']:.1g}"),
+            wrap=False,
+        )
         if screen.quiet:
             screen.result(text(str(network["file"])))
     screen.document({"format": "onnx", "to": to, "networks": written})
@@ -111,5 +130,8 @@ def _hub(screen: Screen, tree: MetricTree, arguments: argparse.Namespace) -> Non
     masks = write_model_repo(tree, arguments.params, arguments.reports, arguments.to.resolve(), arguments.licence)
     screen.result(text((str(arguments.to), PATH)))
     if masks:
-        screen.say("The run took its data set's own masks: what opens this explains views that bring their masks, and no image files.")
+        screen.say(
+            "The run took its data set's own masks: what opens this explains views that bring their masks, and no image"
+            " files."
+        )
     screen.document({"format": "hub", "to": arguments.to, "nodes": list(tree.tree.nodes), "segmenter": not masks})

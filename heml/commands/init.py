@@ -23,22 +23,45 @@ def add(commands: Commands) -> None:
     """What the command takes."""
     parser = commands.add_parser("init", help="a params.yaml that runs, from a folder of photographs")
     parser.add_argument(
-        "photos", type=Path, help="a folder of image files, or of images/, masks/, classes.json, labels.csv (docs/own_data.md)"
+        "photos",
+        type=Path,
+        help="a folder of image files, or of images/, masks/, classes.json, labels.csv (docs/own_data.md)",
     )
     parser.add_argument(
-        "--ask", nargs="+", default=[], metavar="PART", help="the label: does the image show this part (or any of several)? such as glasses"
+        "--ask",
+        nargs="+",
+        default=[],
+        metavar="PART",
+        help="the label: does the image show this part (or any of several)? such as glasses",
     )
-    parser.add_argument("--labels", type=Path, metavar="TABLE", help="a CSV file with a row per image (default: labels.csv in the folder)")
-    parser.add_argument("--label", metavar="COLUMN", help="the column of that table that is the label (default: the likeliest)")
     parser.add_argument(
-        "--model", help="a SegFormer to cut the photographs with: a folder, or a hub id with --revision (default: by what is asked)"
+        "--labels",
+        type=Path,
+        metavar="TABLE",
+        help="a CSV file with a row per image (default: labels.csv in the folder)",
+    )
+    parser.add_argument(
+        "--label", metavar="COLUMN", help="the column of that table that is the label (default: the likeliest)"
+    )
+    parser.add_argument(
+        "--model",
+        help=(
+            "a SegFormer to cut the photographs with: a folder, or a hub id with --revision (default: by what is asked)"
+        ),
     )
     parser.add_argument("--revision", metavar="SHA", help="the commit of --model, all 40 digits")
     parser.add_argument(
-        "--presets", type=Path, default=Path("presets"), help="folder of parameter files to take settings from (default: presets)"
+        "--presets",
+        type=Path,
+        default=Path("presets"),
+        help="folder of parameter files to take settings from (default: presets)",
     )
-    parser.add_argument("--out", type=Path, default=Path("params.yaml"), help="the file to write (default: params.yaml)")
-    parser.add_argument("--force", action="store_true", help="replace a parameter file that is there; the old one is kept")
+    parser.add_argument(
+        "--out", type=Path, default=Path("params.yaml"), help="the file to write (default: params.yaml)"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace a parameter file that is there; the old one is kept"
+    )
     add_output(parser, "the file written")
     parser.set_defaults(run=run)
 
@@ -53,7 +76,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     screen = Screen.of(arguments)
     if arguments.out.exists() and not arguments.force:
-        raise HemlError(f"{arguments.out}: is there already; --force replaces it and says how to get it back, --out names another file")
+        raise HemlError(
+            f"{arguments.out}: is there already; --force replaces it and says how to get it back, --out names another"
+            " file"
+        )
     if arguments.revision and not arguments.model:
         raise HemlError("--revision: is the commit of --model, which is not given")
     photos = look(arguments.photos)
@@ -71,8 +97,8 @@ def run(arguments: argparse.Namespace) -> None:
         asked = [word for word in arguments.ask if not (table and word.casefold() in map(str.casefold, table.columns))]
         if not asked and not table:
             raise HemlError(
-                f"{arguments.photos}: nothing says what to learn; ask for a part (--ask glasses), or give a table of labels "
-                "(--labels table.csv)"
+                f"{arguments.photos}: nothing says what to learn; ask for a part (--ask glasses), or give a table of"
+                " labels (--labels table.csv)"
             )
         model, why = choose(asked, photos, preset_models(arguments.presets))
     question = ask(arguments.ask, photos, table, model, arguments.label)
@@ -101,14 +127,27 @@ def run(arguments: argparse.Namespace) -> None:
         screen.say(text(("there is no dvc.yaml beside it: it runs in the project's folder", WARN)))
     if not screen.quiet:
         screen.say(text("written: ", (str(arguments.out), PATH)), wrap=False)
-        screen.say(text("next: ", ("heml repro", STRONG), ("   then `heml bias`, `heml explain A B`, reports/index.html", FAINT)))
+        screen.say(
+            text(
+                "next: ", ("heml repro", STRONG), ("   then `heml bias`, `heml explain A B`, reports/index.html", FAINT)
+            )
+        )
     else:
         screen.result(text((str(arguments.out), PATH)))
     screen.document(
         {
             "file": arguments.out,
-            "dataset": {"path": shown_path, "gathered": gathered, "images": len(photos.images), "masks": len(photos.masks)},
-            "label": {"name": question.label, "classes": question.classes, "area": question.area if question.classes else None},
+            "dataset": {
+                "path": shown_path,
+                "gathered": gathered,
+                "images": len(photos.images),
+                "masks": len(photos.masks),
+            },
+            "label": {
+                "name": question.label,
+                "classes": question.classes,
+                "area": question.area if question.classes else None,
+            },
             "model": model.name if model else None,
             "segments": list(proposal.params.segments),
             "root": proposal.tree.root,
@@ -133,7 +172,9 @@ def _where(out: Path, photos: Photos, table: Table | None, question: Question) -
     from heml.starting.places import plain
 
     used = table is not None and (not question.classes or table.path != photos.root / "labels.csv")
-    fits = not used or (table is not None and table.as_it_is and table.path == photos.root / "labels.csv" and _complete(table, question))
+    fits = not used or (
+        table is not None and table.as_it_is and table.path == photos.root / "labels.csv" and _complete(table, question)
+    )
     if photos.laid_out and fits:
         return photos.root.resolve(), False
     return out.resolve().parent / "data" / "raw" / (plain(photos.root.resolve().name) or "photographs"), True
@@ -151,13 +192,19 @@ def _relative(where: Path, out: Path) -> str:
 def _say_found(screen: Screen, photos: Photos, table: Table | None) -> None:
     from heml.starting.folder import sizes_in_words, within
 
-    screen.say(text((f"{photos.root}: ", STRONG), f"{len(photos.images):,} photographs, {sizes_in_words(photos.sizes)}"))
+    screen.say(
+        text((f"{photos.root}: ", STRONG), f"{len(photos.images):,} photographs, {sizes_in_words(photos.sizes)}")
+    )
     if photos.unreadable:
-        screen.say(text((f"  {len(photos.unreadable)} cannot be opened and are left out: {within(photos.unreadable)}", WARN)))
+        screen.say(
+            text((f"  {len(photos.unreadable)} cannot be opened and are left out: {within(photos.unreadable)}", WARN))
+        )
     if photos.others and photos.laid_out:
         screen.say(text((f"  no images: {within(photos.others)}", FAINT)))
     if photos.masks:
-        screen.say(text(f"  {len(photos.masks):,} masks of {len(photos.classes)} classes; {len(photos.looked)} looked at"))
+        screen.say(
+            text(f"  {len(photos.masks):,} masks of {len(photos.classes)} classes; {len(photos.looked)} looked at")
+        )
     if table:
         about = f"  {table.path}: {len(table.rows):,} images, columns {', '.join(table.columns) or 'none'}"
         about += ", with splits" if table.splits else ", no splits: they are drawn"
@@ -169,8 +216,8 @@ def _where_words(path: str, gathered: bool, photos: Photos) -> list[str]:
         return [f"photographs: linked into {path}, where DVC sees them; those in {photos.root} stay as they are"]
     if Path(path).is_absolute():
         return [
-            f"photographs: read where they lie, outside the project ({path}): DVC sees their changes and keeps no copy of them; "
-            "who clones the project needs them at the same path, or another dataset.path"
+            f"photographs: read where they lie, outside the project ({path}): DVC sees their changes and keeps no copy"
+            " of them; who clones the project needs them at the same path, or another dataset.path"
         ]
     return [f"photographs: read where they lie, {path}"]
 
@@ -180,8 +227,14 @@ def _keep(out: Path) -> str:
     run = ["git", "-C", str(out.resolve().parent)]
     name = out.name
     try:
-        tracked = subprocess.run([*run, "ls-files", "--error-unmatch", name], capture_output=True, check=False).returncode == 0
-        clean = tracked and not subprocess.run([*run, "status", "--porcelain", "--", name], capture_output=True, check=False).stdout
+        tracked = (
+            subprocess.run([*run, "ls-files", "--error-unmatch", name], capture_output=True, check=False).returncode
+            == 0
+        )
+        clean = (
+            tracked
+            and not subprocess.run([*run, "status", "--porcelain", "--", name], capture_output=True, check=False).stdout
+        )
     except FileNotFoundError:  # no git
         clean = False
     if clean:

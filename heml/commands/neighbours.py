@@ -54,19 +54,39 @@ def run(arguments: argparse.Namespace) -> None:
         raise HemlError(f"no image{f' of {arguments.split}' if arguments.split else ''} shows anything of {node!r}")
     names = read_description(arguments.data / "images").label_names
     own = gallery.embeddings[node].labels[gallery.row(view.name)] if view.name in gallery else None
-    screen.say(text("nearest to ", (view.name, STRONG), " by ", (by, STRONG), (": 0 is the same, 0.5 unrelated, 1 opposite", FAINT)))
+    screen.say(
+        text(
+            "nearest to ",
+            (view.name, STRONG),
+            " by ",
+            (by, STRONG),
+            (": 0 is the same, 0.5 unrelated, 1 opposite", FAINT),
+        )
+    )
 
     def style(label: int) -> str:
         return "" if own is None else "green" if label == own else "red"
 
-    screen.say(table([[digits(n.distance), n.image_id, text((names[n.label], style(n.label))), f"({n.split})"] for n in found]))
+    screen.say(
+        table([[digits(n.distance), n.image_id, text((names[n.label], style(n.label))), f"({n.split})"] for n in found])
+    )
     if arguments.quiet:
         screen.result(*(text(n.image_id) for n in found))
-    pictures = [(view.picture(tree.tree.sees(node), header.box), view.name if own is None else f"{view.name}\n{names[own]}", None)]
+    pictures = [
+        (
+            view.picture(tree.tree.sees(node), header.box),
+            view.name if own is None else f"{view.name}\n{names[own]}",
+            None,
+        )
+    ]
     for n in found:
         picture = gallery.view(n.row).picture(tree.tree.sees(node), header.box)
-        pictures.append((picture, f"{n.image_id}\n{names[n.label]}  {digits(n.distance)}", None if own is None else n.label == own))
-    among = [node, *(tree.tree[name].name for name in arguments.against)] if arguments.against else list(tree.tree.nodes)
+        pictures.append(
+            (picture, f"{n.image_id}\n{names[n.label]}  {digits(n.distance)}", None if own is None else n.label == own)
+        )
+    among = (
+        [node, *(tree.tree[name].name for name in arguments.against)] if arguments.against else list(tree.tree.nodes)
+    )
     told = disagreements(view, gallery, among, 5, node if arguments.against else None)
     if told:
         screen.say("\nwhere nodes disagree most (share of all images that are nearer)")
@@ -83,8 +103,13 @@ def run(arguments: argparse.Namespace) -> None:
         {
             "image": view.name,
             "by": arguments.node,
-            "neighbours": [{"image_id": n.image_id, "label": names[n.label], "split": n.split, "distance": n.distance} for n in found],
-            "disagreements": [{"image_id": d.image.image_id, "near": d.near, "far": d.far, "percentiles": d.ranks} for d in told],
+            "neighbours": [
+                {"image_id": n.image_id, "label": names[n.label], "split": n.split, "distance": n.distance}
+                for n in found
+            ],
+            "disagreements": [
+                {"image_id": d.image.image_id, "near": d.near, "far": d.far, "percentiles": d.ranks} for d in told
+            ],
             "files": [path],
         }
     )

@@ -12,8 +12,15 @@ from heml.machine import cores
 def add(commands: Commands) -> None:
     """What the command takes."""
     parser = commands.add_parser("repro", help="`dvc repro`, several stages at a time: the same results in less time")
-    parser.add_argument("targets", nargs="*", metavar="STAGE", help="bring these up to date, with all they depend on (default: everything)")
-    parser.add_argument("-j", "--jobs", type=count, default=min(cores(), 100), help="how many at a time (default: one per core)")
+    parser.add_argument(
+        "targets",
+        nargs="*",
+        metavar="STAGE",
+        help="bring these up to date, with all they depend on (default: everything)",
+    )
+    parser.add_argument(
+        "-j", "--jobs", type=count, default=min(cores(), 100), help="how many at a time (default: one per core)"
+    )
     parser.add_argument("--ray", metavar="ADDRESS", help="on the Ray cluster at this address instead (docs/scaling.md)")
     add_output(parser, "the stages that ran or came from the cache")
     parser.set_defaults(run=run)

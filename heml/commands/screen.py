@@ -1,4 +1,5 @@
-"""What a command shows: colours at a terminal, the same words without them in a pipe, one JSON document, or the bare result."""
+"""What a command shows: colours at a terminal, the same words without them in a pipe, one JSON document, or the bare
+result."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ Part = str | tuple[str, str]
 """Text, or text and its style."""
 
 FOR, AGAINST, FAINT, STRONG, WARN, PATH = "blue", "red", "dim", "bold", "bold yellow", "cyan"
-"""Styles: evidence for one label and against it as in the drawings, what stands beside the point, the point, a warning, a file."""
+"""Styles: evidence for one label and against it as in the drawings, what stands beside the point, the point, a warning,
+a file."""
 
 ENDLESS = 100_000
 """Columns of a pipe: nothing wraps."""
@@ -45,11 +47,16 @@ def add_output(parser: argparse.ArgumentParser, result: str) -> None:
 
 def coloured() -> bool:
     """Whether standard output is a terminal that wants colours (NO_COLOR, TERM)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    return (
+        sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    )
 
 
 def text(*parts: Part) -> Text:
-    """One piece of text of several styles; what is in it is never markup, and what would control a terminal is U+FFFD."""
+    """One piece of text of several styles; what is in it is never markup, and what would control a terminal is
+    U+FFFD."""
     from rich.text import Text
 
     found = Text()
@@ -81,7 +88,9 @@ def table(rows: Iterable[Sequence[Text | str]], header: Sequence[str] = (), righ
     return found
 
 
-def drawing(tree: Tree, notes: Mapping[str, Text] | None = None, name: Callable[[str], Part] = lambda name: name) -> Drawing:
+def drawing(
+    tree: Tree, notes: Mapping[str, Text] | None = None, name: Callable[[str], Part] = lambda name: name
+) -> Drawing:
     """A tree with a note beside every node, line by line as `Tree.draw` has it."""
     from rich.tree import Tree as Drawing
 
@@ -115,7 +124,8 @@ class _Shown:
 
 
 class Screen:
-    """Where a command shows what it found: `say` is for people, `result` for people and scripts, `document` for programs."""
+    """Where a command shows what it found: `say` is for people, `result` for people and scripts, `document` for
+    programs."""
 
     def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json, self.quiet = as_json, quiet
@@ -164,12 +174,15 @@ def _in_a_pipe(thing: RenderableType) -> str:
     if isinstance(thing, str):
         return thing
     file = io.StringIO()
-    _console(file, width=ENDLESS, color_system=None, force_terminal=False, _environ={}).print(_Shown(thing), soft_wrap=False)
+    _console(file, width=ENDLESS, color_system=None, force_terminal=False, _environ={}).print(
+        _Shown(thing), soft_wrap=False
+    )
     return "\n".join(line.rstrip() for line in file.getvalue().removesuffix("\n").split("\n"))
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: numbers that are not finite are None, paths and arrays' numbers are their own kind no longer."""
+    """A value as JSON has it: numbers that are not finite are None, paths and arrays' numbers are their own kind no
+    longer."""
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple, set)):

@@ -14,7 +14,9 @@ def add(commands: Commands) -> None:
     """What the command takes."""
     parser = commands.add_parser("serve", help="a finished run in the browser: drop two photographs and read why")
     parser.add_argument("--port", type=port, default=0, help="on 127.0.0.1; 0 for any that is free (default: 0)")
-    parser.add_argument("--root", type=Path, default=Path(), help="folder of the finished run, with its params.yaml (default: .)")
+    parser.add_argument(
+        "--root", type=Path, default=Path(), help="folder of the finished run, with its params.yaml (default: .)"
+    )
     add_output(parser, "the address")
     parser.set_defaults(run=run)
 
@@ -46,7 +48,9 @@ def run(arguments: argparse.Namespace) -> None:
         def ready(address: str) -> None:
             bar.close()
             screen.result(text((address, PATH)))
-            screen.say(text(("Open it in a browser on this machine. Whoever has the address may ask; Ctrl-C ends it.", FAINT)))
+            screen.say(
+                text(("Open it in a browser on this machine. Whoever has the address may ask; Ctrl-C ends it.", FAINT))
+            )
             screen.document({"address": address})
             sys.stdout.flush()  # who reads it from a pipe waits for it
 

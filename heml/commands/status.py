@@ -61,7 +61,14 @@ def _say(screen: Screen, found: Standing) -> None:
             by_reason.setdefault(reason, []).append(name)
     told = sorted(by_reason.items(), key=lambda item: -len(item[1]))
     for reason, stages in told[:MOST]:
-        screen.say(text((f"{reason.where}: ", STRONG), f"{reason.what} {reason.how}".strip(), " → ", (_again(stages, found), WARN)))
+        screen.say(
+            text(
+                (f"{reason.where}: ", STRONG),
+                f"{reason.what} {reason.how}".strip(),
+                " → ",
+                (_again(stages, found), WARN),
+            )
+        )
     if len(told) > MOST:
         screen.say(text((f"and {len(told) - MOST} more (--json names all)", FAINT)))
     if found.after:
@@ -112,7 +119,10 @@ def _counted(names: Iterable[str]) -> str:
     for name in names:
         group = name.partition("@")[0]
         kinds.setdefault("nodes" if group.startswith("train_level_") else group, []).append(name)
-    return ", ".join(own[0] if len(own) == 1 else f"{len(own)} {kind if kind == 'nodes' else f'× {kind}'}" for kind, own in kinds.items())
+    return ", ".join(
+        own[0] if len(own) == 1 else f"{len(own)} {kind if kind == 'nodes' else f'× {kind}'}"
+        for kind, own in kinds.items()
+    )
 
 
 def _time(seconds: float) -> str:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """What the command takes."""
     parser = commands.add_parser("tree", help="print the tree of params.yaml and check it, or propose one")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameter file (default: params.yaml)")
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: params.yaml)"
+    )
     parser.add_argument("--pair", metavar="A,B,…", help="propose levels for these segments instead")
     add_output(parser, "the names of the nodes, leaves first; with --pair the `tree` section")
     parser.set_defaults(run=run)
@@ -40,7 +42,11 @@ def run(arguments: argparse.Namespace) -> None:
     for node in tree:
         own = params.node(node.name).model_dump()
         changed[node.name] = {key: value for key, value in own.items() if value != getattr(params.train, key)}
-    notes = {name: text((", ".join(f"{key}: {value}" for key, value in own.items()), FAINT)) for name, own in changed.items() if own}
+    notes = {
+        name: text((", ".join(f"{key}: {value}" for key, value in own.items()), FAINT))
+        for name, own in changed.items()
+        if own
+    }
     screen.say(drawing(tree, notes, lambda name: (name, STRONG) if tree[name].children else name))
     levels = max(node.level for node in tree) + 1
     screen.say(f"\n{len(tree)} nodes, {len(tree.leaves())} leaves, {levels} levels: in order")
@@ -58,5 +64,8 @@ def as_json(tree: Tree, changed: dict[str, dict[str, Any]] | None = None) -> dic
     Args:
         changed: what nodes set for themselves.
     """
-    nodes = [{"name": n.name, "level": n.level, "children": list(n.children), "sets": (changed or {}).get(n.name, {})} for n in tree]
+    nodes = [
+        {"name": n.name, "level": n.level, "children": list(n.children), "sets": (changed or {}).get(n.name, {})}
+        for n in tree
+    ]
     return {"root": tree.root, "leaves": tree.leaves(), "nodes": nodes}

@@ -1,4 +1,5 @@
-"""From a source of encoded images to records: labels by column or by rule, splits, a subset, and every image proven to decode."""
+"""From a source of encoded images to records: labels by column or by rule, splits, a subset, and every image proven to
+decode."""
 
 from __future__ import annotations
 
@@ -100,7 +101,9 @@ def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | 
     alone = [names[v] for v, n in sorted(Counter(values.values()).items()) if n == 1]
     by_label = params.split_by == "label"
     if alone and len(names) > 1 and not by_label:
-        raise HemlError(f"{source.where}: class {alone[0]!r} of {params.label!r} has one image; a metric needs at least two")
+        raise HemlError(
+            f"{source.where}: class {alone[0]!r} of {params.label!r} has one image; a metric needs at least two"
+        )
     splits = _draw(source.candidates, values, params.split.model_dump(), params.seed, by_label)
     if isinstance(params, HubDataset):
         splits = (_limited_by_label if by_label else _limited)(splits, values, params.limit, params.seed)
@@ -125,8 +128,16 @@ def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | 
 
     drawn = any(len(c.splits) > 1 for c in source.candidates)
     shares = ", ".join(f"{split} {share:g}" for split, share in params.split.model_dump().items())
-    origin = f"splits: drawn here ({shares}; dataset.split, dataset.seed)" if drawn else f"splits: as {source.where} has them"
-    return records(), Description(source.name, params.label, names, classes, skipped, notes=[origin, *source.notes]), source.extra
+    origin = (
+        f"splits: drawn here ({shares}; dataset.split, dataset.seed)"
+        if drawn
+        else f"splits: as {source.where} has them"
+    )
+    return (
+        records(),
+        Description(source.name, params.label, names, classes, skipped, notes=[origin, *source.notes]),
+        source.extra,
+    )
 
 
 @dataclass(frozen=True)
@@ -165,23 +176,30 @@ class _Usable:
             return mask
         if self.masks is None:
             raise HemlError(
-                f"{raw.source}: is turned by EXIF (orientation {how}) and has a mask. Say how masks lie: dataset.masks: upright, if over "
-                "the image as it is shown, or stored, if over the pixels as they are stored"
+                f"{raw.source}: is turned by EXIF (orientation {how}) and has a mask. Say how masks lie: dataset.masks:"
+                " upright, if over the image as it is shown, or stored, if over the pixels as they are stored"
             )
         return turned(mask, how) if self.masks == "stored" else mask
 
     def _kept(self, data: bytes, written: NDArray[np.uint8], mask: NDArray[np.uint8]) -> bytes:
-        """A mask as it is stored: as it came, if that is a PNG of these ids, else a new one, with 255 for every pixel without a class."""
+        """A mask as it is stored: as it came, if that is a PNG of these ids, else a new one, with 255 for every pixel
+        without a class."""
         known = np.where(np.isin(mask, list(self.void)), VOID, mask).astype(np.uint8)
         as_it_is = data.startswith(b"\x89PNG") and data[24] in (1, 8) and np.array_equal(written, known)
         return data if as_it_is else encode_png(known)
 
     def mask_area(self, raw: RawImage, ids: list[int]) -> float | None:
-        """The fraction of the mask's pixels whose class is in `ids`; None where the mask is bad and is to be skipped."""
+        """The fraction of the mask's pixels whose class is in `ids`; None where the mask is bad and is to be
+        skipped."""
         try:
             if raw.fault or raw.mask is None:
-                raise BadImage(raw.fault or f"{raw.source}: has no mask for dataset.rule to read; add it, or name a `model` in the rule")
-            return float(np.isin(self._upright(raw, decode_mask(raw.mask, raw.mask_source, self.max_megapixels)), ids).mean())
+                raise BadImage(
+                    raw.fault
+                    or f"{raw.source}: has no mask for dataset.rule to read; add it, or name a `model` in the rule"
+                )
+            return float(
+                np.isin(self._upright(raw, decode_mask(raw.mask, raw.mask_source, self.max_megapixels)), ids).mean()
+            )
         except BadImage as error:
             self._leave_out(raw, error)
             return None
@@ -217,7 +235,9 @@ def _worth_asking(candidates: list[Candidate], params: FolderDataset | HubDatase
     return chosen
 
 
-def _by_rule(source: Source, rule: Rule, classes: dict[str, int], usable: _Usable, areas: Areas | None, asked: set[str]) -> dict[str, int]:
+def _by_rule(
+    source: Source, rule: Rule, classes: dict[str, int], usable: _Usable, areas: Areas | None, asked: set[str]
+) -> dict[str, int]:
     """image_id → whether the rule's classes cover enough of the image; without images that are left out."""
     everything = progress(source.read(asked), "labels", len(asked), "image")
     covered: Iterator[tuple[str, float]]
@@ -225,7 +245,10 @@ def _by_rule(source: Source, rule: Rule, classes: dict[str, int], usable: _Usabl
         covered = areas((raw.image_id, found[0]) for raw in everything if (found := usable.decoded(raw)))
     else:
         if not classes:
-            raise HemlError(f"dataset.rule: {source.name} has no masks to read; name a SegFormer (`model` and `revision`) in the rule")
+            raise HemlError(
+                f"dataset.rule: {source.name} has no masks to read; name a SegFormer (`model` and `revision`) in the"
+                " rule"
+            )
         unknown = [c for c in rule.classes if c not in classes]
         if unknown:
             raise HemlError(f"dataset.rule.classes: unknown {', '.join(unknown)}; the masks have {', '.join(classes)}")
@@ -237,13 +260,15 @@ def _by_rule(source: Source, rule: Rule, classes: dict[str, int], usable: _Usabl
         who = "every image has" if any(values.values()) else "no image has"
         low, middle, high = np.quantile(list(shares.values()), (0, 0.5, 1))
         raise HemlError(
-            f"dataset.rule: {who} {' or '.join(rule.classes)} on {rule.area:g} of its pixels (least {low:.3g}, median {middle:.3g}, "
-            f"most {high:.3g}); choose another area"
+            f"dataset.rule: {who} {' or '.join(rule.classes)} on {rule.area:g} of its pixels (least {low:.3g}, median"
+            f" {middle:.3g}, most {high:.3g}); choose another area"
         )
     return values
 
 
-def _draw(candidates: list[Candidate], values: dict[str, int], fractions: dict[str, float], seed: int, by_label: bool) -> dict[str, str]:
+def _draw(
+    candidates: list[Candidate], values: dict[str, int], fractions: dict[str, float], seed: int, by_label: bool
+) -> dict[str, str]:
     """image_id → split, in order of image_id."""
     groups: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
     for c in candidates:
@@ -265,7 +290,9 @@ def _limited(splits: dict[str, str], values: dict[str, int], limit: Limit, seed:
         total, most = sum(map(len, groups.values())), getattr(limit, split)
         shares = {value: len(members) * min(most or total, total) / total for value, members in groups.items()}
         counts = {value: int(share) for value, share in shares.items()}
-        for value in sorted(shares, key=lambda v: (counts[v] - shares[v], v))[: round(sum(shares.values())) - sum(counts.values())]:
+        for value in sorted(shares, key=lambda v: (counts[v] - shares[v], v))[
+            : round(sum(shares.values())) - sum(counts.values())
+        ]:
             counts[value] += 1  # what rounding down left goes to the largest remainders
         rng = np.random.default_rng((seed, number))
         for value in sorted(groups):
@@ -275,7 +302,8 @@ def _limited(splits: dict[str, str], values: dict[str, int], limit: Limit, seed:
 
 
 def _limited_by_label(splits: dict[str, str], values: dict[str, int], limit: Limit, seed: int) -> dict[str, str]:
-    """At most so many images of each split: labels drawn by seed, whole but for the last, since an image alone has nobody to find."""
+    """At most so many images of each split: labels drawn by seed, whole but for the last, since an image alone has
+    nobody to find."""
     chosen: set[str] = set()
     for number, split in enumerate(SPLITS):
         groups = _by_value(split, splits, values)

@@ -1,4 +1,5 @@
-"""Illustrated people with exact part masks and a label from known probability tables (DiceBear's avataaars, drawn by resvg)."""
+"""Illustrated people with exact part masks and a label from known probability tables (DiceBear's avataaars, drawn by
+resvg)."""
 
 from __future__ import annotations
 
@@ -46,7 +47,14 @@ PARTS = {
 
 CLASSES = {"background": 0} | {part: i + 1 for i, part in enumerate(PARTS)}
 
-_COLOUR_OF = {"mouth": "mouth", "eyes": "eyes", "brows": "brows", "hair": "hair", "facial_hair": "facialHair", "glasses": "accessories"}
+_COLOUR_OF = {
+    "mouth": "mouth",
+    "eyes": "eyes",
+    "brows": "brows",
+    "hair": "hair",
+    "facial_hair": "facialHair",
+    "glasses": "accessories",
+}
 _OUTLINE = {"brows": "10", "glasses": "7", "eyes": "3"}
 """Stroke widths that make thin parts visible in a small image."""
 
@@ -177,10 +185,13 @@ _WORN = ("clothes", "glasses")
 def sample_identities(tables: Tables, count: int, seed: int) -> list[Look]:
     """So many identities, no two alike in what stays of them: looks whose label is the identity's number.
 
-    Parts are independent, with their colours' frequencies over both personas: given one, they would all be of the same few.
+    Parts are independent, with their colours' frequencies over both personas: given one, they would all be of the same
+    few.
     """
     prior = (1 - tables.prior, tables.prior)
-    weights = {part: np.array([np.dot(prior, p) for p in table.colours.values()]) for part, table in tables.parts.items()}
+    weights = {
+        part: np.array([np.dot(prior, p) for p in table.colours.values()]) for part, table in tables.parts.items()
+    }
     found: list[Look] = []
     known: set[tuple[tuple[str, str | None], ...]] = set()
     for attempt in range(1000 * count):
@@ -190,7 +201,9 @@ def sample_identities(tables: Tables, count: int, seed: int) -> list[Look]:
             found.append(look)
             if len(found) == count:
                 return found
-    raise HemlError(f"dataset.personas: {count} are more identities than dataset.path has different looks for ({len(found)} found)")
+    raise HemlError(
+        f"dataset.personas: {count} are more identities than dataset.path has different looks for ({len(found)} found)"
+    )
 
 
 def fixed_look(identity: Look) -> dict[str, tuple[str, str | None]]:
@@ -238,7 +251,9 @@ def _repaint(part: str, element: dict[str, Any], flat: str | None) -> dict[str, 
     shade = fill in ("black", "white") and float(attributes.get("fill-opacity", 1)) <= 0.3
     if shade:
         return element if flat is None else None
-    coloured = isinstance(fill, dict) or (part in _COLOUR_OF and (fill == "black" or (part == "eyes" and fill.startswith("#"))))
+    coloured = isinstance(fill, dict) or (
+        part in _COLOUR_OF and (fill == "black" or (part == "eyes" and fill.startswith("#")))
+    )
     paint = flat or ({"type": "color", "name": _COLOUR_OF.get(part, part)} if coloured else fill)
     attributes["fill"] = paint
     if flat or coloured:
@@ -272,7 +287,9 @@ def _style(masks: bool) -> Style:
         for variant in definition["components"]["nose"]["variants"].values():
             variant["elements"] = []
         definition["colors"]["skin"] = {"values": [skin]}
-        definition["canvas"]["elements"] = [e for e in definition["canvas"]["elements"] if e.get("attributes", {}).get("fill") != "black"]
+        definition["canvas"]["elements"] = [
+            e for e in definition["canvas"]["elements"] if e.get("attributes", {}).get("fill") != "black"
+        ]
     return Style(definition)
 
 
@@ -359,12 +376,16 @@ def avatars(params: AvatarsDataset, workers: int | None = None) -> tuple[Iterato
     if people:
         labels = {ids[i]: i % len(people) for i in range(params.images)}
     else:  # the label is the first draw, so it is the same whatever the bias
-        labels = {ids[i]: sample_look(tables, np.random.default_rng((params.seed, i, 0))).label for i in range(params.images)}
+        labels = {
+            ids[i]: sample_look(tables, np.random.default_rng((params.seed, i, 0))).label for i in range(params.images)
+        }
     assign = split_by_label if params.split_by == "label" else stratified_split
     splits = assign(labels, params.split.model_dump(), params.seed)
     names = [f"persona_{k:0{len(str(len(people) - 1))}d}" for k in range(len(people))] or ["persona_0", "persona_1"]
     if people:
-        check_labels(params.label, names, [(splits[i], label) for i, label in labels.items()], params.split_by == "label")
+        check_labels(
+            params.label, names, [(splits[i], label) for i, label in labels.items()], params.split_by == "label"
+        )
 
     def records() -> Iterator[ImageRecord]:
         tasks = [

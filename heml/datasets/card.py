@@ -1,4 +1,5 @@
-"""The card of a data set on the hub: which Parquet files hold which split, what the columns mean, and under which terms."""
+"""The card of a data set on the hub: which Parquet files hold which split, what the columns mean, and under which
+terms."""
 
 from __future__ import annotations
 

@@ -44,7 +44,9 @@ def _read_labels(path: Path, root: Path, label: str | None) -> tuple[list[dict[s
             raise HemlError(f"{where}: image_id is empty")
         if label is not None and is_missing(row[label]):
             said = f"is {row[label]!r}, a usual mark of a missing value" if row[label] else "is empty"
-            raise HemlError(f"{where}: image {row['image_id']!r} has no {label!r}, which {said}; fill it in or remove the row")
+            raise HemlError(
+                f"{where}: image {row['image_id']!r} has no {label!r}, which {said}; fill it in or remove the row"
+            )
         if "split" in columns and row["split"] not in SPLITS:
             raise HemlError(f"{where}: split {row['split']!r} is none of {', '.join(SPLITS)}")
         rows.append(row)
@@ -64,7 +66,10 @@ def _columns(path: Path, header: list[str], label: str | None) -> list[str]:
     own = {name.casefold(): name for name in ("image_id", "split", *([label] if label else []))}
     twice = [name for name, n in Counter(name.casefold() for name in names).items() if n > 1]
     if twice:
-        raise HemlError(f"{path}: has the column {twice[0]!r} {sum(n.casefold() == twice[0] for n in names)} times; rename or remove one")
+        raise HemlError(
+            f"{path}: has the column {twice[0]!r} {sum(n.casefold() == twice[0] for n in names)} times; rename or"
+            " remove one"
+        )
     names = [own.get(name.casefold(), name) for name in names]
     for needed in ("image_id", label):
         if needed is not None and needed not in names:
@@ -84,7 +89,11 @@ def _read_classes(path: Path, root: Path) -> dict[str, int]:
     except KeyError as error:
         raise HemlError(f"{path}: names {error.args[0]!r} twice; give each class one id") from None
     classes = content.get("classes", content) if isinstance(content, dict) else None
-    if not isinstance(classes, dict) or not classes or any(isinstance(number, (str, dict, list)) for number in classes.values()):
+    if (
+        not isinstance(classes, dict)
+        or not classes
+        or any(isinstance(number, (str, dict, list)) for number in classes.values())
+    ):
         raise HemlError(f'{path}: expected class name → id (0 to 254), for example {{"background": 0, "hair": 1}}')
     for fault in class_faults(classes):
         raise HemlError(f"{path}: {fault}")
@@ -117,7 +126,11 @@ class _Folder:
             rows, columns = _read_labels(table, root, None if params.rule else params.label)
         else:
             rows, columns = [{"image_id": image_id} for image_id in self.files], ["image_id"]
-        masks = list_images(root / "masks", root) if (root / "masks").exists() or (root / "masks").is_symlink() else Listing({}, [])
+        masks = (
+            list_images(root / "masks", root)
+            if (root / "masks").exists() or (root / "masks").is_symlink()
+            else Listing({}, [])
+        )
         self.masks = masks.files
         self.classes = _read_classes(root / "classes.json", root) if (root / "masks").is_dir() else {}
         self.label_names: list[str] = []
@@ -147,18 +160,23 @@ class _Folder:
         for image_id in (c.image_id for c in self.candidates if c.image_id in chosen):
             path = self.files.get(image_id)
             if path is None:
-                fault = f"{self.root / 'images' / image_id}: no such image, but labels.csv lists it{meant(image_id, self.files)}"
+                fault = (
+                    f"{self.root / 'images' / image_id}: no such image, but labels.csv lists"
+                    f" it{meant(image_id, self.files)}"
+                )
                 yield RawImage(image_id, "", b"", None, fault=fault)
                 continue
             mask = self.masks.get(image_id) if self.classes else None
             mask_bytes = mask.read_bytes() if mask else None
             extra = self.values[image_id]
-            yield RawImage(image_id, path.name, path.read_bytes(), mask_bytes, extra, source=str(path), mask_source=str(mask))
+            yield RawImage(
+                image_id, path.name, path.read_bytes(), mask_bytes, extra, source=str(path), mask_source=str(mask)
+            )
 
 
 def folder(params: FolderDataset, areas: Areas | None = None) -> Adapted:
-    """The folder data set. Each image and mask is decoded once to be sure that it can be; images are stored as they are, and masks too
-    unless the decoded ids need another form (`heml.datasets.assemble`).
+    """The folder data set. Each image and mask is decoded once to be sure that it can be; images are stored as they
+    are, and masks too unless the decoded ids need another form (`heml.datasets.assemble`).
 
     Args:
         areas: the network that a rule with a `model` asks.

@@ -64,7 +64,9 @@ class _Hub:
         self.where = str(repo)
         if not params.rule and params.label not in card.labels:
             known = (
-                f"has {', '.join(card.labels)}" if card.labels else "has no label columns: read the label off the images with dataset.rule"
+                f"has {', '.join(card.labels)}"
+                if card.labels
+                else "has no label columns: read the label off the images with dataset.rule"
             )
             raise HemlError(f"dataset.label: {params.label!r} is no label of {params.path}, which {known}")
         self.shards, total = _fetch_shards(repo, card, params)
@@ -88,7 +90,8 @@ class _Hub:
         if len(kinds) > 1:
             told = " and ".join(f"{kind} in {name}" for kind, name in kinds.items())
             raise HemlError(
-                f"{params.label!r}: is {told}; one value would be two. Pin another commit, or name other files in {params.path}"
+                f"{params.label!r}: is {told}; one value would be two. Pin another commit, or name other files in"
+                f" {params.path}"
             )
         if not params.rule:
             check_spelling(params.label, ((c.image_id, c.label or "") for c in self.candidates))
@@ -119,7 +122,16 @@ class _Hub:
                     mask = _content(columns[self.card.mask][k].as_py())[0] if self.card.mask else None
                     extra = {label: word(columns[label][k].as_py(), row) for label, word in words.items()}
                     fault = "" if image else f"{source}: has no embedded image"
-                    yield RawImage(image_id, name or image_id, image or b"", mask, extra, fault, source, f"{source}, {self.card.mask}")
+                    yield RawImage(
+                        image_id,
+                        name or image_id,
+                        image or b"",
+                        mask,
+                        extra,
+                        fault,
+                        source,
+                        f"{source}, {self.card.mask}",
+                    )
                 row += 1
 
 
@@ -150,20 +162,28 @@ def _fetch_shards(repo: Repo, card: Card, params: HubDataset) -> tuple[list[_Sha
             there = ", ".join([name for name in names if name.endswith(".parquet")][:6]) or "none"
             raise HemlError(f"{repo}: no file matches {files.path!r} of {params.path}; its Parquet files: {there}")
         if twice := next((name for name in matching if name in taken), None):
-            raise HemlError(f"{params.path}: {twice} matches both {taken[twice]!r} and {files.path!r}; its images would be in two splits")
+            raise HemlError(
+                f"{params.path}: {twice} matches both {taken[twice]!r} and {files.path!r}; its images would be in two"
+                " splits"
+            )
         taken |= dict.fromkeys(matching, files.path)
         needed = rows_needed(files.splits, params)
         if needed is None:
             found = dict(zip(matching, fetch(repo, matching), strict=True))
         else:
             found = _enough(repo, matching, needed, (params.seed, number))
-        shards += [_Shard(first + k, name, found[name], tuple(files.splits)) for k, name in enumerate(matching) if name in found]
+        shards += [
+            _Shard(first + k, name, found[name], tuple(files.splits))
+            for k, name in enumerate(matching)
+            if name in found
+        ]
         first += len(matching)
     return shards, first
 
 
 def _enough(repo: Repo, names: Sequence[str], rows: int, seed: tuple[int, int]) -> dict[str, Path]:
-    """Whole files, in an order by seed, until they hold so many rows: a subset comes from few files rather than a row from each."""
+    """Whole files, in an order by seed, until they hold so many rows: a subset comes from few files rather than a row
+    from each."""
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     found: dict[str, Path] = {}
     have = 0
@@ -188,18 +208,21 @@ def _check_columns(shard: _Shard, needed: Sequence[str], card: Path) -> None:
     missing = [name for name in needed if name not in there]
     if missing:
         raise HemlError(
-            f"{shard.name}: has no column {', '.join(map(repr, missing))}, which {card} names; its columns are {', '.join(there)}. "
-            "Correct the card, or pin the commit it was written for"
+            f"{shard.name}: has no column {', '.join(map(repr, missing))}, which {card} names; its columns are"
+            f" {', '.join(there)}. Correct the card, or pin the commit it was written for"
         )
 
 
 class _Words:
-    """A label column's values as words: class names where the file has them, `not X` and `X` for a yes-or-no attribute."""
+    """A label column's values as words: class names where the file has them, `not X` and `X` for a yes-or-no
+    attribute."""
 
     def __init__(self, schema: pa.Schema, name: str, file: str) -> None:
         kind = schema.field(name).type
         if _kind(kind) == "none":
-            raise HemlError(f"{file}: column {name!r} is {kind}; a label is text, a whole number, a number or yes and no")
+            raise HemlError(
+                f"{file}: column {name!r} is {kind}; a label is text, a whole number, a number or yes and no"
+            )
         self.name, self.file = name, file
         self.classes = _class_names(schema, name) if pa.types.is_integer(kind) else None
         self.boolean = pa.types.is_boolean(kind)
@@ -212,7 +235,9 @@ class _Words:
         """
         where = f"{self.file}, row {row}"
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
-            raise HemlError(f"{where}: has no {self.name!r}; take the column off the card's labels or pin another commit")
+            raise HemlError(
+                f"{where}: has no {self.name!r}; take the column off the card's labels or pin another commit"
+            )
         if self.classes is not None:
             if not 0 <= value < len(self.classes):
                 known = f"the file names {len(self.classes)} classes, 0 to {len(self.classes) - 1}"
@@ -223,7 +248,8 @@ class _Words:
         word = cleaned(f"{value:.15g}" if isinstance(value, float) else str(value))  # 1.0 and 1 are one value
         if is_missing(word):
             raise HemlError(
-                f"{where}: {self.name} is {value!r}, a usual mark of a missing value; pin another commit, or read another column"
+                f"{where}: {self.name} is {value!r}, a usual mark of a missing value; pin another commit, or read"
+                " another column"
             )
         return word
 

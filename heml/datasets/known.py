@@ -1,4 +1,5 @@
-"""What the parameter files of a project name: data sets and models, their size, licence and what of them is on this machine."""
+"""What the parameter files of a project name: data sets and models, their size, licence and what of them is on this
+machine."""
 
 from __future__ import annotations
 
@@ -39,7 +40,10 @@ def _dataset(params: Params, project: Path) -> tuple[str, list[str]]:
         people = f"{dataset.images} images of {dataset.personas}" if dataset.personas else f"{dataset.images}"
         return f"{people} illustrated people, drawn on the spot", _model(params)
     if not isinstance(dataset, HubDataset):
-        return f"the folder {dataset.path}", [f"on disk: {'yes' if (project / dataset.path).is_dir() else 'no'}", *_model(params)]
+        return f"the folder {dataset.path}", [
+            f"on disk: {'yes' if (project / dataset.path).is_dir() else 'no'}",
+            *_model(params),
+        ]
     card = load_card(project / dataset.path)
     repo = Repo(dataset.repo, dataset.revision, "dataset")
     limits = ", ".join(f"{n:,} {split}" for split, n in dataset.limit.model_dump().items() if n is not None)
@@ -59,13 +63,20 @@ def _patterns(card: Card) -> list[str]:
 
 def _partly(card: Card, dataset: HubDataset) -> str:
     """That a subset needs a part of the files."""
-    return "; a subset needs a part of it" if any(rows_needed(files.splits, dataset) is not None for files in card.files) else ""
+    return (
+        "; a subset needs a part of it"
+        if any(rows_needed(files.splits, dataset) is not None for files in card.files)
+        else ""
+    )
 
 
 def _model(params: Params) -> list[str]:
     settings, rule = params.segmenter, getattr(params.dataset, "rule", None)
     if settings.model is None:
-        lines = [f"segments: {'the masks of the data set' if settings.source == 'masks' else 'a SegFormer fitted to its masks'}"]
+        lines = [
+            "segments:"
+            f" {'the masks of the data set' if settings.source == 'masks' else 'a SegFormer fitted to its masks'}"
+        ]
     else:
         lines = _network("segments", settings.model, settings.revision)
     return lines + (_network("label", rule.model, rule.revision) if rule and rule.model else [])
@@ -89,7 +100,9 @@ def _size(repo: Repo, card: Card) -> str:
 
 def _there(repo: Repo, patterns: list[str]) -> str:
     """How much of the matching files is in this machine's cache."""
-    files = {name: size for name, size in (known_files(repo) or {}).items() if any(fnmatchcase(name, p) for p in patterns)}
+    files = {
+        name: size for name, size in (known_files(repo) or {}).items() if any(fnmatchcase(name, p) for p in patterns)
+    }
     here = {name: size for name, size in files.items() if on_disk(repo, name)}
     if not here:
         return "nothing"

@@ -34,11 +34,13 @@ def list_images(folder: Path, root: Path) -> Listing:
         root: the data set's folder, which no link may leave.
 
     Raises:
-        HemlError: no such folder, or one that is a link; two images of one name; an image that is no file, or lies elsewhere.
+        HemlError: no such folder, or one that is a link; two images of one name; an image that is no file, or lies
+        elsewhere.
     """
     if folder.is_symlink():
         raise HemlError(
-            f"{folder}: is a link, and what lies behind it would not be watched; move the files here, or link {root} as a whole"
+            f"{folder}: is a link, and what lies behind it would not be watched; move the files here, or link {root} as"
+            " a whole"
         )
     if not folder.is_dir():
         raise HemlError(f"{folder}: no such folder; dataset.path must hold {folder.name}/")
@@ -56,14 +58,17 @@ def list_images(folder: Path, root: Path) -> Listing:
             raise HemlError(f"{path}: {files[name].name} has the same image_id {name!r}; rename one")
         files[name] = path
     if not files and others:
-        raise HemlError(f"{folder}: holds no image, only {some(others)}; images must lie directly in it, not in sub-folders")
+        raise HemlError(
+            f"{folder}: holds no image, only {some(others)}; images must lie directly in it, not in sub-folders"
+        )
     return Listing(files, others)
 
 
 def check_file(path: Path, root: Path) -> None:
     """
     Raises:
-        HemlError: it is no regular file, or a link that dangles or leaves `root`; such would hang, or read another place.
+        HemlError: it is no regular file, or a link that dangles or leaves `root`; such would hang, or read another
+        place.
     """
     try:
         real = path.resolve(strict=True)

@@ -14,9 +14,10 @@ from heml.images.store import SPLITS
 def stratified_split(labels: Mapping[str, int], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
     """Assign image ids to the splits that `fractions` names so that each label keeps its share in each.
 
-    Depends only on the ids, their labels and the seed, not on their order. The first split gets two images of every label that has two,
-    since it takes two to learn from; of every label with more, the others get their share, at least one each as far as there are enough
-    (of three images, say, one is left for `val` and `test` in turn); the first takes what rounding leaves.
+    Depends only on the ids, their labels and the seed, not on their order. The first split gets two images of every
+    label that has two, since it takes two to learn from; of every label with more, the others get their share, at least
+    one each as far as there are enough (of three images, say, one is left for `val` and `test` in turn); the first
+    takes what rounding leaves.
 
     Returns:
         image_id → split.
@@ -47,8 +48,8 @@ def stratified_split(labels: Mapping[str, int], fractions: Mapping[str, float], 
 def split_by_label(labels: Mapping[str, int], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
     """Assign labels, with all their images, to the splits that `fractions` names.
 
-    Each gets its share of the labels with two or more images, at least two of them where there are enough (fewer cannot be
-    judged by), and its share of the labels with one image. Depends only on the labels and the seed.
+    Each gets its share of the labels with two or more images, at least two of them where there are enough (fewer cannot
+    be judged by), and its share of the labels with one image. Depends only on the labels and the seed.
 
     Returns:
         image_id → split.
@@ -60,8 +61,8 @@ def split_by_label(labels: Mapping[str, int], fractions: Mapping[str, float], se
     many, alone = (sorted(value for value, n in counts.items() if (n >= 2) == wanted) for wanted in (True, False))
     if len(many) < 2 * len(fractions):
         raise HemlError(
-            f"dataset.split_by: label: {len(many)} labels with two or more images are too few for two in each of {', '.join(fractions)}; "
-            "add labels, or set split_by: image"
+            f"dataset.split_by: label: {len(many)} labels with two or more images are too few for two in each of"
+            f" {', '.join(fractions)}; add labels, or set split_by: image"
         )
     rng = np.random.default_rng(seed)
     split_of: dict[int, str] = {}
@@ -85,7 +86,8 @@ def check_labels(label: str, names: Sequence[str], pairs: Sequence[tuple[str, in
         by_label: no label may be in two splits (`dataset.split_by: label`), and each split judges by its own labels.
 
     Raises:
-        HemlError: a constant label, an empty split; a class with fewer than two images in `train`; or, by label, a label in two splits,
+        HemlError: a constant label, an empty split; a class with fewer than two images in `train`; or, by label, a
+        label in two splits,
             or a split without two labels of two images.
     """
     if len(names) < 2:
@@ -95,7 +97,11 @@ def check_labels(label: str, names: Sequence[str], pairs: Sequence[tuple[str, in
     for split in SPLITS:
         if not per_split[split]:
             few = max(Counter(value for _, value in pairs).values(), default=0) <= 2
-            hint = "; of a class with two images both are needed in train, so add images, or set dataset.split_by: label" if few else ""
+            hint = (
+                "; of a class with two images both are needed in train, so add images, or set dataset.split_by: label"
+                if few
+                else ""
+            )
             raise HemlError(f"split {split!r} has no images; all of {', '.join(SPLITS)} are needed{hint}")
     counts = Counter(pairs)
     if by_label:
@@ -105,9 +111,9 @@ def check_labels(label: str, names: Sequence[str], pairs: Sequence[tuple[str, in
         if counts["train", value] < 2:
             in_all = sum(counts[split, value] for split in SPLITS)
             raise HemlError(
-                f"label {label!r}: class {name!r} has {counts['train', value]} image(s) in train, of {in_all} in all; at least two are "
-                "needed to pull together, so add images or merge the class with another; if held-out classes are to be new, set "
-                "dataset.split_by: label"
+                f"label {label!r}: class {name!r} has {counts['train', value]} image(s) in train, of {in_all} in all;"
+                " at least two are needed to pull together, so add images or merge the class with another; if held-out"
+                " classes are to be new, set dataset.split_by: label"
             )
 
 
@@ -117,13 +123,13 @@ def _check_disjoint(label: str, names: Sequence[str], counts: Mapping[tuple[str,
     for split, value in counts:
         if where.setdefault(value, split) != split:
             raise HemlError(
-                f"dataset.split_by: label: {label} {names[value]!r} is in {where[value]} and in {split}; keep each label in one split, "
-                "or set split_by: image"
+                f"dataset.split_by: label: {label} {names[value]!r} is in {where[value]} and in {split}; keep each"
+                " label in one split, or set split_by: image"
             )
     for split in SPLITS:
         many = [value for (own, value), n in counts.items() if own == split and n >= 2]
         if len(many) < 2:
             raise HemlError(
-                f"dataset.split_by: label: split {split!r} has {len(many)} label(s) with two or more images; two are needed, one to find "
-                "and one to tell apart"
+                f"dataset.split_by: label: split {split!r} has {len(many)} label(s) with two or more images; two are"
+                " needed, one to find and one to tell apart"
             )

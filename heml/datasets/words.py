@@ -34,8 +34,8 @@ def check_spelling(label: str, words: Iterable[tuple[str, str]]) -> None:
         before = first.setdefault(_key(word), (where, word))
         if before[1] != word:
             raise HemlError(
-                f"{where}: {label} is {word!r}, and {before[1]!r} at {before[0]}; if they are one value, spell it in one way, if they are "
-                "two, in ways that differ by more than case, blanks or a number's notation"
+                f"{where}: {label} is {word!r}, and {before[1]!r} at {before[0]}; if they are one value, spell it in"
+                " one way, if they are two, in ways that differ by more than case, blanks or a number's notation"
             )
 
 

@@ -1,4 +1,5 @@
-"""What to look at in a data set: what siblings share, which searches go wrong and which node is to blame, and odd images."""
+"""What to look at in a data set: what siblings share, which searches go wrong and which node is to blame, and odd
+images."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ def _hits(embeddings: NodeEmbeddings, settings: Evaluate) -> NDArray[np.float64]
     return found
 
 
-def write_audit(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate, folder: str | Path) -> None:
+def write_audit(
+    embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate, folder: str | Path
+) -> None:
     """Write `siblings.csv`, `mistakes.csv` and `images.csv`; their columns are those of the functions below."""
     tables = {
         "siblings": sibling_table(embeddings, tree, settings),
@@ -55,9 +58,9 @@ def write_audit(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: Tr
 def sibling_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Evaluate) -> pd.DataFrame:
     """What the two children of every inner node have in common, and what joining them brings.
 
-    Columns `SIBLINGS`: Spearman's correlation of the children's distances over pairs of `test` (near 1: one repeats the other);
-    the shares of test images for which both, one or neither finds a neighbour of the right label; the node's P@1 less that of
-    its better child, with a 95 % bootstrap interval over the images that all three see.
+    Columns `SIBLINGS`: Spearman's correlation of the children's distances over pairs of `test` (near 1: one repeats the
+    other); the shares of test images for which both, one or neither finds a neighbour of the right label; the node's
+    P@1 less that of its better child, with a 95 % bootstrap interval over the images that all three see.
     """
     hits = {name: _hits(stored, settings) for name, stored in embeddings.items()}
     root = embeddings[tree.root]
@@ -85,12 +88,15 @@ def sibling_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings
     return pd.DataFrame(rows).reindex(columns=SIBLINGS)
 
 
-def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate) -> pd.DataFrame:
-    """The test images whose nearest neighbour by the tree has another label, the surest mistakes first, and the node to blame.
+def mistake_table(
+    embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate
+) -> pd.DataFrame:
+    """The test images whose nearest neighbour by the tree has another label, the surest mistakes first, and the node to
+    blame.
 
-    Columns `MISTAKES`: `right` is the nearest image of the right label, `distance` and `right_distance` are the tree's. Since the tree's
-    distance is a sum over its nodes, so is the difference of the two; `blame` is the node that adds most to it, `blame_share` what it
-    adds over what all nodes that prefer the wrong image add.
+    Columns `MISTAKES`: `right` is the nearest image of the right label, `distance` and `right_distance` are the tree's.
+    Since the tree's distance is a sum over its nodes, so is the difference of the two; `blame` is the node that adds
+    most to it, `blame_share` what it adds over what all nodes that prefer the wrong image add.
     """
     root = embeddings[tree.root]
     search = search_in(root.rows, "test", settings.search)
@@ -122,17 +128,23 @@ def mistake_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: 
             }
         )
     table = pd.DataFrame(rows, columns=MISTAKES)
-    return table.assign(gap=table["right_distance"] - table["distance"]).sort_values("gap", ascending=False, kind="stable")[MISTAKES]
+    return table.assign(gap=table["right_distance"] - table["distance"]).sort_values(
+        "gap", ascending=False, kind="stable"
+    )[MISTAKES]
 
 
-def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate) -> pd.DataFrame:
-    """Every image that the root sees: how hard it is, whether its label is to be doubted, whether it is unlike all others.
+def image_table(
+    embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate
+) -> pd.DataFrame:
+    """Every image that the root sees: how hard it is, whether its label is to be doubted, whether it is unlike all
+    others.
 
-    Neighbours are searched as `evaluate.search` has it, in `train` or within the image's own split. Columns `IMAGES`: at how many of its
-    nodes its nearest neighbour has another label; and by the tree's distance: `margin`, the distance to the nearest of another label less
-    that to the nearest of its own, over their sum, in [−1, 1], wrong below 0; `doubt`, the share of its `NEAREST` nearest that have another
-    label, `suggested` being the commonest of theirs; `outlier`, its mean distance to the nearest five as a share of the images that are
-    closer to theirs. No image is its own neighbour. A training image's own label was trained on, so its `doubt` is understated.
+    Neighbours are searched as `evaluate.search` has it, in `train` or within the image's own split. Columns `IMAGES`:
+    at how many of its nodes its nearest neighbour has another label; and by the tree's distance: `margin`, the distance
+    to the nearest of another label less that to the nearest of its own, over their sum, in [−1, 1], wrong below 0;
+    `doubt`, the share of its `NEAREST` nearest that have another label, `suggested` being the commonest of theirs;
+    `outlier`, its mean distance to the nearest five as a share of the images that are closer to theirs. No image is its
+    own neighbour. A training image's own label was trained on, so its `doubt` is understated.
     """
     vectors = metric.vectors(embeddings)
     tables = [_images_of(split, embeddings, tree, metric, vectors, settings) for split in SPLITS]
@@ -143,7 +155,12 @@ def image_table(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: Tr
 
 
 def _images_of(
-    split: str, embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, vectors: torch.Tensor, settings: Evaluate
+    split: str,
+    embeddings: Mapping[str, NodeEmbeddings],
+    tree: Tree,
+    metric: TreeMetric,
+    vectors: torch.Tensor,
+    settings: Evaluate,
 ) -> pd.DataFrame:
     """A split's rows of `image_table`, `outlier` still a distance; `row` is the image's."""
     root, searched = embeddings[tree.root], split if settings.search == "within" else "train"
@@ -154,7 +171,9 @@ def _images_of(
     for stored in embeddings.values():
         rows, among = stored.rows(split), stored.rows(searched)
         if len(among) > 1 and len(rows):
-            near = among[nearest_but_itself(stored.vectors, rows, among, 1, reported(settings, stored.distance))[1][:, 0]]
+            near = among[
+                nearest_but_itself(stored.vectors, rows, among, 1, reported(settings, stored.distance))[1][:, 0]
+            ]
             wrong[rows] += stored.labels[near] != stored.labels[rows]
             seen[rows] += 1
     ends = [_nearest_of_label(vectors, root.labels, asked, held, metric.metric, same) for same in (True, False)]
@@ -177,7 +196,9 @@ def _images_of(
     )
 
 
-def _distances(vectors: torch.Tensor, rows: NDArray[np.int64], others: NDArray[np.int64], metric: TreeMetric) -> NDArray[np.float64]:
+def _distances(
+    vectors: torch.Tensor, rows: NDArray[np.int64], others: NDArray[np.int64], metric: TreeMetric
+) -> NDArray[np.float64]:
     """The tree's distance of each row to one other, NaN where that is −1."""
     signed = vectors[rows] * metric.signature(vectors.shape[1])
     found = metric.threshold - (signed * vectors[np.maximum(others, 0)]).sum(1).double().numpy()
@@ -190,9 +211,15 @@ def _spearman(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
 
 
 def _nearest_of_label(
-    vectors: torch.Tensor, labels: NDArray[np.int64], rows: NDArray[np.int64], held: NDArray[np.int64], metric: Metric, same: bool
+    vectors: torch.Tensor,
+    labels: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    held: NDArray[np.int64],
+    metric: Metric,
+    same: bool,
 ) -> NDArray[np.int64]:
-    """Of each row the nearest of `held` that has its label, or (not `same`) another one; itself left out; −1 where there is none.
+    """Of each row the nearest of `held` that has its label, or (not `same`) another one; itself left out; −1 where
+    there is none.
 
     A search per label: ranking all of `held` for every row would take their product in memory.
     """

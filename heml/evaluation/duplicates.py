@@ -34,10 +34,12 @@ def thumbnails(pixels: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def near_duplicates(canvases: str | Path, least: float) -> pd.DataFrame:
-    """Pairs of images of different splits whose thumbnails, mirrored or not, correlate at least `least`; the most alike first.
+    """Pairs of images of different splits whose thumbnails, mirrored or not, correlate at least `least`; the most alike
+    first.
 
     Returns:
-        A row per pair, with `COLUMNS`; the correlation is in [−1, 1], `mirrored` says that one is the other's mirror image.
+        A row per pair, with `COLUMNS`; the correlation is in [−1, 1], `mirrored` says that one is the other's mirror
+        image.
     """
     stored = load_canvases(canvases)
     plain = thumbnails(stored.pixels)
@@ -53,6 +55,9 @@ def near_duplicates(canvases: str | Path, least: float) -> pd.DataFrame:
                     rows.append((start + i, j, float(alike[i, j]), flipped))
     rows.sort(key=lambda row: (-row[2], row[0], row[1]))
     return pd.DataFrame(
-        [(stored.image_ids[i], stored.splits[i], stored.image_ids[j], stored.splits[j], round(c, 4), m) for i, j, c, m in rows],
+        [
+            (stored.image_ids[i], stored.splits[i], stored.image_ids[j], stored.splits[j], round(c, 4), m)
+            for i, j, c, m in rows
+        ],
         columns=COLUMNS,
     )

@@ -1,4 +1,5 @@
-"""`data/embeddings/node=<node>/part-0.parquet`: every image's embedding at every node, null where the node is absent."""
+"""`data/embeddings/node=<node>/part-0.parquet`: every image's embedding at every node, null where the node is
+absent."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ class NodeEmbeddings:
     labels: NDArray[np.int64]
     present: NDArray[np.bool_]
     repeats: list[torch.Tensor]
-    """Of every repeat (`train.seeds`), (N, D) float32; rows of absent images are NaN, so that none is used by accident."""
+    """Of every repeat (`train.seeds`), (N, D) float32; rows of absent images are NaN, so that none is used by
+    accident."""
     untrained: torch.Tensor
     """The same by the common initialisation, before any training: a floor."""
     distance: str
@@ -67,7 +69,9 @@ def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, f
     """
     total = len(load_canvases(canvases).image_ids)
     groups = [(node.name, tree.sees(node.name), start) for node in tree for start in range(0, total, ROWS_PER_GROUP)]
-    tables = iter(progress(each(partial(_embed_group, canvases, segments, models), groups), "embed", len(groups), "group"))
+    tables = iter(
+        progress(each(partial(_embed_group, canvases, segments, models), groups), "embed", len(groups), "group")
+    )
     with new_folder(folder) as target:
         for node in tree:
             (target / f"node={node.name}").mkdir()
@@ -122,7 +126,12 @@ def read_embeddings(folder: str | Path, node: str) -> NodeEmbeddings:
     Raises:
         HemlError: no such node in the folder, or what is there is damaged or another node's.
     """
-    stored = Stored(Path(folder) / f"node={node}" / "part-0.parquet", _FIELDS, "dvc repro embed", ("image_id", "split", "label", "present"))
+    stored = Stored(
+        Path(folder) / f"node={node}" / "part-0.parquet",
+        _FIELDS,
+        "dvc repro embed",
+        ("image_id", "split", "label", "present"),
+    )
     about = stored.about
     if about.get("node") != node or not isinstance(about.get("distance"), str):
         raise stored.fault(f"holds the node {about.get('node')!r}, not {node!r}")
@@ -167,7 +176,9 @@ def _parsed(node: str, table: pa.Table) -> NodeEmbeddings:
 def _vectors(column: pa.ChunkedArray, present: NDArray[np.bool_]) -> torch.Tensor:
     array = column.combine_chunks()
     values = np.full((len(present), array.type.list_size), np.nan, np.float32)
-    values[present] = np.from_dlpack(array.drop_null().flatten()).reshape(-1, array.type.list_size)  # to_numpy imports pandas
+    values[present] = np.from_dlpack(array.drop_null().flatten()).reshape(
+        -1, array.type.list_size
+    )  # to_numpy imports pandas
     return torch.from_numpy(values)
 
 
@@ -175,21 +186,29 @@ def read_all(folder: str | Path, tree: Tree) -> dict[str, NodeEmbeddings]:
     """Every node's embeddings, in the order of the tree.
 
     Raises:
-        HemlError: of one, see `read_embeddings`; of several, that they are not of the same images, or a node not of the children there.
+        HemlError: of one, see `read_embeddings`; of several, that they are not of the same images, or a node not of the
+        children there.
     """
     found = {node.name: read_embeddings(folder, node.name) for node in tree}
     root = found[tree.root]
     for name, own in found.items():
         if own.image_ids != root.image_ids or (own.labels != root.labels).any() or (own.splits != root.splits).any():
-            raise HemlError(f"{folder}: {name!r} and {tree.root!r} are not of the same images in the same order; run `dvc repro embed`")
+            raise HemlError(
+                f"{folder}: {name!r} and {tree.root!r} are not of the same images in the same order; run `dvc repro"
+                " embed`"
+            )
         for child, known in own.made_from.items():
             if child in found and found[child].weights != known:
-                raise HemlError(f"{folder}: {name!r} was trained on another {child!r} than the one that is embedded; run `dvc repro`")
+                raise HemlError(
+                    f"{folder}: {name!r} was trained on another {child!r} than the one that is embedded; run `dvc"
+                    " repro`"
+                )
     return found
 
 
 def stored_tree(models: str | Path, names: Iterable[str], hidden: Sequence[str] = ()) -> Tree:
-    """The tree that stored nodes make up, from their headers alone; others in the folder, of an earlier tree, are left alone.
+    """The tree that stored nodes make up, from their headers alone; others in the folder, of an earlier tree, are left
+    alone.
 
     Args:
         names: in the order that nodes of one level keep, which is that of the metric's terms.

@@ -56,9 +56,11 @@ def bayes_limit(parts: Sequence[Evidence]) -> float:
 
 
 def identity_limit(looks: Sequence[Sequence[int]], labels: NDArray[np.int64]) -> float:
-    """The best P@1 within a set of images whose labels are identities of fixed looks, for an observer who sees some of their parts.
+    """The best P@1 within a set of images whose labels are identities of fixed looks, for an observer who sees some of
+    their parts.
 
-    Identities that look alike in those parts cannot be told apart: an image's neighbour is then any other image of theirs.
+    Identities that look alike in those parts cannot be told apart: an image's neighbour is then any other image of
+    theirs.
 
     Args:
         looks: of each visible part, the look of every identity; none: the observer sees nothing that an identity keeps.

@@ -1,4 +1,5 @@
-"""`data/map.parquet`: every node's embeddings, and the whole tree's, laid out in the plane, so that what is alike lies together."""
+"""`data/map.parquet`: every node's embeddings, and the whole tree's, laid out in the plane, so that what is alike lies
+together."""
 
 from __future__ import annotations
 
@@ -23,13 +24,14 @@ WHOLE = ""
 """The tree's name among the nodes'."""
 _PERPLEXITY = 30
 _ITERATIONS, _ANGLE = 350, 0.8
-"""Fewer and coarser than usual: of the embedded data set's images as many stay neighbours (trustworthiness 0.98), in half the time."""
+"""Fewer and coarser than usual: of the embedded data set's images as many stay neighbours (trustworthiness 0.98), in
+half the time."""
 _FIELDS = [("node", pa.string()), ("image_id", pa.string()), ("x", pa.float32()), ("y", pa.float32())]
 
 
 def plane(vectors: torch.Tensor) -> NDArray[np.float32]:
-    """(N, D) vectors in the plane, (N, 2) in [0, 1]: t-SNE (van der Maaten & Hinton, JMLR 2008), from their principal axes on, the same
-    every time; of fewer than ten the principal axes alone."""
+    """(N, D) vectors in the plane, (N, 2) in [0, 1]: t-SNE (van der Maaten & Hinton, JMLR 2008), from their principal
+    axes on, the same every time; of fewer than ten the principal axes alone."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -52,7 +54,8 @@ def plane(vectors: torch.Tensor) -> NDArray[np.float32]:
 
 
 def write_map(embeddings: Mapping[str, NodeEmbeddings], metric: TreeMetric, path: str | Path) -> None:
-    """Write the places of up to `MOST` images: by the whole tree, of images that show anything of it, then by every node."""
+    """Write the places of up to `MOST` images: by the whole tree, of images that show anything of it, then by every
+    node."""
     ids = np.array(next(iter(embeddings.values())).image_ids, dtype=object)
     rows = np.unique(np.linspace(0, len(ids) - 1, MOST).astype(int))
     there = np.logical_or.reduce([embeddings[name].present[rows] for name in metric.terms])

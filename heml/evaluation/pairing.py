@@ -71,8 +71,11 @@ def draw_pairs(rows: NDArray[np.int64], most: int, seed: int = 0) -> tuple[NDArr
     return rows[a], rows[b]
 
 
-def ask(search: Search, labels: NDArray[np.int64], most: int = MOST_PAIRS, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of every asking image with references of a search, half of its own label as far as there are such; no image with itself.
+def ask(
+    search: Search, labels: NDArray[np.int64], most: int = MOST_PAIRS, seed: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of every asking image with references of a search, half of its own label as far as there are such; no image
+    with itself.
 
     Every image has equally many, at most `PER_IMAGE`, so that none speaks louder than another.
 
@@ -102,7 +105,9 @@ def pair_distances(embeddings: NodeEmbeddings, a: NDArray[np.int64], b: NDArray[
     return np.where(embeddings.present[a] & embeddings.present[b], found, np.float32("nan"))
 
 
-def measure(embeddings: Mapping[str, NodeEmbeddings], labels: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> Pairs:
+def measure(
+    embeddings: Mapping[str, NodeEmbeddings], labels: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]
+) -> Pairs:
     """The distances of the pairs at every node, in the order of `embeddings`."""
     columns = [pair_distances(stored, a, b).astype(np.float64) for stored in embeddings.values()]
     return Pairs(a, b, labels[a] == labels[b], np.stack(columns, 1))

@@ -91,7 +91,8 @@ def interval(values: NDArray[np.float64], resamples: int, seed: int = 0) -> tupl
 
 
 def floors(query_labels: NDArray[np.int64], reference_labels: NDArray[np.int64]) -> tuple[float, float]:
-    """What knowing nothing gives: (P@1 of a random reference, accuracy of always naming the commonest reference label)."""
+    """What knowing nothing gives: (P@1 of a random reference, accuracy of always naming the commonest reference
+    label)."""
     if not len(query_labels) or not len(reference_labels):
         return float("nan"), float("nan")
     size = max(query_labels.max(), reference_labels.max()) + 1
@@ -116,12 +117,16 @@ class Search:
 
     def score(self, vectors: torch.Tensor, labels: NDArray[np.int64], distance: Metric) -> Scores:
         """Score the asking rows of (N, D) vectors."""
-        return score(vectors[self.asked], labels[self.asked], vectors[self.held], labels[self.held], distance, self.within)
+        return score(
+            vectors[self.asked], labels[self.asked], vectors[self.held], labels[self.held], distance, self.within
+        )
 
     def nearest(self, vectors: torch.Tensor, k: int, distance: Metric) -> NDArray[np.int64]:
         """Rows of the k nearest of each asking row, (len(asked), k), nearest first."""
         exclude = torch.arange(len(self.asked)) if self.within else None
-        found: NDArray[np.int64] = self.held[nearest(vectors[self.asked], vectors[self.held], k, distance, exclude)[1].numpy()]
+        found: NDArray[np.int64] = self.held[
+            nearest(vectors[self.asked], vectors[self.held], k, distance, exclude)[1].numpy()
+        ]
         return found
 
 

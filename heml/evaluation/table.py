@@ -23,15 +23,21 @@ from heml.params import Metric as MetricSettings
 from heml.tree import Tree
 
 
-def node_limit(leaves: list[str], segments: Mapping[str, Segment], description: Description, labels: NDArray[np.int64]) -> float:
+def node_limit(
+    leaves: list[str], segments: Mapping[str, Segment], description: Description, labels: NDArray[np.int64]
+) -> float:
     """The best accuracy of seeing these leaves, where the data set's tables are known; else NaN.
 
     Args:
         labels: of the test images, (N,), for identities that look alike there.
     """
     seen = {c for leaf in leaves for c in segments[leaf].classes}
-    if description.looks:  # an identity's outlines show in its neighbours' masks, so of a node that sees some parts it is not known
-        return identity_limit(list(description.looks.values()), labels) if set(description.looks) <= seen else float("nan")
+    if (
+        description.looks
+    ):  # an identity's outlines show in its neighbours' masks, so of a node that sees some parts it is not known
+        return (
+            identity_limit(list(description.looks.values()), labels) if set(description.looks) <= seen else float("nan")
+        )
     classes = sorted(seen & set(description.evidence))
     return bayes_limit([description.evidence[c] for c in classes]) if classes else float("nan")
 
@@ -47,7 +53,9 @@ def evaluate_node(embeddings: NodeEmbeddings, settings: Evaluate) -> dict[str, A
     train = search_in(embeddings.rows, "train", "within")
 
     def p1(vectors: torch.Tensor, search: Search) -> float:
-        return float(search.score(vectors, embeddings.labels, distance).p_at_1.mean()) if search.possible else float("nan")
+        return (
+            float(search.score(vectors, embeddings.labels, distance).p_at_1.mean()) if search.possible else float("nan")
+        )
 
     scores = test.score(embeddings.vectors, embeddings.labels, distance) if test.possible else None
     for name, field in METRICS.items():
@@ -93,9 +101,9 @@ def node_table(
     All but `p@1_mean` and `p@1_sd` are of the first repeat.
     `p@1_untrained` is what the common initialisation gives without training, a floor above chance.
     `p@1_val` is the paper's protocol (the split that also chose the epoch); `p@1_train` far above `p@1` on `test` says
-    that the node leans on something that holds in `train` alone. `auc`, `eer` and `tar@far1` are of pairs (`heml.evaluation.verification`);
-    `weight` is the node's in the tree's metric, and `tree_loses` what the tree's P@1 loses without the node, the others' weights fitted
-    anew.
+    that the node leans on something that holds in `train` alone. `auc`, `eer` and `tar@far1` are of pairs
+    (`heml.evaluation.verification`); `weight` is the node's in the tree's metric, and `tree_loses` what the tree's P@1
+    loses without the node, the others' weights fitted anew.
 
     Args:
         own: the metric's settings; without them `tree_loses` stays empty.
@@ -106,7 +114,9 @@ def node_table(
     fewer = without_each(embeddings, tree, own, settings.search, metric.penalty) if own else {}
     for column, node in enumerate(tree):
         leaves, term = tree.sees(node.name), metric.terms[node.name]
-        row = evaluate_node(embeddings[node.name], settings) | verify(pairs, -pairs.distances[:, column], settings.bootstrap)
+        row = evaluate_node(embeddings[node.name], settings) | verify(
+            pairs, -pairs.distances[:, column], settings.bootstrap
+        )
         row |= {"weight": term.weight, "weight_low": term.low, "weight_high": term.high}
         if node.name in fewer:
             row["tree_loses"] = whole - _tree_p1(embeddings, tree, fewer[node.name], settings)
@@ -121,7 +131,11 @@ def node_table(
 def _tree_p1(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate) -> float:
     root = embeddings[tree.root]
     search = search_in(root.rows, "test", settings.search)
-    return float(search.score(metric.vectors(embeddings), root.labels, metric.metric).p_at_1.mean()) if search.possible else float("nan")
+    return (
+        float(search.score(metric.vectors(embeddings), root.labels, metric.metric).p_at_1.mean())
+        if search.possible
+        else float("nan")
+    )
 
 
 def tree_scores(
@@ -130,8 +144,8 @@ def tree_scores(
     """What the tree reaches on `test`, and its `reliability`.
 
     Returns:
-        `METRICS`, `p@1_low`, `p@1_high`, the floors `chance` and `majority`, `queries`, those of `verify`, and `ece`; NaN where nothing can
-        be asked. With it a table of `reliability`, empty where there are not both kinds of pairs.
+        `METRICS`, `p@1_low`, `p@1_high`, the floors `chance` and `majority`, `queries`, those of `verify`, and `ece`;
+        NaN where nothing can be asked. With it a table of `reliability`, empty where there are not both kinds of pairs.
     """
     root = embeddings[tree.root]
     search = search_in(root.rows, "test", settings.search)
@@ -139,7 +153,9 @@ def tree_scores(
     log_odds = metric.log_odds(pairs.distances)
     found = reliability(pairs, log_odds)
     found = found if pairs.tell else found.head(0)
-    scores: dict[str, float] = {"queries": len(search.asked)} | dict.fromkeys(["p@1_low", "p@1_high", *METRICS], float("nan"))
+    scores: dict[str, float] = {"queries": len(search.asked)} | dict.fromkeys(
+        ["p@1_low", "p@1_high", *METRICS], float("nan")
+    )
     scores["chance"], scores["majority"] = floors(root.labels[search.asked], root.labels[search.held])
     if search.possible:
         each = search.score(metric.vectors(embeddings), root.labels, metric.metric)
@@ -153,13 +169,15 @@ HEADLINE = "p@1 p@1_low p@1_high map@r auc auc_low auc_high eer tar@far1 ece".sp
 
 SUMMARY = [
     *(f"tree_{key}" for key in HEADLINE),
-    *"root_p@1 root_map@r root_p@1_val nodes_p@1 root_p@1_mean root_p@1_sd tree_to_limit root_to_limit nodes_to_limit".split(),
+    *"root_p@1 root_map@r root_p@1_val nodes_p@1 root_p@1_mean root_p@1_sd".split(),
+    *"tree_to_limit root_to_limit nodes_to_limit".split(),
 ]
 """Keys of `reports/metrics.json`, as far as they are known."""
 
 
 def summary(table: pd.DataFrame, root: str, scores: Mapping[str, float]) -> dict[str, float]:
-    """The few metrics that DVC compares between experiments, all on `test` but `root_p@1_val`; the tree's first, limits only where known.
+    """The few metrics that DVC compares between experiments, all on `test` but `root_p@1_val`; the tree's first, limits
+    only where known.
 
     Args:
         scores: of `tree_scores`.

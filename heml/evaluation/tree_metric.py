@@ -1,12 +1,13 @@
 """The tree is the metric: its distance, its decision and one vector per image, all of the same terms.
 
-With d_n the distance of two images at node n, in [0, 1], the tree's distance is D = Σ w_n d_n with Σ w_n = 1, and its decision is
+With d_n the distance of two images at node n, in [0, 1], the tree's distance is D = Σ w_n d_n with Σ w_n = 1, and its
+decision is
 
     log-odds(same label) = Σ e_n,   e_n = s_n (τ_n − d_n),
 
-a sum of the evidence of every node. The slopes are s_n = s·w_n, so log-odds = s·(Σ w_n τ_n − D): distance and decision rank alike. A
-node that one of the two images lacks has nothing to say: e_n = 0, as if d_n were τ_n. Odds are even before anything is seen: the
-log-odds are a log-likelihood ratio, whatever the share of same pairs.
+a sum of the evidence of every node. The slopes are s_n = s·w_n, so log-odds = s·(Σ w_n τ_n − D): distance and decision
+rank alike. A node that one of the two images lacks has nothing to say: e_n = 0, as if d_n were τ_n. Odds are even
+before anything is seen: the log-odds are a log-likelihood ratio, whatever the share of same pairs.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ class TreeMetric:
         return found
 
     def parts(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What every node adds to D, (…, M), from their distances, (…, M); a node that is missing adds its threshold's."""
+        """What every node adds to D, (…, M), from their distances, (…, M); a node that is missing adds its
+        threshold's."""
         weights, _, thresholds = self._columns
         found: NDArray[np.float64] = weights * np.where(np.isnan(distances), thresholds, distances)
         return found
@@ -111,11 +113,11 @@ class TreeMetric:
         return float(self._columns[1].sum())
 
     def vectors(self, embeddings: Mapping[str, NodeEmbeddings] | Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """One vector per image, (N, Σ D_n + M) float32, whose dot product, each dimension by its `signature`, ranks as the tree does:
-        Σ signature·u_a·u_b = `threshold` − D(a, b).
+        """One vector per image, (N, Σ D_n + M) float32, whose dot product, each dimension by its `signature`, ranks as
+        the tree does: Σ signature·u_a·u_b = `threshold` − D(a, b).
 
-        Per node its standardised embedding times √(w/2), 0 where it is absent; at the end, a number per node: √(w·|½ − τ|) where it is
-        present. They carry that a node speaks only where both images have it.
+        Per node its standardised embedding times √(w/2), 0 where it is absent; at the end, a number per node: √(w·|½ −
+        τ|) where it is present. They carry that a node speaks only where both images have it.
 
         Args:
             embeddings: of every node of the terms, or their (N, D) vectors, NaN where absent.
@@ -164,12 +166,17 @@ def read_metric(path: str | Path) -> TreeMetric:
             raise ValueError(f"not format {FORMAT}")
         terms = {name: Term(**term) for name, term in found.pop("terms").items()}
         numbers = [n for t in terms.values() for n in (t.weight, t.low, t.high, t.slope, t.threshold, *t.quantiles)]
-        if not terms or not np.isfinite(np.array(numbers, np.float64)).all() or min(t.weight for t in terms.values()) < 0:
+        if (
+            not terms
+            or not np.isfinite(np.array(numbers, np.float64)).all()
+            or min(t.weight for t in terms.values()) < 0
+        ):
             raise ValueError("no terms, or values that are no numbers")
         return TreeMetric(terms, **found)
     except FileNotFoundError:
         raise HemlError(f"{path}: no metric of the tree; run `dvc repro weigh` first") from None
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise HemlError(
-            f"{path}: not a tree's metric of this project ({error}); remove it and run `dvc repro weigh` to make it again"
+            f"{path}: not a tree's metric of this project ({error}); remove it and run `dvc repro weigh` to make it"
+            " again"
         ) from None

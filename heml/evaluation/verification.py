@@ -1,4 +1,5 @@
-"""Are two images of one label? Receiver operating characteristics of pairs, and whether probabilities are what they say."""
+"""Are two images of one label? Receiver operating characteristics of pairs, and whether probabilities are what they
+say."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ MEASURES: dict[str, Callable[[Vector, Vector], float]] = {"auc": auc, "eer": equ
 
 
 def verify(pairs: Pairs, scores: Vector, resamples: int) -> dict[str, float]:
-    """All measures over the pairs whose score is known, at even odds, with the 95 % bootstrap interval of each over asking images.
+    """All measures over the pairs whose score is known, at even odds, with the 95 % bootstrap interval of each over
+    asking images.
 
     Returns:
         `auc`, `auc_low`, `auc_high`, `eer` …; NaN where there are not both kinds of pairs.
@@ -87,8 +89,8 @@ def verify(pairs: Pairs, scores: Vector, resamples: int) -> dict[str, float]:
 
 
 def reliability(pairs: Pairs, log_odds: Vector) -> pd.DataFrame:
-    """Said and found, a row per tenth of probability: `low`, `high`, `said`, the mean probability of one label, `found`, the share that
-    have, at even odds, `share` of the pairs. Empty tenths are left out."""
+    """Said and found, a row per tenth of probability: `low`, `high`, `said`, the mean probability of one label,
+    `found`, the share that have, at even odds, `share` of the pairs. Empty tenths are left out."""
     said = 1 / (1 + np.exp(-log_odds))
     place = np.minimum((said * BINS).astype(int), BINS - 1)
     omega = pairs.weights()
@@ -102,5 +104,6 @@ def reliability(pairs: Pairs, log_odds: Vector) -> pd.DataFrame:
 
 
 def calibration_error(table: pd.DataFrame) -> float:
-    """Expected calibration error of `reliability`, in [0, 1]: how far said and found are apart, over all pairs (Naeini et al., 2015)."""
+    """Expected calibration error of `reliability`, in [0, 1]: how far said and found are apart, over all pairs (Naeini
+    et al., 2015)."""
     return float((table["share"] * (table["said"] - table["found"]).abs()).sum()) if len(table) else float("nan")

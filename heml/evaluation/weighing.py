@@ -1,12 +1,15 @@
-"""The tree's weights: logistic regression on pairs of held-out images, with slopes that are not negative and shrink towards one value.
+"""The tree's weights: logistic regression on pairs of held-out images, with slopes that are not negative and shrink
+towards one value.
 
-Minimised over slopes s ≥ 0, for pairs p of weight ω_p at even odds, y_p = ±1 for one label or two, and e_p = Σ s_n (τ_n − d_pn):
+Minimised over slopes s ≥ 0, for pairs p of weight ω_p at even odds, y_p = ±1 for one label or two, and e_p = Σ s_n (τ_n
+− d_pn):
 
     Σ ω_p log(1 + exp(−y_p e_p)) + λ mean (s_n/u − mean s/u)²
 
-with u the slope that would be best for all nodes alike. It is convex: one optimum, found the same every time. The penalty λ is chosen by
-cross-validation over images, of those within one standard error of the best the largest, infinity among them: uniform weights, unless
-the data speak against it. As in Platt's scaling (1999), the log-odds are calibrated; as in stacking (Breiman, 1996), weights that may
+with u the slope that would be best for all nodes alike. It is convex: one optimum, found the same every time. The
+penalty λ is chosen by cross-validation over images, of those within one standard error of the best the largest,
+infinity among them: uniform weights, unless the data speak against it. As in Platt's scaling (1999), the log-odds are
+    calibrated; as in stacking (Breiman, 1996), weights that may
 not be negative do not overfit.
 """
 
@@ -58,7 +61,8 @@ class Fit:
 
 
 def thresholds_of(pairs: Pairs) -> Vector:
-    """Every node's threshold, (M,), by a logistic regression on its distance alone; ½ where it has not both kinds of pairs."""
+    """Every node's threshold, (M,), by a logistic regression on its distance alone; ½ where it has not both kinds of
+    pairs."""
     found = np.full(pairs.distances.shape[1], 0.5)
     for n, distances in enumerate(pairs.distances.T):
         known = ~np.isnan(distances)
@@ -81,7 +85,9 @@ def _threshold(distances: Vector, same: NDArray[np.bool_], omega: Vector) -> flo
         return float(value), np.array([-(wrong @ sign), wrong @ (sign * distances) / unit]) + 2 * _RIDGE * line
 
     line = minimize(objective, [0.0, 1.0], jac=True, method="L-BFGS-B", bounds=[(None, None), (_LEAST, None)]).x
-    middle = (np.average(distances[same]) + np.average(distances[~same])) / 2  # of a node that tells nothing, any will do
+    middle = (
+        np.average(distances[same]) + np.average(distances[~same])
+    ) / 2  # of a node that tells nothing, any will do
     return float(np.clip(line[0] / line[1] * unit if line[1] > _LEAST else middle, distances.min(), distances.max()))
 
 
@@ -123,7 +129,14 @@ def _descend(signed: Vector, omega: Vector, penalty: float, start: Vector) -> Ve
         value = omega @ np.logaddexp(0.0, -e) + penalty * (apart @ apart) / len(times) + _RIDGE * (e @ (omega * e))
         return float(value), 2 * penalty * apart / len(times) - (wrong - 2 * _RIDGE * omega * e) @ signed
 
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start), options={"maxiter": 500, "gtol": 1e-7})
+    found = minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, None)] * len(start),
+        options={"maxiter": 500, "gtol": 1e-7},
+    )
     return np.asarray(found.x, np.float64)
 
 
@@ -187,7 +200,9 @@ def fit(pairs: Pairs, weights: str, root: int, penalties: Sequence[float] = PENA
         x = x * alone
     penalty = np.inf
     if weights == "learned":
-        penalty = penalties[0] if len(penalties) == 1 else choose_penalty(held_out_losses(pairs, x, penalties), penalties)
+        penalty = (
+            penalties[0] if len(penalties) == 1 else choose_penalty(held_out_losses(pairs, x, penalties), penalties)
+        )
     slopes = best_slopes(x, pairs.same, pairs.weights(), [penalty])[0] * (alone if weights == "root" else 1)
     return Fit(slopes, thresholds + _shift(pairs, x, slopes), penalty)
 
@@ -198,13 +213,18 @@ def _shift(pairs: Pairs, x: Vector, slopes: Vector) -> float:
     slope = ~np.isnan(pairs.distances) @ slopes  # of the log-odds, per unit of all thresholds
     if not slope.any():
         return 0.0
-    found = minimize_scalar(lambda shift: omega @ losses(log_odds + shift * slope, pairs.same), bounds=(-0.5, 0.5), method="bounded",
-                            options={"xatol": 1e-9})  # fmt: skip
+    found = minimize_scalar(
+        lambda shift: omega @ losses(log_odds + shift * slope, pairs.same),
+        bounds=(-0.5, 0.5),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
     return float(found.x)
 
 
 def weight_intervals(pairs: Pairs, found: Fit, resamples: int) -> tuple[Vector, Vector]:
-    """95 % bootstrap interval of every weight over images, (M,) and (M,); the penalty and thresholds stay as they are."""
+    """95 % bootstrap interval of every weight over images, (M,) and (M,); the penalty and thresholds stay as they
+    are."""
     if not pairs.tell or not resamples or not found.slopes.any():
         return found.weights, found.weights
     x = evidence_per_slope(pairs, found.thresholds)
@@ -216,12 +236,16 @@ def weight_intervals(pairs: Pairs, found: Fit, resamples: int) -> tuple[Vector, 
         times = np.ones(len(images))
         times[asks] = rng.multinomial(asks.sum(), np.full(asks.sum(), 1 / asks.sum()))
         omega = pairs.weights(times[place[: len(x)]] * times[place[len(x) :]])
-        drawn.append(Fit(best_slopes(x, pairs.same, omega, [found.penalty])[0], found.thresholds, found.penalty).weights)
+        drawn.append(
+            Fit(best_slopes(x, pairs.same, omega, [found.penalty])[0], found.thresholds, found.penalty).weights
+        )
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
     return low, high
 
 
-def tree_metric(found: Fit, names: Sequence[str], settings: Metric, kept: NDArray[np.bool_] | None = None) -> TreeMetric:
+def tree_metric(
+    found: Fit, names: Sequence[str], settings: Metric, kept: NDArray[np.bool_] | None = None
+) -> TreeMetric:
     """A fit as the metric of these nodes, without intervals and percentiles.
 
     Args:
@@ -234,7 +258,8 @@ def tree_metric(found: Fit, names: Sequence[str], settings: Metric, kept: NDArra
     weights = found.weights * kept
     if not weights.sum() > 0:
         raise HemlError(
-            f"metric.off: {', '.join(settings.off)}: every node with a weight sees it; leave fewer out, or set metric.weights to uniform"
+            f"metric.off: {', '.join(settings.off)}: every node with a weight sees it; leave fewer out, or set"
+            " metric.weights to uniform"
         )
     weights /= weights.sum()
     terms = {
@@ -290,7 +315,10 @@ def weigh(
         spread = np.quantile(known, np.linspace(0, 1, 101)) if len(known) else np.zeros(0)
         ends = [float(end[n] * kept[n] / share) for end in (low, high)]
         terms[name] = replace(
-            term, low=min(ends[0], term.weight), high=max(ends[1], term.weight), quantiles=[round(float(q), 7) for q in spread]
+            term,
+            low=min(ends[0], term.weight),
+            high=max(ends[1], term.weight),
+            quantiles=[round(float(q), 7) for q in spread],
         )
     return replace(plain, terms=terms, hidden=list(tree.hidden))
 
@@ -298,7 +326,8 @@ def weigh(
 def without_each(
     embeddings: Mapping[str, NodeEmbeddings], tree: Tree, settings: Metric, search: str, penalty: float | None
 ) -> dict[str, TreeMetric]:
-    """The tree's metric without each of its nodes, whose weights are fitted anew under the same penalty; empty for a tree of one answer."""
+    """The tree's metric without each of its nodes, whose weights are fitted anew under the same penalty; empty for a
+    tree of one answer."""
     if settings.weights == "root":
         return {}
     pairs = held_out(embeddings, tree, "val", search)
@@ -307,6 +336,11 @@ def without_each(
         for n, name in enumerate(names):
             others = np.arange(len(names)) != n
             if kept[others].any():
-                again = fit(replace(pairs, distances=pairs.distances[:, others]), "learned", -1, [np.inf if penalty is None else penalty])
+                again = fit(
+                    replace(pairs, distances=pairs.distances[:, others]),
+                    "learned",
+                    -1,
+                    [np.inf if penalty is None else penalty],
+                )
                 found[name] = tree_metric(again, [other for other in names if other != name], settings, kept[others])
     return found

@@ -1,6 +1,7 @@
 """A pair's tree of distances as a drawing, SVG and PNG (the form of the paper's Figure 4).
 
-The SVG is written here and rendered by resvg: a plotting library would take longer to import than all the rest of an explanation.
+The SVG is written here and rendered by resvg: a plotting library would take longer to import than all the rest of an
+explanation.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ FONT = "DejaVu Sans"
 GREY = "#bfbfbf"
 APART, ALIKE = "#b2182b", "#2166ac"
 SHADES = ["#ef8a62", "#fddbc7", "#f7f7f7", "#d1e5f0", "#67a9cf"]
-"""From evidence against one label to evidence for it: ColorBrewer's red to blue, which colour-blind people tell apart."""
+"""From evidence against one label to evidence for it: ColorBrewer's red to blue, which colour-blind people tell
+apart."""
 FULL = 1.5
 """Evidence of a node that has the full colour, in log-odds; the same for every pair."""
 FULL_EDGE = 6.0
@@ -62,7 +64,8 @@ def positions(tree: Tree) -> dict[str, tuple[float, int]]:
 def pair_svg(explanation: Explanation, pictures: Pictures) -> str:
     """Leaves below, the whole image on top; at each node both segments, its evidence, and an edge to its parent.
 
-    Blue speaks for one label, red against it, on one scale for all pairs. An edge is as thick as the sum of the evidence below.
+    Blue speaks for one label, red against it, on one scale for all pairs. An edge is as thick as the sum of the
+    evidence below.
     """
     tree = explanation.tree
     place = positions(tree)
@@ -84,10 +87,11 @@ def pair_svg(explanation: Explanation, pictures: Pictures) -> str:
         nodes.append(_chip(explanation.nodes[name], x, y + 48))
     legend = "".join(f'<tspan x="10" dy="17">{_text(line)}</tspan>' for line in _legend(explanation))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="{FONT}, Verdana, sans-serif" font-size="12">'
-        f'<rect width="{width}" height="{height}" fill="#fff"/><g fill="none" stroke-linejoin="round">{"".join(edges)}</g>'
-        f'{"".join(nodes)}<text y="4" fill="#595959">{legend}</text></svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{width}"'
+        f' height="{height}" viewBox="0 0 {width} {height}" font-family="{FONT}, Verdana, sans-serif"'
+        f' font-size="12"><rect width="{width}" height="{height}" fill="#fff"/><g fill="none"'
+        f' stroke-linejoin="round">{"".join(edges)}</g>{"".join(nodes)}<text y="4"'
+        f' fill="#595959">{legend}</text></svg>\n'
     )
 
 
@@ -100,7 +104,10 @@ def _picture(picture: NDArray[np.uint8], x: float, y: float) -> str:
     Image.fromarray(picture).save(buffer, "png")
     data = base64.b64encode(buffer.getvalue()).decode()
     box = f'x="{x - w / 2:.1f}" y="{y - h / 2:.1f}" width="{w:.1f}" height="{h:.1f}"'
-    return f'<image {box} preserveAspectRatio="none" image-rendering="optimizeSpeed" xlink:href="data:image/png;base64,{data}"/>'
+    return (
+        f'<image {box} preserveAspectRatio="none" image-rendering="optimizeSpeed"'
+        f' xlink:href="data:image/png;base64,{data}"/>'
+    )
 
 
 def _edge(subtree: float) -> tuple[float, str]:
@@ -149,12 +156,19 @@ def to_png(svg: str) -> bytes:
 
     package = importlib.util.find_spec("matplotlib")
     assert package
-    fonts = [str(Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf") for folder in package.submodule_search_locations or ()]
-    known = all(ord(letter) < 0x530 or letter in "≠\ufffd" for letter in svg)  # the font has these; for others look on the machine
+    fonts = [
+        str(Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
+        for folder in package.submodule_search_locations or ()
+    ]
+    known = all(
+        ord(letter) < 0x530 or letter in "≠\ufffd" for letter in svg
+    )  # the font has these; for others look on the machine
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, font_files=fonts, skip_system_fonts=known, font_family=FONT))
 
 
-def segment_pictures(explanation: Explanation, boxes: Mapping[str, Box]) -> dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+def segment_pictures(
+    explanation: Explanation, boxes: Mapping[str, Box]
+) -> dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """What every node sees of both images.
 
     Args:

@@ -64,8 +64,9 @@ def distances(first: View, second: View, metric: TreeMetric) -> NDArray[np.float
 def exchange(first: View, second: View, tree: Tree, metric: TreeMetric, embed: Embed) -> dict[str, float]:
     """By how much the tree's log-odds of one label rise when the two images exchange one segment, for each segment.
 
-    All nodes that hold the segment see the exchange at once; the others stay as they are. The mean over giving the first the second's
-    segment and the reverse. Positive: the segment keeps the two apart; negative: it makes them alike; 0 where neither has it.
+    All nodes that hold the segment see the exchange at once; the others stay as they are. The mean over giving the
+    first the second's segment and the reverse. Positive: the segment keeps the two apart; negative: it makes them
+    alike; 0 where neither has it.
 
     Returns:
         Leaf → change of the log-odds.
@@ -82,14 +83,16 @@ def exchange(first: View, second: View, tree: Tree, metric: TreeMetric, embed: E
             kept = torch.stack([ends[row][1].vectors[name] for row in rows])
             changed[rows, column] = correlation_distance(given, kept).numpy()
     rise = metric.log_odds(changed) - metric.log_odds(whole)
-    return dict.fromkeys(tree.leaves(), 0.0) | {leaf: float(rise[2 * k] + rise[2 * k + 1]) / 2 for k, leaf in enumerate(leaves)}
+    return dict.fromkeys(tree.leaves(), 0.0) | {
+        leaf: float(rise[2 * k] + rise[2 * k + 1]) / 2 for k, leaf in enumerate(leaves)
+    }
 
 
 def shares(effects: dict[str, float], log_odds: float, leaves: Sequence[str]) -> dict[str, float]:
     """What each segment says for one label, so that all sum to the log-odds, in the opposite order of the effects.
 
-    What the effects leave over, since segments act together, is divided equally among the segments that either image shows
-    (the equal surplus division of cooperative games: Driessen & Funaki, 1991).
+    What the effects leave over, since segments act together, is divided equally among the segments that either image
+    shows (the equal surplus division of cooperative games: Driessen & Funaki, 1991).
 
     Args:
         leaves: the segments that either image shows.
@@ -119,9 +122,9 @@ def counterfactual(
 ) -> Counterfactual | None:
     """The smallest set of segments of the donor that turns the decision on the two images when the first is given them.
 
-    Each candidate is recomposed and embedded at every node: what is reported is what the networks say, not a sum of effects. Single
-    segments are all tried; larger sets grow by the segment that moves the decision most, and lose what turns out not to be needed. So
-    a set of one is the smallest; a larger one might not be.
+    Each candidate is recomposed and embedded at every node: what is reported is what the networks say, not a sum of
+    effects. Single segments are all tried; larger sets grow by the segment that moves the decision most, and lose what
+    turns out not to be needed. So a set of one is the smallest; a larger one might not be.
 
     Args:
         donor: the second itself where the tree calls the two different, or an image that it calls unlike the second.

@@ -33,7 +33,9 @@ def grid_figure(title: str, pictures: Sequence[tuple[NDArray[np.uint8], str, boo
         axis.set_title(shown(caption, "\n"), fontsize=7, parse_math=False)
         if right is not None:
             height, width = picture.shape[:2]
-            axis.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, lw=3, ec="#2e8b57" if right else "#d9533b"))
+            axis.add_patch(
+                Rectangle((-0.5, -0.5), width, height, fill=False, lw=3, ec="#2e8b57" if right else "#d9533b")
+            )
     height = figure.get_figheight()
     figure.suptitle(shown(title), fontsize=9, x=0.01, y=1 - 0.06 / height, ha="left", va="top", parse_math=False)
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.6 / height, wspace=0.06, hspace=0.3)

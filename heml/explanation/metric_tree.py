@@ -43,7 +43,8 @@ Picture = str | Path | Image.Image
 
 
 class MetricTree:
-    """The networks of all nodes, the metric that they make up, and the segmenter that feeds them. Each is loaded when it is needed.
+    """The networks of all nodes, the metric that they make up, and the segmenter that feeds them. Each is loaded when
+    it is needed.
 
     Example:
         >>> tree = MetricTree.load("models")                     # doctest: +SKIP
@@ -86,15 +87,17 @@ class MetricTree:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, revision: str | None = None) -> MetricTree:
-        """Open a published run (`heml export hub`), for files and opened images; of a run whose segmenter is its data set's own masks, for
-        views that you make of an image and its masks.
+        """Open a published run (`heml export hub`), for files and opened images; of a run whose segmenter is its data
+        set's own masks, for views that you make of an image and its masks.
 
         Args:
-            source: a local folder, or a hub id, owner/name, which is fetched once per machine: the tree, its segmenter, nothing else.
+            source: a local folder, or a hub id, owner/name, which is fetched once per machine: the tree, its segmenter,
+                nothing else.
             revision: of a hub id, the commit, all 40 digits of its hash.
 
         Raises:
-            HemlError: no such folder or repository, not to be had, no run, or one with files or names that a run does not have.
+            HemlError: no such folder or repository, not to be had, no run, or one with files or names that a run does
+            not have.
         """
         folder, metric = published_run(source, revision)
         for name in metric.terms:
@@ -123,8 +126,8 @@ class MetricTree:
         masks, _ = segmenter_classes(folder)
         if masks:
             raise HemlError(
-                f"{folder}: stands for the data set's own masks, which no new image has; name images of the data set by their "
-                "image_id, or run with segmenter.source finetune or pretrained"
+                f"{folder}: stands for the data set's own masks, which no new image has; name images of the data set by"
+                " their image_id, or run with segmenter.source finetune or pretrained"
             )
         from heml.segmentation.model import load_segmenter  # brings transformers, which stored images do not need
 
@@ -133,8 +136,8 @@ class MetricTree:
         return segmenter
 
     def view(self, image: Picture | View) -> View:
-        """One image as the tree sees it: from a file or Pillow image through the segmenter, or as stored, by its image_id. A view
-        without vectors, which is an image with masks from elsewhere, is given them.
+        """One image as the tree sees it: from a file or Pillow image through the segmenter, or as stored, by its
+        image_id. A view without vectors, which is an image with masks from elsewhere, is given them.
 
         Raises:
             BadImage: a file that is no readable image.
@@ -160,7 +163,8 @@ class MetricTree:
         if self.gallery and str(image) in self.gallery:
             return self.gallery.find(str(image))
         raise HemlError(
-            f"{str(image)[:200]}: no such file, and no image of {'the data set' if self.gallery else 'a data set: there is none here'}"
+            f"{str(image)[:200]}: no such file, and no image of"
+            f" {'the data set' if self.gallery else 'a data set: there is none here'}"
         )
 
     def look(self, pictures: Sequence[Image.Image], names: Sequence[str]) -> list[tuple[View, LabelMap]]:
@@ -201,7 +205,8 @@ class MetricTree:
         return embed_images(self.network(node), self.headers[node], images)
 
     def embed(self, images: Sequence[Picture | View]) -> dict[str, torch.Tensor]:
-        """Embeddings of images at every node: node → (N, D) float32 on the CPU; a row is NaN where the node is absent."""
+        """Embeddings of images at every node: node → (N, D) float32 on the CPU; a row is NaN where the node is
+        absent."""
         views = self.views(images)
         return {name: torch.stack([view.vectors[name] for view in views]) for name in self.tree.nodes}
 
@@ -217,8 +222,8 @@ class MetricTree:
     def counterfactual(self, first: Picture | View, second: Picture | View) -> Counterfactual | None:
         """What would have to change for the tree to decide otherwise; None where nothing was found.
 
-        Where it calls the two different, the first is given segments of the second. Where it calls them the same, segments of the image
-        nearest to the first that it calls unlike the second.
+        Where it calls the two different, the first is given segments of the second. Where it calls them the same,
+        segments of the image nearest to the first that it calls unlike the second.
 
         Raises:
             HemlError: the two are the same to it, and there is no data set to take a third from.
@@ -228,7 +233,8 @@ class MetricTree:
         if float(self.metric.log_odds(node_distances(a, b, self.metric))) > 0:
             if self.gallery is None:
                 raise HemlError(
-                    "the tree calls the two the same: what would make them differ comes from a third image, and there is no data"
+                    "the tree calls the two the same: what would make them differ comes from a third image, and there"
+                    " is no data"
                 )
             found = self.gallery.foil(a, b, self.metric)
             if found is None:

@@ -39,7 +39,8 @@ class Disagreement:
 
 
 def _distances(view: View, gallery: Gallery, node: str | TreeMetric) -> torch.Tensor:
-    """Distances to every image of the gallery by the tree or at a node, (N,); NaN where it lacks the node, and for the image itself.
+    """Distances to every image of the gallery by the tree or at a node, (N,); NaN where it lacks the node, and for the
+    image itself.
 
     Raises:
         HemlError: the image that is asked about lacks the node.
@@ -49,7 +50,9 @@ def _distances(view: View, gallery: Gallery, node: str | TreeMetric) -> torch.Te
     if not view.has(node):
         raise HemlError(f"{view.name}: shows nothing of {node!r}, so it has no neighbours there; choose another node")
     stored = gallery.embeddings[node]
-    found = torch.where(torch.from_numpy(stored.present), correlation_distance(view.vectors[node], stored.vectors), torch.nan)
+    found = torch.where(
+        torch.from_numpy(stored.present), correlation_distance(view.vectors[node], stored.vectors), torch.nan
+    )
     if view.name in gallery:
         found[gallery.row(view.name)] = torch.nan
     return found
@@ -60,7 +63,9 @@ def _neighbour(gallery: Gallery, row: int, distance: float) -> Neighbour:
     return Neighbour(row, stored.image_ids[row], str(stored.splits[row]), int(stored.labels[row]), distance)
 
 
-def neighbours(view: View, gallery: Gallery, node: str | TreeMetric, count: int, split: str | None = None) -> list[Neighbour]:
+def neighbours(
+    view: View, gallery: Gallery, node: str | TreeMetric, count: int, split: str | None = None
+) -> list[Neighbour]:
     """The nearest images, nearest first, the image itself left out.
 
     Args:
@@ -72,12 +77,16 @@ def neighbours(view: View, gallery: Gallery, node: str | TreeMetric, count: int,
     """
     distances = _distances(view, gallery, node)
     if split:
-        distances = torch.where(torch.from_numpy(gallery.embeddings[gallery.tree.root].splits == split), distances, torch.nan)
+        distances = torch.where(
+            torch.from_numpy(gallery.embeddings[gallery.tree.root].splits == split), distances, torch.nan
+        )
     order = distances.nan_to_num(torch.inf).argsort(stable=True)[: min(count, int(distances.isfinite().sum()))]
     return [_neighbour(gallery, row, float(distances[row])) for row in order.tolist()]
 
 
-def disagreements(view: View, gallery: Gallery, nodes: Sequence[str], count: int, anchor: str | None = None) -> list[Disagreement]:
+def disagreements(
+    view: View, gallery: Gallery, nodes: Sequence[str], count: int, anchor: str | None = None
+) -> list[Disagreement]:
     """The images on whose likeness the nodes disagree most: near at one, far at another, as ranks among all images.
 
     Args:

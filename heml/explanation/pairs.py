@@ -33,12 +33,13 @@ class NodeEvidence:
     """Share of held-out pairs that are at most this far apart at the node, in [0, 100]; NaN likewise."""
     present: tuple[bool, bool]
     evidence: float
-    """For one label, above 0, or against it, below, in log-odds; 0 where one of the two lacks the node. All nodes' sum to the tree's."""
+    """For one label, above 0, or against it, below, in log-odds; 0 where one of the two lacks the node. All nodes' sum
+    to the tree's."""
     subtree: float
     """The sum over the node and all below it."""
     share: float
-    """Of a segment: what it says at all nodes that hold it, by exchange; all leaves' sum to the tree's log-odds. Of an inner node the
-    sum over its leaves. NaN where it was not measured."""
+    """Of a segment: what it says at all nodes that hold it, by exchange; all leaves' sum to the tree's log-odds. Of an
+    inner node the sum over its leaves. NaN where it was not measured."""
     others: Mapping[str, float] = field(default_factory=dict)
     """Any other distance that was asked for, by name."""
     pixels: tuple[int, int] = (0, 0)
@@ -91,7 +92,8 @@ class Explanation:
 
     @property
     def parts(self) -> dict[str, float]:
-        """What each segment says in all, leaf → log-odds: by exchange where that was measured, else its own node's evidence."""
+        """What each segment says in all, leaf → log-odds: by exchange where that was measured, else its own node's
+        evidence."""
         leaves = {leaf: self.nodes[leaf] for leaf in self.tree.leaves()}
         measured = not any(np.isnan(node.share) for node in leaves.values())
         return {leaf: node.share if measured else node.evidence for leaf, node in leaves.items()}
@@ -111,7 +113,9 @@ class Explanation:
 
     def __str__(self) -> str:
         notes = {name: str(d) for name, d in self.nodes.items()}
-        total = f"{signed(self.log_odds)} = the sum of all below: evidence for one label (+) or against it (−), in log-odds"
+        total = (
+            f"{signed(self.log_odds)} = the sum of all below: evidence for one label (+) or against it (−), in log-odds"
+        )
         return f"{self.first.name} and {self.second.name}: {self.sentence}\n{total}\n{self.tree.draw(notes)}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,11 +184,14 @@ def explain(
     """Explain a pair of views.
 
     Args:
-        effects: what exchanging each segment does to the tree's log-odds (`exchange.exchange`); without it there are no shares.
+        effects: what exchanging each segment does to the tree's log-odds (`exchange.exchange`); without it there are no
+            shares.
         distances: others to report beside the nodes' own, from the first image to the second.
     """
     found = node_distances(first, second, metric)
-    apart, evidence = (dict(zip(metric.terms, values.tolist(), strict=True)) for values in (found, metric.evidence(found)))
+    apart, evidence = (
+        dict(zip(metric.terms, values.tolist(), strict=True)) for values in (found, metric.evidence(found))
+    )
     log_odds = sum(evidence.values())
     by_leaf = shares(dict(effects), log_odds, shown(first, second, tree.leaves())) if effects is not None else None
     nodes: dict[str, NodeEvidence] = {}
@@ -197,7 +204,10 @@ def explain(
             evidence[name],
             evidence[name] + sum(nodes[child].subtree for child in node.children),
             sum(by_leaf[leaf] for leaf in tree.leaves(name)) if by_leaf else float("nan"),
-            {kind: float(nearest(first.vectors[name][None], second.vectors[name][None], 1, kind)[0]) for kind in distances}
+            {
+                kind: float(nearest(first.vectors[name][None], second.vectors[name][None], 1, kind)[0])
+                for kind in distances
+            }
             if not np.isnan(distance)
             else {},
             tuple(int(view.seen(tree.sees(name)).sum()) for view in (first, second)),  # type: ignore[arg-type]
@@ -206,10 +216,11 @@ def explain(
 
 
 def telling_pairs(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, count: int) -> list[tuple[str, str]]:
-    """Test pairs worth looking at: alike at the root but for one leaf, and unlike at the root but for one leaf, in turn.
+    """Test pairs worth looking at: alike at the root but for one leaf, and unlike at the root but for one leaf, in
+    turn.
 
-    Deterministic: of 4,000 random pairs those whose leaves disagree most with the root, no image used twice. Nodes stretch
-    their distances differently, so each node's are compared as ranks among the pairs.
+    Deterministic: of 4,000 random pairs those whose leaves disagree most with the root, no image used twice. Nodes
+    stretch their distances differently, so each node's are compared as ranks among the pairs.
     """
     root = embeddings[tree.root]
     rows = root.rows("test")
@@ -218,7 +229,10 @@ def telling_pairs(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, count: i
     rng = np.random.default_rng(0)
     a = rows[rng.integers(0, len(rows), 4000)]
     b = rows[rng.integers(0, len(rows), 4000)]
-    top, *below = (ranks(correlation_distance(embeddings[n].vectors[a], embeddings[n].vectors[b])) for n in (tree.root, *tree.leaves()))
+    top, *below = (
+        ranks(correlation_distance(embeddings[n].vectors[a], embeddings[n].vectors[b]))
+        for n in (tree.root, *tree.leaves())
+    )
     leaves = torch.stack(below)
     known = leaves.isfinite()
     alike = torch.where(known, leaves, -1.0).max(0).values - top

@@ -44,7 +44,8 @@ def overlay(canvas: NDArray[np.uint8], masks: NDArray[np.bool_], colours: NDArra
 
 
 def side_by_side(pictures: Sequence[NDArray[np.uint8]], gap: int = 4, least: int = 192) -> NDArray[np.uint8]:
-    """Pictures of one size, (h, w, 3) each, in a row on white, enlarged by a whole number until at least `least` pixels high."""
+    """Pictures of one size, (h, w, 3) each, in a row on white, enlarged by a whole number until at least `least` pixels
+    high."""
     times = max(-(-least // pictures[0].shape[0]), 1)
     tiles = [picture.repeat(times, 0).repeat(times, 1) for picture in pictures]
     blank = np.full((tiles[0].shape[0], gap * times, 3), 255, np.uint8)

@@ -1,5 +1,5 @@
-"""A run as it is published: the folder `models` and a card. Nothing of it is trusted: names are checked, and only such files are opened
-as a run has."""
+"""A run as it is published: the folder `models` and a card. Nothing of it is trusted: names are checked, and only such
+files are opened as a run has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from heml.learning.store import Header
 from heml.params import Name
 
 METRIC = "metric.json"
-SEGMENTER = r"segmenter/(config\.json|preprocessor_config\.json|SHA256SUMS|model(-\d+-of-\d+)?\.safetensors(\.index\.json)?)"
+SEGMENTER = (
+    r"segmenter/(config\.json|preprocessor_config\.json|SHA256SUMS|model(-\d+-of-\d+)?\.safetensors(\.index\.json)?)"
+)
 """What a segmenter consists of: configurations and safetensors."""
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
@@ -38,15 +40,18 @@ def published_run(source: str | Path, revision: str | None = None) -> tuple[Path
         raise HemlError(f"{str(source)[:200]!r}: no folder here and no hub id (owner/name)")
     if not re.fullmatch("[0-9a-f]{40}", revision or ""):
         raise HemlError(
-            f"{source}: name the commit to use, `revision` with all 40 digits of its hash"
-            f"{f', instead of {revision!r}, which may move' if revision else ''}: so what is opened is what you have looked at"
+            f"{source}: name the commit to use, `revision` with all 40 digits of its"
+            f" hash{f', instead of {revision!r}, which may move' if revision else ''}: so what is opened is what you"
+            " have looked at"
         )
     from heml.fetch import Repo, fetch, list_files  # the hub's client is for those who use the hub
 
     repo = Repo(str(source), str(revision), "model")
     there = list_files(repo)
     if METRIC not in there:
-        raise HemlError(f"{repo}: has no {METRIC}, so it is no metric tree; `heml export hub` makes a folder that is one")
+        raise HemlError(
+            f"{repo}: has no {METRIC}, so it is no metric tree; `heml export hub` makes a folder that is one"
+        )
     (path,) = fetch(repo, [METRIC])
     metric = _named(path, str(repo))
     nodes = [f"nodes/{name}.safetensors" for name in metric.terms]
@@ -77,4 +82,6 @@ def _check_name(name: object, source: str) -> None:
     try:
         _NAME.validate_python(name, strict=True)
     except ValidationError:
-        raise HemlError(f"{source}: names {str(name)[:80]!r}, which is no name of a node or a segment; do not use it") from None
+        raise HemlError(
+            f"{source}: names {str(name)[:80]!r}, which is no name of a node or a segment; do not use it"
+        ) from None

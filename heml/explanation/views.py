@@ -90,7 +90,9 @@ class Gallery:
         """
         if image_id not in self._rows:
             example = next(iter(self._rows))
-            raise HemlError(f"image_id {image_id!r}: not in the data set ({len(self._rows)} images, such as {example!r})")
+            raise HemlError(
+                f"image_id {image_id!r}: not in the data set ({len(self._rows)} images, such as {example!r})"
+            )
         return self._rows[image_id]
 
     def view(self, row: int) -> View:
@@ -106,10 +108,13 @@ class Gallery:
         return self._vectors[1]
 
     def distances(self, view: View, metric: TreeMetric) -> torch.Tensor:
-        """The tree's distance of a view to every image, (N,); NaN to images that share no node with it, and to itself."""
+        """The tree's distance of a view to every image, (N,); NaN to images that share no node with it, and to
+        itself."""
         own = {name: vector[None] for name, vector in view.vectors.items()}
         apart = metric.metric(metric.vectors(own), self.vectors(metric))[0]  # type: ignore[operator]
-        shared = np.logical_or.reduce([self.embeddings[n].present & view.has(n) for n, term in metric.terms.items() if term.weight])
+        shared = np.logical_or.reduce(
+            [self.embeddings[n].present & view.has(n) for n, term in metric.terms.items() if term.weight]
+        )
         apart[~torch.from_numpy(shared)] = torch.nan
         if view.name in self:
             apart[self.row(view.name)] = torch.nan

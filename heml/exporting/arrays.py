@@ -45,8 +45,8 @@ def write_numpy(gallery: Gallery, nodes: Sequence[str], label_names: Sequence[st
 
 
 def write_projector(gallery: Gallery, nodes: Sequence[str], label_names: Sequence[str], folder: Path) -> None:
-    """Write what `tensorboard --logdir <folder>` shows under Projector: of each node `<node>.tsv`, `<node>-metadata.tsv` and
-    `<node>-sprite.png`, the images that have it; and `projector_config.pbtxt`.
+    """Write what `tensorboard --logdir <folder>` shows under Projector: of each node `<node>.tsv`,
+    `<node>-metadata.tsv` and `<node>-sprite.png`, the images that have it; and `projector_config.pbtxt`.
 
     Thumbnails are left out where all of them would not fit in the largest sprite.
     """
@@ -55,19 +55,29 @@ def write_projector(gallery: Gallery, nodes: Sequence[str], label_names: Sequenc
         for name in nodes:
             stored = gallery.embeddings[name]
             rows = np.flatnonzero(stored.present)
-            pd.DataFrame(stored.vectors[rows].numpy()).to_csv(partial / f"{name}.tsv", sep="\t", header=False, index=False)
+            pd.DataFrame(stored.vectors[rows].numpy()).to_csv(
+                partial / f"{name}.tsv", sep="\t", header=False, index=False
+            )
             metadata = index_table(stored, rows, label_names)
             for column in ("image_id", "label_name"):  # the format has no quoting
                 metadata[column] = metadata[column].map(to_cell)
-            lines = ["\t".join(str(value) for value in row) for row in [list(metadata.columns), *metadata.to_numpy().tolist()]]
+            lines = [
+                "\t".join(str(value) for value in row)
+                for row in [list(metadata.columns), *metadata.to_numpy().tolist()]
+            ]
             (partial / f"{name}-metadata.tsv").write_text("\n".join(lines) + "\n", "utf-8")
-            entry = [f'  tensor_name: "{name}"', f'  tensor_path: "{name}.tsv"', f'  metadata_path: "{name}-metadata.tsv"']
+            entry = [
+                f'  tensor_name: "{name}"',
+                f'  tensor_path: "{name}.tsv"',
+                f'  metadata_path: "{name}-metadata.tsv"',
+            ]
             height, width = _thumbnail(gallery.canvases.pixels.shape[1:3])
             across = math.ceil(math.sqrt(max(len(rows), 1)))
             if across * max(height, width) <= _SPRITE:
                 _sprite(gallery, rows, across, (height, width)).save(partial / f"{name}-sprite.png")
                 entry.append(
-                    f'  sprite {{\n    image_path: "{name}-sprite.png"\n    single_image_dim: {width}\n    single_image_dim: {height}\n  }}'
+                    f'  sprite {{\n    image_path: "{name}-sprite.png"\n    single_image_dim: {width}\n   '
+                    f" single_image_dim: {height}\n  }}"
                 )
             config.append("embeddings {\n" + "\n".join(entry) + "\n}\n")
         (partial / "projector_config.pbtxt").write_text("".join(config), "utf-8")
@@ -82,6 +92,8 @@ def _sprite(gallery: Gallery, rows: NDArray[np.int64], across: int, size: tuple[
     height, width = size
     sprite = Image.new("RGB", (across * width, across * height))
     for k, row in enumerate(rows.tolist()):
-        tile = Image.fromarray(np.asarray(gallery.canvases.pixels[row])).resize((width, height), Image.Resampling.LANCZOS)
+        tile = Image.fromarray(np.asarray(gallery.canvases.pixels[row])).resize(
+            (width, height), Image.Resampling.LANCZOS
+        )
         sprite.paste(tile, (k % across * width, k // across * height))
     return sprite

@@ -1,4 +1,5 @@
-"""A run as FiftyOne opens it, without which it is written: `fiftyone.Dataset.from_json("<folder>/samples.json", rel_dir="<folder>")`."""
+"""A run as FiftyOne opens it, without which it is written: `fiftyone.Dataset.from_json("<folder>/samples.json",
+rel_dir="<folder>")`."""
 
 from __future__ import annotations
 
@@ -35,13 +36,16 @@ _FIELD = "fiftyone.core.fields."
 _LABEL = _FIELD + "EmbeddedDocumentField(fiftyone.core.labels.{})"
 
 
-def write_fiftyone(gallery: Gallery, metric: TreeMetric, nodes: Sequence[str], settings: Evaluate, folder: Path) -> None:
+def write_fiftyone(
+    gallery: Gallery, metric: TreeMetric, nodes: Sequence[str], settings: Evaluate, folder: Path
+) -> None:
     """Write `samples.json` and `data/`, the images upright.
 
-    A sample's tag is its split. Its fields are `image_id`; `ground_truth`; `segments`, detections with masks; and where the
-    tree sees it `nearest` (an image_id), `prediction` (the nearest's label) and `mistake`, `evidence` (node → log-odds that the two have
-    one label), `blame` (of a mistake on `test`: the node, and its share), `wrong_nodes`, `margin`, `doubt`, `suggested` and `outlier` as in
-    `heml.evaluation.audit.image_table`. `embedding_<node>` is null where the node is absent.
+    A sample's tag is its split. Its fields are `image_id`; `ground_truth`; `segments`, detections with masks; and where
+    the tree sees it `nearest` (an image_id), `prediction` (the nearest's label) and `mistake`, `evidence` (node →
+    log-odds that the two have one label), `blame` (of a mistake on `test`: the node, and its share), `wrong_nodes`,
+    `margin`, `doubt`, `suggested` and `outlier` as in `heml.evaluation.audit.image_table`. `embedding_<node>` is null
+    where the node is absent.
 
     Args:
         nodes: whose embeddings to write.
@@ -79,7 +83,10 @@ def write_fiftyone(gallery: Gallery, metric: TreeMetric, nodes: Sequence[str], s
                 "ground_truth": _classification(names[row["label"]]),
                 "segments": _detections(gallery, k, size),
                 **told.get(row["image_id"], {}),
-                **{key: _array(stored.vectors[k].numpy()) if stored.present[k] else None for key, stored in embedded.items()},
+                **{
+                    key: _array(stored.vectors[k].numpy()) if stored.present[k] else None
+                    for key, stored in embedded.items()
+                },
             }
             file.write(("," if number else "") + "\n" + json.dumps(sample, allow_nan=False))
         file.write("\n]}\n")
@@ -104,7 +111,9 @@ def _told(gallery: Gallery, metric: TreeMetric, settings: Evaluate, names: Seque
                 "evidence": dict(zip(embeddings, parts, strict=True)),
             }
     for of_image in _records(image_table(embeddings, tree, metric, settings)):
-        numbers = {key: None if pd.isna(of_image[key]) else float(of_image[key]) for key in ("margin", "doubt", "outlier")}
+        numbers = {
+            key: None if pd.isna(of_image[key]) else float(of_image[key]) for key in ("margin", "doubt", "outlier")
+        }
         suggested = _classification(names[of_image["suggested"]])
         found[of_image["image_id"]] |= {"wrong_nodes": int(of_image["wrong_nodes"]), "suggested": suggested, **numbers}
     for mistake in _records(mistake_table(embeddings, tree, metric, settings)):
@@ -121,7 +130,8 @@ def _classification(label: str, confidence: float | None = None) -> dict[str, An
 
 
 def _detections(gallery: Gallery, row: int, size: tuple[int, int]) -> dict[str, Any]:
-    """The segments of an image of `size` (width, height) that are there, each with its box as fractions of the image and its mask."""
+    """The segments of an image of `size` (width, height) that are there, each with its box as fractions of the image
+    and its mask."""
     found = []
     for name, part in gallery.partitions.items():
         if part.present[row]:
@@ -154,7 +164,8 @@ def _array(array: NDArray[Any]) -> Mapping[str, Any]:
 
 
 def _shown(data: bytes, image_id: str) -> tuple[bytes, str, tuple[int, int]]:
-    """An image as every browser shows it, the ending of its file, and its (width, height): its own bytes where they are upright."""
+    """An image as every browser shows it, the ending of its file, and its (width, height): its own bytes where they are
+    upright."""
     with Image.open(io.BytesIO(data)) as image:
         if image.format in _KEPT and image.getexif().get(_ORIENTATION, 1) == 1:
             return data, _KEPT[image.format], image.size

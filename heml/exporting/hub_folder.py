@@ -23,7 +23,8 @@ _ROWS = 128
 def write_hub_folder(gallery: Gallery, nodes: Sequence[str], folder: Path) -> None:
     """Write `data/<split>-00000-of-00001.parquet` with the columns image_id, image, label and `embedding_<node>`.
 
-    Images are as they came, labels named; an embedding is null where the node is absent. Rows are written a few at a time.
+    Images are as they came, labels named; an embedding is null where the node is absent. Rows are written a few at a
+    time.
     """
     images = gallery.data / "images"
     description = read_description(images)
@@ -38,12 +39,17 @@ def write_hub_folder(gallery: Gallery, nodes: Sequence[str], folder: Path) -> No
             for row in read_rows(images, ["image_id", "split", "label", "image"]):
                 k = order[row["image_id"]]
                 vectors = {
-                    f"embedding_{name}": stored.vectors[k].tolist() if stored.present[k] else None for name, stored in chosen.items()
+                    f"embedding_{name}": stored.vectors[k].tolist() if stored.present[k] else None
+                    for name, stored in chosen.items()
                 }
                 split = row["split"]
-                waiting.setdefault(split, []).append({"image_id": row["image_id"], "image": row["image"], "label": row["label"], **vectors})
+                waiting.setdefault(split, []).append(
+                    {"image_id": row["image_id"], "image": row["image"], "label": row["label"], **vectors}
+                )
                 if split not in writers:
-                    writers[split] = pq.ParquetWriter(partial / "data" / f"{_FILES[split]}-00000-of-00001.parquet", schema)
+                    writers[split] = pq.ParquetWriter(
+                        partial / "data" / f"{_FILES[split]}-00000-of-00001.parquet", schema
+                    )
                 if len(waiting[split]) == _ROWS:
                     writers[split].write_table(pa.Table.from_pylist(waiting.pop(split), schema=schema))
             for split, rows in waiting.items():
@@ -66,6 +72,10 @@ def _schema(label_names: Sequence[str], nodes: dict[str, NodeEmbeddings]) -> pa.
     ]
     for name, stored in nodes.items():
         length = stored.vectors.shape[1]
-        features[f"embedding_{name}"] = {"feature": {"dtype": "float32", "_type": "Value"}, "length": length, "_type": "List"}
+        features[f"embedding_{name}"] = {
+            "feature": {"dtype": "float32", "_type": "Value"},
+            "length": length,
+            "_type": "List",
+        }
         fields.append((f"embedding_{name}", pa.list_(pa.float32(), length)))
     return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})

@@ -1,5 +1,5 @@
-"""A run's model card, the README.md of its hub repository: what the tree is for, what it reaches and over which floors, what is known
-of its bias, and on what terms. Everything that comes from data is text there, never markup."""
+"""A run's model card, the README.md of its hub repository: what the tree is for, what it reaches and over which floors,
+what is known of its bias, and on what terms. Everything that comes from data is text there, never markup."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def _terms(path: Path) -> str:
     try:
         return shown(path.read_text("utf-8").strip(), "\n\t")
     except FileNotFoundError:
-        raise HemlError(f"{path}: no such file; run `dvc repro {path.stem.replace('dataset', 'download')}` first") from None
+        raise HemlError(
+            f"{path}: no such file; run `dvc repro {path.stem.replace('dataset', 'download')}` first"
+        ) from None
     except (OSError, ValueError) as error:
         raise fault(path, f"is damaged ({error})", f"dvc repro {path.stem.replace('dataset', 'download')}") from None
 
@@ -83,15 +85,20 @@ def model_card(tree: MetricTree, params: Params, told: Told, licence: str, masks
     sections = [
         f"---\n{_head(params, told, licence)}---",
         f"# {_text(title)}",
-        f"A metric tree (HEML): how likely two images have one label, `{_code(params.dataset.label)}`, as a sum of what every part of the "
-        "image says for it or against it.",
+        (
+            f"A metric tree (HEML): how likely two images have one label, `{_code(params.dataset.label)}`, as a sum of"
+            " what every part of the image says for it or against it."
+        ),
         _indented(tree.tree.draw()),
         _use(tree, masks),
         _scores(tree, told),
         _limits(tree, params, told, masks),
         _bias(told),
         "## Terms",
-        *(f"Of the {what}:\n\n{_indented(told.terms[name])}" for name, what in (("dataset", "data set"), ("segmenter", "segmenter"))),
+        *(
+            f"Of the {what}:\n\n{_indented(told.terms[name])}"
+            for name, what in (("dataset", "data set"), ("segmenter", "segmenter"))
+        ),
         f"Of these weights: {'see the terms above' if licence == 'other' else _text(licence)}.",
     ]
     return "\n\n".join(sections) + "\n"
@@ -99,10 +106,16 @@ def model_card(tree: MetricTree, params: Params, told: Told, licence: str, masks
 
 def _head(params: Params, told: Told, licence: str) -> str:
     """The YAML that the hub reads; scores stand there as results of a model."""
-    named = {"license": licence} | ({"license_name": "terms-in-the-card", "license_link": "README.md"} if licence == "other" else {})
+    named = {"license": licence} | (
+        {"license_name": "terms-in-the-card", "license_link": "README.md"} if licence == "other" else {}
+    )
     results = [
         {"type": key, "name": name, "value": told.metrics[key]}
-        for key, name in (("tree_p@1", "P@1 of the whole tree on test"), ("tree_map@r", "MAP@R"), ("tree_auc", "AUC of pairs"))
+        for key, name in (
+            ("tree_p@1", "P@1 of the whole tree on test"),
+            ("tree_map@r", "MAP@R"),
+            ("tree_auc", "AUC of pairs"),
+        )
         if told.metrics.get(key) is not None
     ]
     title = shown(params.report.title)
@@ -122,11 +135,15 @@ def _head(params: Params, told: Told, licence: str) -> str:
 
 def _use(tree: MetricTree, masks: bool) -> str:
     opened = (
-        'tree = heml.MetricTree.from_pretrained("owner/name", revision="…")  # this repository and its commit, all 40 digits; or a folder'
+        'tree = heml.MetricTree.from_pretrained("owner/name", revision="…")  # this repository and its commit, all 40'
+        " digits; or a folder"
     )
     if not masks:
         code = f'import heml\n\n{opened}\nprint(tree.explain("a.jpg", "b.jpg"))'
-        return f"## Use\n\n```python\n{code}\n```\n\n`segmenter/` cuts new images into parts; `params.yaml` is how all of it was made."
+        return (
+            f"## Use\n\n```python\n{code}\n```\n\n`segmenter/` cuts new images into parts; `params.yaml` is how all of"
+            " it was made."
+        )
     height, width = tree.root.canvas.height, tree.root.canvas.width
     code = f"""import heml
 from heml.explanation.views import View
@@ -135,8 +152,9 @@ from heml.explanation.views import View
 first = View("first", pixels, masks, {{}})  # ({height}, {width}, 3) uint8; segment → ({height}, {width}) bool
 print(tree.explain(first, second))"""
     return (
-        "## Use\n\n**No segmenter is in here:** the run took its data set's own masks. So image files cannot be explained; views can, "
-        f"which are an image and the masks of its parts, laid on the tree's canvas.\n\n```python\n{code}\n```"
+        "## Use\n\n**No segmenter is in here:** the run took its data set's own masks. So image files cannot be"
+        " explained; views can, which are an image and the masks of its parts, laid on the tree's"
+        f" canvas.\n\n```python\n{code}\n```"
     )
 
 
@@ -149,8 +167,9 @@ def _scores(tree: MetricTree, told: Told) -> str:
         floors = (_percent(row.get(key)) for key in ("chance", "majority", "p@1_untrained"))
         lines.append(f"| {name} | {_percent(row['p@1'])} | {between} | {' | '.join(floors)} | {row['queries']:.0f} |")
     return (
-        "## Scores\n\nOn `test`: how often the nearest image has the same label (P@1), in percent. Floors: the *chance* of a neighbour "
-        "drawn at random, always saying the *majority*, and the same network *untrained*.\n\n" + "\n".join(lines)
+        "## Scores\n\nOn `test`: how often the nearest image has the same label (P@1), in percent. Floors: the *chance*"
+        " of a neighbour drawn at random, always saying the *majority*, and the same network *untrained*.\n\n"
+        + "\n".join(lines)
     )
 
 
@@ -159,12 +178,19 @@ def _limits(tree: MetricTree, params: Params, told: Told, masks: bool) -> str:
     counts = ", ".join(f"{present[split]} in `{split}`" for split in ("train", "val", "test") if split in present)
     low = told.nodes.loc[~(told.nodes["p@1_low"] > told.nodes["majority"]), "node"].tolist()
     lines = [
-        "Meant for comparing images like those it was trained on, for finding which part speaks for one label or another, and for "
-        "finding bias in such data. Not for decisions about people.",
-        f"Trained and tested on one data set (`{_code(params.dataset.name)}`; images that show the root: {counts}). Nothing is known of "
-        "other cameras, other places, other people.",
+        (
+            "Meant for comparing images like those it was trained on, for finding which part speaks for one label or"
+            " another, and for finding bias in such data. Not for decisions about people."
+        ),
+        (
+            f"Trained and tested on one data set (`{_code(params.dataset.name)}`; images that show the root: {counts})."
+            " Nothing is known of other cameras, other places, other people."
+        ),
         "Its percentages are for even odds: of the pairs that it was fitted on, half were of one label.",
-        f"An image is seen at {tree.root.canvas.height} × {tree.root.canvas.width} pixels; a part that is not found says nothing.",
+        (
+            f"An image is seen at {tree.root.canvas.height} × {tree.root.canvas.width} pixels; a part that is not found"
+            " says nothing."
+        ),
     ]
     if not masks:
         lines.append("What the segmenter cuts wrongly, every node above it sees wrongly.")

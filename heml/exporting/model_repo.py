@@ -23,7 +23,8 @@ def write_model_repo(tree: MetricTree, params_file: Path, reports: Path, folder:
     Args:
         params_file: the run's `params.yaml`, which goes along as it is.
         reports: the folder `reports` of the run.
-        licence: of the weights, an identifier of the hub's such as `mit`; `other`: the terms of data and segmenter, as the card has them.
+        licence: of the weights, an identifier of the hub's such as `mit`; `other`: the terms of data and segmenter, as
+            the card has them.
 
     Returns:
         Whether its segmenter is the data set's own masks, so that what opens it can explain no image files.
@@ -32,11 +33,15 @@ def write_model_repo(tree: MetricTree, params_file: Path, reports: Path, folder:
         HemlError: something of the run is missing, damaged or of another tree; a licence that is no identifier.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", licence):
-        raise HemlError(f"--licence: {licence[:80]!r} is no identifier of a licence, such as mit, apache-2.0, cc-by-4.0 or other")
+        raise HemlError(
+            f"--licence: {licence[:80]!r} is no identifier of a licence, such as mit, apache-2.0, cc-by-4.0 or other"
+        )
     text = _read(params_file)
     params = parse_params(text, str(params_file))
     if list(Tree.from_params(params).nodes.values()) != list(tree.tree.nodes.values()):
-        raise HemlError(f"{params_file}: has another tree than {tree.models}; run `dvc repro`, or name the run's own with --params")
+        raise HemlError(
+            f"{params_file}: has another tree than {tree.models}; run `dvc repro`, or name the run's own with --params"
+        )
     told = Told.read(reports, tree.tree)
     masks, _ = segmenter_classes(tree.models / "segmenter")
     with new_folder(folder) as partial:

@@ -38,12 +38,13 @@ class _Node(nn.Module):
 def write_onnx(tree: MetricTree, node: str, path: Path) -> float:
     """Write a node, compare it with torch in ONNX Runtime, and return the largest difference.
 
-    Inputs `pixels` (B, 3, h, w) uint8 RGB and `mask` (B, 1, h, w) uint8 (1 inside the node's segments), the canvas cropped to
-    the node's box; output `embedding` (B, D) float32. The metadata key `heml` has the node, its leaves, its box (x0, y0, x1, y1)
-    and the canvas, as JSON.
+    Inputs `pixels` (B, 3, h, w) uint8 RGB and `mask` (B, 1, h, w) uint8 (1 inside the node's segments), the canvas
+    cropped to the node's box; output `embedding` (B, D) float32. The metadata key `heml` has the node, its leaves, its
+    box (x0, y0, x1, y1) and the canvas, as JSON.
 
     Raises:
-        HemlError: the node's name is none, the extra `export` is missing, or the difference is above `TOLERANCE`; then nothing is written.
+        HemlError: the node's name is none, the extra `export` is missing, or the difference is above `TOLERANCE`; then
+        nothing is written.
     """
     if not node.isidentifier():  # it comes from a file's header, and stands in `path`
         raise HemlError(f"{node!r}: no name of a node; nothing was written")
@@ -74,7 +75,12 @@ def write_onnx(tree: MetricTree, node: str, path: Path) -> float:
                 verbose=False,
             )
             model = onnx.load(str(partial))
-            told = {"node": node, "leaves": header.leaves, "box": list(header.box), "canvas": header.canvas.model_dump()}
+            told = {
+                "node": node,
+                "leaves": header.leaves,
+                "box": list(header.box),
+                "canvas": header.canvas.model_dump(),
+            }
             onnx.helper.set_model_props(model, {"heml": json.dumps(told)})
             onnx.save(model, str(partial))
             session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
@@ -83,7 +89,8 @@ def write_onnx(tree: MetricTree, node: str, path: Path) -> float:
                 difference = float(np.abs(found - network(pixels, mask).numpy()).max())
             if not difference <= TOLERANCE:
                 raise HemlError(
-                    f"{path}: the ONNX of {node!r} differs from torch by {difference:.2g}, above {TOLERANCE:g}; nothing was written"
+                    f"{path}: the ONNX of {node!r} differs from torch by {difference:.2g}, above {TOLERANCE:g}; nothing"
+                    " was written"
                 )
     finally:
         tree.network(node).to(tree.device)

@@ -16,10 +16,11 @@ from heml.exporting.arrays import index_table
 
 
 def write_vectors(gallery: Gallery, metric: TreeMetric, label_names: Sequence[str], folder: Path) -> str:
-    """Write `vectors.npy`, (N, W) float32, `vectors_int8.npy`, the same in steps of `int8_step`, `signature.npy`, (W,) float32 of ±1,
-    `index.csv`, whose rows they are, and `vectors.json`.
+    """Write `vectors.npy`, (N, W) float32, `vectors_int8.npy`, the same in steps of `int8_step`, `signature.npy`, (W,)
+    float32 of ±1, `index.csv`, whose rows they are, and `vectors.json`.
 
-    Search by inner product, largest first, with a query's vector times the signature: `threshold` less the product is the tree's distance.
+    Search by inner product, largest first, with a query's vector times the signature: `threshold` less the product is
+    the tree's distance.
 
     Returns:
         What was written, in words.

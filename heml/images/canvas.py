@@ -42,7 +42,9 @@ def lay_image(image: Image.Image, canvas: Canvas) -> NDArray[np.uint8]:
     return laid
 
 
-def lay_mask(mask: NDArray[np.bool_], size: tuple[int, int], canvas: Canvas, coverage: float = 0.5) -> NDArray[np.bool_]:
+def lay_mask(
+    mask: NDArray[np.bool_], size: tuple[int, int], canvas: Canvas, coverage: float = 0.5
+) -> NDArray[np.bool_]:
     """A mask on the canvas: (H, W) bool, true where at least `coverage` of a canvas pixel belongs to it.
 
     Args:
@@ -60,7 +62,8 @@ def lay_mask(mask: NDArray[np.bool_], size: tuple[int, int], canvas: Canvas, cov
 
 
 CHECKED = 1 << 28
-"""Bytes of pixels up to which they are held against their checksum: a quarter of a second; DVC hashes larger ones as well."""
+"""Bytes of pixels up to which they are held against their checksum: a quarter of a second; DVC hashes larger ones as
+well."""
 _FIELDS = [("image_id", pa.string()), ("split", pa.string()), ("label", pa.int64())]
 
 
@@ -82,10 +85,14 @@ def write_canvases(images: str | Path, folder: str | Path, canvas: Canvas) -> in
     index: dict[str, list[object]] = {"image_id": [], "split": [], "label": []}
     with new_folder(folder) as partial:
         header = {"descr": "|u1", "fortran_order": False, "shape": (total, canvas.height, canvas.width, 3)}
-        with (partial / "canvases.npy").open("wb") as file:  # written through: pages of a memory map would count as this process's memory
+        with (partial / "canvases.npy").open(
+            "wb"
+        ) as file:  # written through: pages of a memory map would count as this process's memory
             np.lib.format.write_array_header_1_0(file, header)
             for row in progress(read_rows(images, ["image_id", "split", "label", "image"]), "canvases", total, "image"):
-                file.write(lay_image(decode_image(row["image"]["bytes"], row["image_id"], float("inf")), canvas).tobytes())
+                file.write(
+                    lay_image(decode_image(row["image"]["bytes"], row["image_id"], float("inf")), canvas).tobytes()
+                )
                 for key in index:
                     index[key].append(row[key])
         about = {"heml": json.dumps({"crc32": checksum(partial / "canvases.npy")})}
@@ -97,7 +104,8 @@ def load_canvases(folder: str | Path, start: int = 0, stop: int | None = None) -
     """Open rows `start` to `stop` (all) of `data/canvases`, memory-mapped.
 
     Raises:
-        HemlError: missing or damaged. Pixels are held against their checksum where they take no more than `CHECKED` bytes.
+        HemlError: missing or damaged. Pixels are held against their checksum where they take no more than `CHECKED`
+        bytes.
     """
     folder = Path(folder)
     stored = canvas_index(folder)
@@ -107,9 +115,20 @@ def load_canvases(folder: str | Path, start: int = 0, stop: int | None = None) -
     except FileNotFoundError:
         raise HemlError(f"{folder}: no canvases; run `dvc repro canvases` first") from None
     except (OSError, ValueError, EOFError) as error:
-        raise HemlError(f"{path}: cannot be read ({error}); remove it and run `{stored.again}` to make it again") from None
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or len(pixels) != stored.rows or not _sound(path, stored):
-        raise HemlError(f"{path}: not the pixels that {stored.path.name} belongs to; remove it and run `{stored.again}` to make it again")
+        raise HemlError(
+            f"{path}: cannot be read ({error}); remove it and run `{stored.again}` to make it again"
+        ) from None
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim != 4
+        or pixels.shape[3] != 3
+        or len(pixels) != stored.rows
+        or not _sound(path, stored)
+    ):
+        raise HemlError(
+            f"{path}: not the pixels that {stored.path.name} belongs to; remove it and run `{stored.again}` to make it"
+            " again"
+        )
     index = stored.table(start=start, stop=stop)
     image_ids: list[str] = index["image_id"].to_pylist()
     stored.distinct(image_ids)

@@ -58,7 +58,8 @@ def decode_image(data: bytes, source: str, max_megapixels: float = 50) -> Image.
     """Decode to RGB, upright, as `to_rgb` has it.
 
     Raises:
-        BadImage: empty, not an image, truncated, of several pictures, or larger than `max_megapixels`; `source` names it.
+        BadImage: empty, not an image, truncated, of several pictures, or larger than `max_megapixels`; `source` names
+        it.
     """
     image = _open(data, source, max_megapixels)
     try:
@@ -69,8 +70,8 @@ def decode_image(data: bytes, source: str, max_megapixels: float = 50) -> Image.
 
 
 def to_rgb(image: Image.Image, source: str) -> Image.Image:
-    """Any Pillow image as RGB: turned upright by its EXIF orientation, transparency on white, 16 bits of grey scaled by the type's range
-    (65,535 is white), so that brightness stays comparable between images.
+    """Any Pillow image as RGB: turned upright by its EXIF orientation, transparency on white, 16 bits of grey scaled by
+    the type's range (65,535 is white), so that brightness stays comparable between images.
 
     Raises:
         BadImage: grey values that have no range to scale by (floats, 32 bits); or pixels that cannot be had.
@@ -81,7 +82,8 @@ def to_rgb(image: Image.Image, source: str) -> Image.Image:
             wide = np.asarray(image)
             if image.mode == "F" or wide.min() < 0 or wide.max() > 0xFFFF:
                 raise BadImage(
-                    f"{source}: its grey values (mode {image.mode}, up to {wide.max():g}) have no known white; save it with 8 or 16 bits"
+                    f"{source}: its grey values (mode {image.mode}, up to {wide.max():g}) have no known white; save it"
+                    " with 8 or 16 bits"
                 )
             image = Image.fromarray((wide / 257).round().astype(np.uint8))
         if image.has_transparency_data:
@@ -96,7 +98,8 @@ def to_rgb(image: Image.Image, source: str) -> Image.Image:
 
 
 def orientation(data: bytes) -> int:
-    """How the stored pixels of an image are turned before they are shown (EXIF), 1 to 8; 1, not at all, where nothing is said."""
+    """How the stored pixels of an image are turned before they are shown (EXIF), 1 to 8; 1, not at all, where nothing
+    is said."""
     try:
         found = Image.open(io.BytesIO(data), formats=FORMATS).getexif().get(ORIENTATION, 1)
     except Exception:  # noqa: BLE001 (who decodes the image says what is wrong with it)
@@ -110,7 +113,8 @@ def turned(mask: NDArray[np.uint8], how: int) -> NDArray[np.uint8]:
 
 
 def decode_mask(data: bytes, source: str, max_megapixels: float = 50) -> NDArray[np.uint8]:
-    """The class ids of a label mask as they were written, (H, W) uint8: a palette or greyscale image of 1, 2, 4 or 8 bits.
+    """The class ids of a label mask as they were written, (H, W) uint8: a palette or greyscale image of 1, 2, 4 or 8
+    bits.
 
     Raises:
         BadImage: anything in which class ids may not have survived, or corrupt; `source` names it, and how to mend it.
@@ -120,7 +124,9 @@ def decode_mask(data: bytes, source: str, max_megapixels: float = 50) -> NDArray
     if image.format not in MASK_FORMATS:
         raise BadImage(f"{source}: is {image.format}, which does not keep class ids; {mend}")
     if image.mode not in ("P", "L", "1"):
-        raise BadImage(f"{source}: a mask must be a palette or greyscale image of at most 8 bits, not mode {image.mode}; {mend}")
+        raise BadImage(
+            f"{source}: a mask must be a palette or greyscale image of at most 8 bits, not mode {image.mode}; {mend}"
+        )
     if image.getexif().get(ORIENTATION, 1) not in (0, 1):
         raise BadImage(f"{source}: the mask itself is turned by EXIF; save it upright, without")
     scale = 1
@@ -138,7 +144,9 @@ def decode_mask(data: bytes, source: str, max_megapixels: float = 50) -> NDArray
 def _tiff_scale(image: Image.Image, source: str, mend: str) -> int:
     """What Pillow multiplied the values of a TIFF mask by."""
     tags = image.tag_v2  # type: ignore[attr-defined]
-    bits, compression, photometric, sample = (tags.get(tag, default) for tag, default in ((258, (1,)), (259, 1), (262, 1), (339, (1,))))
+    bits, compression, photometric, sample = (
+        tags.get(tag, default) for tag, default in ((258, (1,)), (259, 1), (262, 1), (339, (1,)))
+    )
     if compression not in _EXACT_TIFF:
         raise BadImage(f"{source}: is a TIFF whose compression ({compression}) does not keep class ids; {mend}")
     if photometric == 0 or sample[0] != 1:
@@ -153,7 +161,9 @@ def check_mask(mask: NDArray[np.uint8], size: tuple[int, int], classes: dict[str
         BadImage: another size, or ids that `classes` does not declare.
     """
     if (mask.shape[1], mask.shape[0]) != size:
-        raise BadImage(f"{source}: the mask is {mask.shape[1]}×{mask.shape[0]} but its (upright) image is {size[0]}×{size[1]}")
+        raise BadImage(
+            f"{source}: the mask is {mask.shape[1]}×{mask.shape[0]} but its (upright) image is {size[0]}×{size[1]}"
+        )
     unknown = np.setdiff1d(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)), [*classes.values(), 255])
     if unknown.size:
         raise BadImage(f"{source}: class ids {unknown.tolist()} are not declared among the data set's classes")

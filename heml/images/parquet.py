@@ -32,7 +32,8 @@ def write_table(path: str | Path, table: pa.Table) -> None:
 
 @dataclass(frozen=True)
 class Stored:
-    """A Parquet file of a known format. Every fault is a HemlError that names the file and the command that makes it again."""
+    """A Parquet file of a known format. Every fault is a HemlError that names the file and the command that makes it
+    again."""
 
     path: Path
     fields: Fields
@@ -86,7 +87,9 @@ class Stored:
                 raise self.fault(f"column {name!r} is {schema.field(name).type}, not {kind}")
         return file
 
-    def groups(self, columns: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
+    def groups(
+        self, columns: Sequence[str] | None = None, start: int = 0, stop: int | None = None
+    ) -> Iterator[pa.Table]:
         """Rows `start` to `stop`, a row group in memory at a time."""
         first = 0
         with self._open() as file:
@@ -105,7 +108,8 @@ class Stored:
                     yield table.slice(low, high - low)
 
     def table(self, columns: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> pa.Table:
-        """Rows `start` to `stop` as one table, with its metadata; pyarrow's own function of this name imports pandas."""
+        """Rows `start` to `stop` as one table, with its metadata; pyarrow's own function of this name imports
+        pandas."""
         schema = self.schema
         wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns], schema.metadata)
         parts = list(self.groups(columns, start, stop))

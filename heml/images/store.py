@@ -1,4 +1,5 @@
-"""`data/images/`: images, labels, splits and masks as Parquet shards that pandas and Hugging Face `datasets` open as they are."""
+"""`data/images/`: images, labels, splits and masks as Parquet shards that pandas and Hugging Face `datasets` open as
+they are."""
 
 from __future__ import annotations
 
@@ -57,8 +58,8 @@ class Description:
     """Per class, the joint probabilities [P(look, label=0), P(look, label=1)] of its looks, where they are known;
     the last look is "absent". See `heml.evaluation.limits`."""
     looks: dict[str, list[int]] = field(default_factory=dict)
-    """Per class, the number of the look that each label always has, −1 for absent, where labels are identities; classes that vary freely
-    are left out."""
+    """Per class, the number of the look that each label always has, −1 for absent, where labels are identities; classes
+    that vary freely are left out."""
 
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -86,11 +87,13 @@ def _schema(description: Description, extra: Sequence[str]) -> pa.Schema:
     )
 
 
-def write_images(folder: str | Path, records: Iterable[ImageRecord], description: Description, extra: Sequence[str] = ()) -> int:
+def write_images(
+    folder: str | Path, records: Iterable[ImageRecord], description: Description, extra: Sequence[str] = ()
+) -> int:
     """Write records, in the order given, as shards; returns how many.
 
-    `description.skipped` may still grow while `records` is consumed: the last shard's description is written after the last
-    record. A row group of images is in memory at a time, so memory does not grow with the set.
+    `description.skipped` may still grow while `records` is consumed: the last shard's description is written after the
+    last record. A row group of images is in memory at a time, so memory does not grow with the set.
 
     Raises:
         HemlError: no records at all, or an image_id given twice.
@@ -204,7 +207,9 @@ def count_labels(folder: str | Path) -> Counter[tuple[str, int]]:
     return Counter((row["split"], row["label"]) for row in read_rows(folder, ["split", "label"]))
 
 
-def read_rows(folder: str | Path, columns: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(
+    folder: str | Path, columns: Sequence[str], start: int = 0, stop: int | None = None
+) -> Iterator[dict[str, Any]]:
     """Rows `start` to `stop` (all) in stored order (sorted by image_id), a row group in memory at a time.
 
     Raises:

@@ -23,7 +23,9 @@ def may_flip(segments: Mapping[str, Segment]) -> bool:
     return all(segment.mirror is None or segment.mirror in segments for segment in segments.values())
 
 
-def augment(pixels: torch.Tensor, masks: torch.Tensor, settings: Train, flip: bool, generator: torch.Generator) -> torch.Tensor:
+def augment(
+    pixels: torch.Tensor, masks: torch.Tensor, settings: Train, flip: bool, generator: torch.Generator
+) -> torch.Tensor:
     """A batch as training sees it: changed in shape and colour, normalised, 0 outside the mask.
 
     Args:
@@ -72,7 +74,9 @@ def _colour(
 def _blur(x: torch.Tensor, sigma: torch.Tensor, most: float) -> torch.Tensor:
     """Gaussian blur of every image with its own standard deviation, at most `most` pixels; 0 leaves it as it is."""
     b, c, h, w = x.shape
-    radius = min(math.ceil(3 * most), h - 1, w - 1)  # of the largest that may be: to read the largest drawn would make a GPU wait
+    radius = min(
+        math.ceil(3 * most), h - 1, w - 1
+    )  # of the largest that may be: to read the largest drawn would make a GPU wait
     if radius < 1:
         return x
     at = torch.arange(-radius, radius + 1, device=x.device)
@@ -83,7 +87,9 @@ def _blur(x: torch.Tensor, sigma: torch.Tensor, most: float) -> torch.Tensor:
     return F.conv2d(padded, kernel[:, None, None, :], groups=b * c).view(b, c, h, w)
 
 
-def _turn_and_crop(x: torch.Tensor, angle: torch.Tensor, scale: torch.Tensor, dx: torch.Tensor, dy: torch.Tensor) -> torch.Tensor:
+def _turn_and_crop(
+    x: torch.Tensor, angle: torch.Tensor, scale: torch.Tensor, dx: torch.Tensor, dy: torch.Tensor
+) -> torch.Tensor:
     """Show a turned part of every image at full size.
 
     Args:
@@ -94,7 +100,9 @@ def _turn_and_crop(x: torch.Tensor, angle: torch.Tensor, scale: torch.Tensor, dx
     h, w = x.shape[-2:]
     cos, sin = angle.cos() * scale, angle.sin() * scale
     theta = torch.stack([torch.stack([cos, -sin * h / w, dx], 1), torch.stack([sin * w / h, cos, dy], 1)], 1)
-    return F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), "bilinear", "zeros", align_corners=False)
+    return F.grid_sample(
+        x, F.affine_grid(theta, list(x.shape), align_corners=False), "bilinear", "zeros", align_corners=False
+    )
 
 
 def _erase(x: torch.Tensor, draw: Draw, probability: float) -> torch.Tensor:

@@ -1,4 +1,5 @@
-"""How a parent starts: from the weighted average of its children (HEML, Algorithm 1), or from what it is compared with."""
+"""How a parent starts: from the weighted average of its children (HEML, Algorithm 1), or from what it is compared
+with."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Teacher to student: a small network learns its own loss, and beside it a trained node's metric.
 
-Yu et al., "Learning Metrics from Teachers", CVPR 2019; the relative term is also the distance-wise one of Park et al., "Relational
-Knowledge Distillation", CVPR 2019, without its division by the mean distance.
+Yu et al., "Learning Metrics from Teachers", CVPR 2019; the relative term is also the distance-wise one of Park et al.,
+"Relational Knowledge Distillation", CVPR 2019, without its division by the mean distance.
 """
 
 from __future__ import annotations
@@ -47,12 +47,19 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, absolute: fl
 
 
 def build_student(
-    name: str, settings: Student, train: Train, canvases: Path, segments: Path, models: Path, students: Path, report_path: Path
+    name: str,
+    settings: Student,
+    train: Train,
+    canvases: Path,
+    segments: Path,
+    models: Path,
+    students: Path,
+    report_path: Path,
 ) -> dict[str, Any]:
     """Train a student of a node and write `<students>/<name>.safetensors` and its report; returns the report.
 
-    It sees the teacher's segments in the teacher's box, augmented as `train` says; its own loss, batches, optimiser, schedule and seed
-    are `train`'s too.
+    It sees the teacher's segments in the teacher's box, augmented as `train` says; its own loss, batches, optimiser,
+    schedule and seed are `train`'s too.
 
     Raises:
         HemlError: the teacher is missing, the loss is not finite, or its settings do not go together.
@@ -63,7 +70,9 @@ def build_student(
     header, teacher = load_network(node_path(models, settings.teacher), device)
     images = compose(canvases, segments, header.leaves, header.box).on(device)
     torch.manual_seed(train.seed)
-    shape = Architecture(settings.trunk, "plain", settings.hidden_dim, header.architecture.embedding_dim, images.classes)
+    shape = Architecture(
+        settings.trunk, "plain", settings.hidden_dim, header.architecture.embedding_dim, images.classes
+    )
     student = MetricNetwork(shape, images.size).to(device)
     began = time.perf_counter()
     with no_compiler():
@@ -73,7 +82,14 @@ def build_student(
     best = max(history, key=lambda row: (row["val_p1"], row["epoch"]))
     lineage = {f"node={header.node}": fingerprint(node_path(models, header.node))}
     kept = replace(
-        header, node=name, children=[], architecture=shape, weights=None, seed=train.seed, val_p1=[best["val_p1"]], lineage=lineage
+        header,
+        node=name,
+        children=[],
+        architecture=shape,
+        weights=None,
+        seed=train.seed,
+        val_p1=[best["val_p1"]],
+        lineage=lineage,
     )
     save_node(students, kept, [student.state_dict()], train.stored)
     report = {
@@ -137,7 +153,9 @@ def _distil(
             losses.append(loss.detach())
         found = torch.stack(losses).double().cpu()
         if not found.isfinite().all():
-            raise HemlError(f"student {name!r}: the loss is not finite in epoch {epoch}; lower its lr ({settings.lr:g})")
+            raise HemlError(
+                f"student {name!r}: the loss is not finite in epoch {epoch}; lower its lr ({settings.lr:g})"
+            )
         score = precision_at_1(student, images, distance, device)
         history.append({"epoch": epoch, "loss": float(found.mean()), "val_p1": score})
         if score >= best_score:
@@ -146,7 +164,9 @@ def _distil(
     return history
 
 
-def _measure(network: MetricNetwork, path: Path, images: NodeImages, distance: Distance, device: torch.device) -> dict[str, float]:
+def _measure(
+    network: MetricNetwork, path: Path, images: NodeImages, distance: Distance, device: torch.device
+) -> dict[str, float]:
     """Size, speed and precision of one network: parameters, bytes, images/s of embedding, P@1 and P@8 on `test`.
 
     Neighbours are sought in `train`, or, where that has none of the labels, among the other test images.

@@ -1,8 +1,8 @@
 """Divide and conquer of the embedding space (Sanakoyeu et al., CVPR 2019): which images train which learner, and when.
 
-The training images are clustered by the trunk's pooled features, anew every few epochs, and each cluster belongs to a learner, a slice
-of the embedding's dimensions. A batch is of one cluster and trains its learner alone; the last batches of training are of all images
-and train all dimensions.
+The training images are clustered by the trunk's pooled features, anew every few epochs, and each cluster belongs to a
+learner, a slice of the embedding's dimensions. A batch is of one cluster and trains its learner alone; the last batches
+of training are of all images and train all dimensions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,13 @@ class Division:
         """(N,), the learner of each training image; None before the first clustering."""
 
     def batches(
-        self, network: MetricNetwork, images: NodeImages, rows: NDArray[np.int64], epoch: int, seed: int, device: torch.device
+        self,
+        network: MetricNetwork,
+        images: NodeImages,
+        rows: NDArray[np.int64],
+        epoch: int,
+        seed: int,
+        device: torch.device,
     ) -> Iterator[NDArray[np.int64]]:
         """One epoch of P×K batches, positions into `rows`, as many as without a division.
 
@@ -52,7 +58,9 @@ class Division:
             self.divide(pooled(network, images, rows, device))
         drawn = 0
         if apart and self.clusters is not None:
-            for learner, batch in islice(cluster_batches(labels, self.clusters, settings.batch_size, settings.per_class, seed), apart):
+            for learner, batch in islice(
+                cluster_batches(labels, self.clusters, settings.batch_size, settings.per_class, seed), apart
+            ):
                 self.embedder.learner = learner
                 drawn += 1
                 yield batch
@@ -70,15 +78,19 @@ class Division:
 
 
 def new_division(network: MetricNetwork, settings: Train, images: int) -> Division | None:
-    """Of a network whose embedder divides; None where it does not, or where `images` do not fill a batch per learner."""
+    """Of a network whose embedder divides; None where it does not, or where `images` do not fill a batch per
+    learner."""
     embedder = network.embedder
     if not isinstance(embedder, DivideAndConquer) or images < settings.batch_size * embedder.learners:
         return None
     return Division(embedder, settings)
 
 
-def pooled(network: MetricNetwork, images: NodeImages, rows: NDArray[np.int64], device: torch.device) -> NDArray[np.float32]:
-    """The trunk's features, averaged over the map and of length 1, (len(rows), C): what is clustered, before any learner's weights."""
+def pooled(
+    network: MetricNetwork, images: NodeImages, rows: NDArray[np.int64], device: torch.device
+) -> NDArray[np.float32]:
+    """The trunk's features, averaged over the map and of length 1, (len(rows), C): what is clustered, before any
+    learner's weights."""
     training = network.training
     features = embed(nn.Sequential(network.trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten()), images, rows, device)
     network.train(training)
@@ -87,7 +99,8 @@ def pooled(network: MetricNetwork, images: NodeImages, rows: NDArray[np.int64], 
 
 
 def matched(clusters: NDArray[np.int64], previous: NDArray[np.int64], number: int) -> NDArray[np.int64]:
-    """`clusters` (N,) renumbered so that as many images as can be keep the number, below `number`, that they had in `previous` (N,).
+    """`clusters` (N,) renumbered so that as many images as can be keep the number, below `number`, that they had in
+    `previous` (N,).
 
     The Hungarian method (Kuhn 1955) on the numbers of images that two clusters share.
     """
@@ -110,7 +123,9 @@ def cluster_batches(
     """
     rng = np.random.default_rng(seed)
     members = {int(c): np.flatnonzero(clusters == c) for c in np.unique(clusters)}
-    members = {c: rows for c, rows in members.items() if (np.unique(labels[rows], return_counts=True)[1] >= 2).sum() >= 2}
+    members = {
+        c: rows for c, rows in members.items() if (np.unique(labels[rows], return_counts=True)[1] >= 2).sum() >= 2
+    }
     epochs: dict[int, Iterator[NDArray[np.int64]]] = {c: iter(()) for c in members}
     while members:
         for c in rng.permutation(list(members)).tolist():

@@ -1,4 +1,5 @@
-"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6, a fixed stem and head; ImageNet 75.1 %.
+"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6, a fixed stem and head; ImageNet 75.1
+%.
 
 Described in TensorFlow's model repository (tpu/models/official/efficientnet/lite). Its convolutions pad as TensorFlow's
 "SAME": at stride 2 the odd pixel is on the right and below.
@@ -24,7 +25,8 @@ _STAGES = (  # expansion, output channels, repeats, first stride, kernel
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution whose output is ceil(input / stride) in size, padded more on the right and below where it must be."""
+    """A convolution whose output is ceil(input / stride) in size, padded more on the right and below where it must
+    be."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) → (B, C', ceil(h / stride), ceil(w / stride))."""
@@ -44,8 +46,14 @@ class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int, kernel: int) -> None:
         super().__init__()
         wide = inputs * expansion
-        self.expand = nn.Sequential() if expansion == 1 else nn.Sequential(nn.Conv2d(inputs, wide, 1, bias=False), _norm(wide), nn.ReLU6())
-        self.depthwise = nn.Sequential(SameConv2d(wide, wide, kernel, stride, groups=wide, bias=False), _norm(wide), nn.ReLU6())
+        self.expand = (
+            nn.Sequential()
+            if expansion == 1
+            else nn.Sequential(nn.Conv2d(inputs, wide, 1, bias=False), _norm(wide), nn.ReLU6())
+        )
+        self.depthwise = nn.Sequential(
+            SameConv2d(wide, wide, kernel, stride, groups=wide, bias=False), _norm(wide), nn.ReLU6()
+        )
         self.project = nn.Sequential(nn.Conv2d(wide, outputs, 1, bias=False), _norm(outputs))
         self.residual = stride == 1 and inputs == outputs
 

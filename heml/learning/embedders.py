@@ -63,9 +63,9 @@ class Embedder(nn.Module):
 
 
 class BatchDropBlock(Embedder):
-    """Batch feature erasing (Dai et al., ICCV 2019): a global branch sees the whole map, a dropping branch a map in which a band of a
-    third of its rows, the same for the batch, is erased in training, max-pooled. Each has half of the dimensions and a loss of its own;
-    the embedding is both, joined.
+    """Batch feature erasing (Dai et al., ICCV 2019): a global branch sees the whole map, a dropping branch a map in
+    which a band of a third of its rows, the same for the batch, is erased in training, max-pooled. Each has half of the
+    dimensions and a loss of its own; the embedding is both, joined.
     """
 
     def __init__(self, features: int, hidden_dim: int, embedding_dim: int) -> None:
@@ -98,8 +98,8 @@ class BatchDropBlock(Embedder):
 
 
 class GlobalDescriptors(Embedder):
-    """Combination of multiple global descriptors (Jun et al. 2019): SPoC, MAC and GeM, each through a layer of its own to a
-    third of the dimensions and to length 1, joined; a classifier on the first adds cross-entropy (temperature 0.5,
+    """Combination of multiple global descriptors (Jun et al. 2019): SPoC, MAC and GeM, each through a layer of its own
+    to a third of the dimensions and to length 1, joined; a classifier on the first adds cross-entropy (temperature 0.5,
     smoothing 0.1).
     """
 
@@ -124,8 +124,8 @@ class GlobalDescriptors(Embedder):
 
 @functools.cache
 def maclaurin_signs(orders: int, dims: int, features: int, device: torch.device) -> torch.Tensor:
-    """Random signs over √features, (orders, dims, features): the same in every network, so that networks can be averaged, and
-    made where a network trains, neither stored nor copied with it.
+    """Random signs over √features, (orders, dims, features): the same in every network, so that networks can be
+    averaged, and made where a network trains, neither stored nor copied with it.
     """
     signs = torch.randint(0, 2, (orders, dims, features), generator=torch.Generator().manual_seed(0)) * 2 - 1
     scaled: torch.Tensor = signs / features**0.5
@@ -133,15 +133,17 @@ def maclaurin_signs(orders: int, dims: int, features: int, device: torch.device)
 
 
 class Horde(Embedder):
-    """High-order moments as a regulariser (Jacob et al., ICCV 2019): besides the first moment, moments 2 to `orders` of the
-    feature map's cells are embedded and trained by the same loss, and the losses added; only the first is used afterwards.
+    """High-order moments as a regulariser (Jacob et al., ICCV 2019): besides the first moment, moments 2 to `orders` of
+    the feature map's cells are embedded and trained by the same loss, and the losses added; only the first is used
+    afterwards.
 
-    A moment of order k is approximated by random Maclaurin features (Kar & Karnick, AISTATS 2012): the mean over cells of
-    ∘_{i ≤ k} (W_i f), with fixed random signs W_i (dims × C). The products of two images' features then average to the mean of
-    (f·g / C)^k over the pairs of their cells f and g, with a standard error that falls as 1 / √dims.
+    A moment of order k is approximated by random Maclaurin features (Kar & Karnick, AISTATS 2012): the mean over cells
+    of ∘_{i ≤ k} (W_i f), with fixed random signs W_i (dims × C). The products of two images' features then average to
+    the mean of (f·g / C)^k over the pairs of their cells f and g, with a standard error that falls as 1 / √dims.
 
-    Training holds two maps of `dims` channels for every order above the first: 8 · (orders − 1) · dims bytes per image and cell.
-    With the defaults that is 0.13 GB for a batch of 32 maps of 4×4, 0.54 GB of 8×8 and 2.1 GB of 16×16: there fewer `dims` fit.
+    Training holds two maps of `dims` channels for every order above the first: 8 · (orders − 1) · dims bytes per image
+    and cell. With the defaults that is 0.13 GB for a batch of 32 maps of 4×4, 0.54 GB of 8×8 and 2.1 GB of 16×16: there
+    fewer `dims` fit.
     """
 
     def __init__(self, features: int, hidden_dim: int, embedding_dim: int, orders: int, dims: int) -> None:
@@ -168,8 +170,9 @@ class Horde(Embedder):
 
 
 class DivideAndConquer(Embedder):
-    """Divide and conquer of the embedding space (Sanakoyeu et al., CVPR 2019): the dimensions are split into learners, each of
-    which has its slice brought to length 1, in training and afterwards, and learns from one cluster of the images.
+    """Divide and conquer of the embedding space (Sanakoyeu et al., CVPR 2019): the dimensions are split into learners,
+    each of which has its slice brought to length 1, in training and afterwards, and learns from one cluster of the
+    images.
 
     Training sets `learner` before each batch (`heml.learning.division`); None trains all dimensions at once.
     """
@@ -192,7 +195,12 @@ class DivideAndConquer(Embedder):
 
 
 def new_embedder(
-    name: str, features: int, hidden_dim: int, embedding_dim: int, classes: int, options: Mapping[str, float] | None = None
+    name: str,
+    features: int,
+    hidden_dim: int,
+    embedding_dim: int,
+    classes: int,
+    options: Mapping[str, float] | None = None,
 ) -> Embedder:
     """An embedder by name.
 

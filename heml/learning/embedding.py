@@ -11,7 +11,9 @@ from heml.learning.inputs import NodeImages, prepare
 
 
 @torch.inference_mode()
-def embed(network: nn.Module, images: NodeImages, rows: NDArray[np.int64], device: torch.device, batch_size: int = 128) -> torch.Tensor:
+def embed(
+    network: nn.Module, images: NodeImages, rows: NDArray[np.int64], device: torch.device, batch_size: int = 128
+) -> torch.Tensor:
     """Embeddings of the given rows, (len(rows), D) float32 on the CPU; the network is left in evaluation mode."""
     network.eval()
     found = []

@@ -1,8 +1,8 @@
 """A node's input: every canvas, masked to the union of the node's segments and cropped to where they occur.
 
-The crop is one box per node, so position within it keeps its meaning, and a trunk sees eyes at 16×32 instead of a mostly
-empty 64×64. An image in which no segment of the node is present is *absent* for the node: it is in no batch, no search
-and no score of that node.
+The crop is one box per node, so position within it keeps its meaning, and a trunk sees eyes at 16×32 instead of a
+mostly empty 64×64. An image in which no segment of the node is present is *absent* for the node: it is in no batch, no
+search and no score of that node.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class NodeImages:
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))), torch.from_numpy(crop)
 
     def training_batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `batch`, with segments exchanged where there are recipes for it. An image that would show nothing then stays as it is."""
+        """As `batch`, with segments exchanged where there are recipes for it. An image that would show nothing then
+        stays as it is."""
         pixels, masks = self.batch(rows)
         if not self.recomposed:
             return pixels, masks
@@ -90,7 +91,9 @@ class NodeImages:
                 masks[i, 0] = torch.from_numpy(seen[y0:y1, x0:x1].astype(np.uint8))
         return pixels, masks
 
-    def _recompose(self, row: int, shape: tuple[int, int], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+    def _recompose(
+        self, row: int, shape: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
         """One image with its segments exchanged, as `made`; None where no recipe leaves anything to see."""
         x0, y0, x1, y1 = self.box
         for _ in range(4 * len(self.recomposed)):
@@ -101,7 +104,9 @@ class NodeImages:
                 return image, seen
         return None
 
-    def made(self, row: int, shape: tuple[int, int], draws: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def made(
+        self, row: int, shape: tuple[int, int], draws: Sequence[int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """One image by some recipes: pixels (H, W, 3), and what is seen of it, (H, W).
 
         Args:
@@ -117,8 +122,8 @@ class NodeImages:
         return image, seen
 
     def on(self, device: torch.device, share: float = 0.5) -> NodeImages:
-        """The same images for training on a device: on a GPU all of them lie there from the start, if they take no more than this
-        share of what is free; else, and on a CPU, batches come from disk.
+        """The same images for training on a device: on a GPU all of them lie there from the start, if they take no more
+        than this share of what is free; else, and on a CPU, batches come from disk.
         """
         if device.type == "cpu" or self.resident is not None or self.recomposed:
             return self
@@ -174,7 +179,9 @@ def compose(
         there |= part.present
         boxes[part.present, :2] = np.minimum(boxes[part.present, :2], part.boxes[part.present, :2])
         boxes[part.present, 2:] = np.maximum(boxes[part.present, 2:], part.boxes[part.present, 2:])
-    made = {leaf: read_recipes(Path(recipes) / f"{leaf}.parquet", stored.image_ids) for leaf in leaves} if recipes else {}
+    made = (
+        {leaf: read_recipes(Path(recipes) / f"{leaf}.parquet", stored.image_ids) for leaf in leaves} if recipes else {}
+    )
     train = stored.splits == "train"
     if box is None and not (there & train).any():
         raise HemlError(f"segments {', '.join(leaves)}: present in no training image")
@@ -192,8 +199,12 @@ def compose(
         classes=int(stored.labels.max(initial=0)) + 1,
         segments={leaf: part.definition for leaf, part in parts.items()},
         area=float(area[train].mean()) if train.any() else 0.0,
-        recomposed=tuple(Recomposed(parts[leaf].packed, parts[leaf].boxes, found) for leaf, found in made.items() if found),
-        rest=np.bitwise_or.reduce([np.zeros_like(packed), *(part.packed for leaf, part in parts.items() if not made.get(leaf))])
+        recomposed=tuple(
+            Recomposed(parts[leaf].packed, parts[leaf].boxes, found) for leaf, found in made.items() if found
+        ),
+        rest=np.bitwise_or.reduce(
+            [np.zeros_like(packed), *(part.packed for leaf, part in parts.items() if not made.get(leaf))]
+        )
         if any(made.values())
         else None,
     )
@@ -207,10 +218,14 @@ def uncovered(images: NodeImages) -> NodeImages:
 
 def _check_belongs(part: Partition, leaf: str, image_ids: list[str], shape: tuple[int, int]) -> None:
     if part.image_ids != image_ids or part.shape != shape:
-        raise HemlError(f"data/segments/segment={leaf}: made from other images or another canvas; run `dvc repro manifest@{leaf}`")
+        raise HemlError(
+            f"data/segments/segment={leaf}: made from other images or another canvas; run `dvc repro manifest@{leaf}`"
+        )
 
 
-def _measure(packed: NDArray[np.uint8], box: Box, shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _measure(
+    packed: NDArray[np.uint8], box: Box, shape: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Per image the share of the canvas covered, and whether any covered pixel lies in the box."""
     x0, y0, x1, y1 = box
     area, inside = np.zeros(len(packed)), np.zeros(len(packed), bool)
@@ -270,8 +285,11 @@ def prepare(pixels: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     return normalise(pixels.float() / 255) * masks
 
 
-def prepared_batches(images: NodeImages, rows: NDArray[np.int64], device: torch.device, size: int = 64) -> Iterator[torch.Tensor]:
-    """Prepared batches of the given rows in their order; one of a single image, of which BatchNorm learns nothing, is left out."""
+def prepared_batches(
+    images: NodeImages, rows: NDArray[np.int64], device: torch.device, size: int = 64
+) -> Iterator[torch.Tensor]:
+    """Prepared batches of the given rows in their order; one of a single image, of which BatchNorm learns nothing, is
+    left out."""
     for start in range(0, len(rows), size):
         pixels, masks = images.batch(rows[start : start + size])
         if len(pixels) > 1:

@@ -1,4 +1,5 @@
-"""Curves while a node trains: a file per node, whole after every epoch. No stage reads it; the report says the same in the end."""
+"""Curves while a node trains: a file per node, whole after every epoch. No stage reads it; the report says the same in
+the end."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ COLUMNS = ("epoch", "loss", "val_p1")
 
 
 def curve_writer(path: Path, node: str) -> Watch:
-    """What writes the history of `node` so far to `path`, as CSV: `node` and `COLUMNS`, empty where nothing was measured."""
+    """What writes the history of `node` so far to `path`, as CSV: `node` and `COLUMNS`, empty where nothing was
+    measured."""
 
     def write(history: Sequence[Mapping[str, Any]]) -> None:
         with new_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:

@@ -42,7 +42,8 @@ def build_node(
 
     Args:
         recipes: the folder of recipes by which training exchanges segments; None: it does not.
-        live: the folder in which `<node>.csv` has the epochs so far, of the first repeat, while it trains; None: nowhere.
+        live: the folder in which `<node>.csv` has the epochs so far, of the first repeat, while it trains; None:
+            nowhere.
 
     Raises:
         HemlError: a child is missing or of another shape, the segments are in no training image, NaN in the loss.
@@ -65,7 +66,9 @@ def build_node(
     lineage = {f"segment={leaf}": fingerprint(segments / f"segment={leaf}" / "part-0.parquet") for leaf in leaves}
     if recipes:
         made = {leaf: recipes / f"{leaf}.parquet" for leaf in leaves}
-        lineage |= {f"recipes={leaf}": fingerprint(path) for leaf, path in made.items() if read_recipes(path, images.image_ids)}
+        lineage |= {
+            f"recipes={leaf}": fingerprint(path) for leaf, path in made.items() if read_recipes(path, images.image_ids)
+        }
     lineage |= {f"node={child.node}": fingerprint(node_path(models, child.node)) for child in children}
     header = Header(
         node=node.name,
@@ -113,8 +116,8 @@ def _start(
         theirs = (child.architecture, child.weights, child.seed, len(child.val_p1))
         if theirs != own:
             raise HemlError(
-                f"node {node.name!r}: child {child.node!r} has architecture, weights, seed and seeds {theirs}, not {own}; "
-                "averaging needs one common initialisation, so train all nodes alike, or set init: scratch"
+                f"node {node.name!r}: child {child.node!r} has architecture, weights, seed and seeds {theirs}, not"
+                f" {own}; averaging needs one common initialisation, so train all nodes alike, or set init: scratch"
             )
     states = [load_state(node_path(models, child.node), repeat) for child in children]
     scores = [child.val_p1[repeat] for child in children]
@@ -128,12 +131,16 @@ def _start(
         total = sum(weights) or 1.0
         start = " + ".join(f"{w / total:.2f} {c.node}" for w, c in zip(weights, children, strict=True))
     network.to(device)
-    if not settings.epochs or settings.validate_every == 1 or untrainable(images):  # else nobody sees it before training replaces it
+    if (
+        not settings.epochs or settings.validate_every == 1 or untrainable(images)
+    ):  # else nobody sees it before training replaces it
         reestimate_batchnorm(network, prepared_batches(images, images.rows("train"), device))
     return start
 
 
-def _report(header: Header, images: NodeImages, results: list[Training], start: str, device: torch.device) -> dict[str, Any]:
+def _report(
+    header: Header, images: NodeImages, results: list[Training], start: str, device: torch.device
+) -> dict[str, Any]:
     result = results[0]
     return {
         "node": header.node,
@@ -150,7 +157,10 @@ def _report(header: Header, images: NodeImages, results: list[Training], start: 
         "device": str(device),
         "peak_bytes": peak_bytes(device),
         "images_per_second": result.images_per_second,
-        "repeats": [{"seed": header.seed + k, "best_epoch": r.best_epoch, "val_p1": header.val_p1[k]} for k, r in enumerate(results)],
+        "repeats": [
+            {"seed": header.seed + k, "best_epoch": r.best_epoch, "val_p1": header.val_p1[k]}
+            for k, r in enumerate(results)
+        ],
     }
 
 

@@ -13,7 +13,9 @@ from torch.optim import lr_scheduler as schedules
 from heml.params import Train
 
 
-def new_optimizer(network: nn.Module, own: Sequence[tuple[Sequence[nn.Parameter], float]], settings: Train) -> Optimizer:
+def new_optimizer(
+    network: nn.Module, own: Sequence[tuple[Sequence[nn.Parameter], float]], settings: Train
+) -> Optimizer:
     """The optimiser of a network.
 
     Args:
@@ -23,7 +25,9 @@ def new_optimizer(network: nn.Module, own: Sequence[tuple[Sequence[nn.Parameter]
     groups: list[dict[str, object]] = [{"params": [p for p in network.parameters() if id(p) not in apart]}]
     groups += [{"params": list(parameters), "lr": lr, "weight_decay": 0.0} for parameters, lr in own if len(parameters)]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, settings.lr, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay, fused=True)
+        return torch.optim.SGD(
+            groups, settings.lr, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay, fused=True
+        )
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, settings.lr, weight_decay=settings.weight_decay, fused=True)
 
@@ -43,9 +47,13 @@ def new_schedule(optimizer: Optimizer, settings: Train, epoch: int, epochs: int)
         )  # torch divides by 0 at exactly one step
     if settings.schedule == "cyclic":
         return schedules.CyclicLR(
-            optimizer, [peak / 10 for peak in peaks], peaks, step_size_up=max(epoch // 2, 1), step_size_down=max(epoch - epoch // 2, 1),
+            optimizer,
+            [peak / 10 for peak in peaks],
+            peaks,
+            step_size_up=max(epoch // 2, 1),
+            step_size_down=max(epoch - epoch // 2, 1),
             cycle_momentum=False,
-        )  # fmt: skip
+        )
     rising = round(settings.warmup * total)
 
     def share(step: int) -> float:

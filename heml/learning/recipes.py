@@ -1,7 +1,9 @@
-"""Training images made of two: a base gets a donor's segment, so that what the segment looks like says nothing of the label.
+"""Training images made of two: a base gets a donor's segment, so that what the segment looks like says nothing of the
+label.
 
-What is stored is how to make them, `data/recipes/<segment>.parquet`, a few bytes a sample: base, donor (null: the segment is taken
-away), and the box of the base's canvas that the donor's segment is laid into. Training makes the pixels as it reads.
+What is stored is how to make them, `data/recipes/<segment>.parquet`, a few bytes a sample: base, donor (null: the
+segment is taken away), and the box of the base's canvas that the donor's segment is laid into. Training makes the
+pixels as it reads.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from heml.segments.masks import unpack_mask
 KEPT, REMOVED = -2, -1
 """Donors that are none: the image stays as it is, or the segment is taken away."""
 
-_SCHEMA = pa.schema([("base", pa.string()), ("draw", pa.int8()), ("donor", pa.string()), ("box", pa.list_(pa.int16(), 4))])
+_SCHEMA = pa.schema(
+    [("base", pa.string()), ("draw", pa.int8()), ("donor", pa.string()), ("box", pa.list_(pa.int16(), 4))]
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Recipes:
     donors: NDArray[np.int64]
     """(N, K): the donor's row, `REMOVED`, or `KEPT`."""
     boxes: NDArray[np.int16]
-    """(N, K, 4): x0, y0, x1, y1 on the base's canvas, the end exclusive, where the donor's segment is laid; zeros without a donor."""
+    """(N, K, 4): x0, y0, x1, y1 on the base's canvas, the end exclusive, where the donor's segment is laid; zeros
+    without a donor."""
     rate: float
     """Share of the training images that are recomposed each time they are read."""
     poured: bool
@@ -66,8 +71,15 @@ def read_recipes(path: Path, image_ids: list[str]) -> Recipes | None:
     draws = np.array(table["draw"].to_pylist())
     donors = np.full((len(image_ids), int(draws.max()) + 1), KEPT)
     boxes = np.zeros((*donors.shape, 4), np.int16)
-    for base, draw, donor, box in zip(*(table[name].to_pylist() for name in ("base", "draw", "donor", "box")), strict=True):
-        if base not in place or (donor is not None and donor not in place) or draw < 0 or (donor is None) != (box is None):
+    for base, draw, donor, box in zip(
+        *(table[name].to_pylist() for name in ("base", "draw", "donor", "box")), strict=True
+    ):
+        if (
+            base not in place
+            or (donor is not None and donor not in place)
+            or draw < 0
+            or (donor is None) != (box is None)
+        ):
             raise stored.fault(f"its recipe for {base!r} names images that are not there, or is damaged")
         donors[place[base], draw] = REMOVED if donor is None else place[donor]
         boxes[place[base], draw] = box or 0
@@ -120,7 +132,8 @@ def filled(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uin
 def lay_donor(
     pixels: NDArray[np.uint8], mask: NDArray[np.bool_], source: NDArray[np.int16], box: NDArray[np.int16]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A donor's segment moved and scaled from its own box to another: pixels (H, W, 3) and mask (H, W), by the nearest pixel.
+    """A donor's segment moved and scaled from its own box to another: pixels (H, W, 3) and mask (H, W), by the nearest
+    pixel.
 
     What falls beside the canvas is cut off.
     """

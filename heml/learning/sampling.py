@@ -13,8 +13,9 @@ from pytorch_metric_learning.samplers.m_per_class_sampler import MPerClassSample
 def pk_batches(labels: NDArray[np.int64], batch_size: int, per_class: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """One epoch of P×K batches: positions into `labels`, (P·K,) each, as many batches as fit the images, at least one.
 
-    P = batch_size / `per_class` distinct classes, or all where there are fewer, and K images of each: `per_class`, or as many as
-    fill the batch. Classes come in proportion to their images, and no image comes twice in a batch but of a class with fewer than K.
+    P = batch_size / `per_class` distinct classes, or all where there are fewer, and K images of each: `per_class`, or
+    as many as fill the batch. Classes come in proportion to their images, and no image comes twice in a batch but of a
+    class with fewer than K.
     """
     values, counts = np.unique(labels, return_counts=True)
     p = min(max(batch_size // per_class, 2), len(values))
@@ -26,7 +27,8 @@ def pk_batches(labels: NDArray[np.int64], batch_size: int, per_class: int, seed:
         return iter(np.fromiter(sampler, dtype=np.int64).reshape(-1, batch_size))
     rng = np.random.default_rng(seed)
     turns = _turns(counts, p, batches, rng)
-    # Class by class along the batches and round again: a class has at most as many turns as there are batches, so never two in one.
+    # Class by class along the batches and round again: a class has at most as many turns as there are batches, so never
+    # two in one.
     slots = np.empty((p * batches, k), np.int64)
     of_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
     start = 0
@@ -40,8 +42,8 @@ def pk_batches(labels: NDArray[np.int64], batch_size: int, per_class: int, seed:
 def _turns(counts: NDArray[np.int64], p: int, batches: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """In how many of the batches each class is, (C,), of sum P × batches: in proportion to its images, at most in all.
 
-    A class of two images or more is in at least one where there is room for all of them. Fractions are rounded up or down at random,
-    with the fraction as the chance, so that over epochs every class has its share.
+    A class of two images or more is in at least one where there is room for all of them. Fractions are rounded up or
+    down at random, with the fraction as the chance, so that over epochs every class has its share.
     """
     least = (counts >= 2).astype(float) if (counts >= 2).sum() <= p * batches else np.zeros(len(counts))
     low, high = 0.0, 2 * batches / counts.min()
@@ -57,7 +59,8 @@ def _turns(counts: NDArray[np.int64], p: int, batches: int, rng: np.random.Gener
 
 
 def _groups(members: NDArray[np.int64], number: int, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`members` in an order by chance, all before any comes again, as (number, K); none twice in a row of K if there are K of them."""
+    """`members` in an order by chance, all before any comes again, as (number, K); none twice in a row of K if there
+    are K of them."""
     dealt: list[int] = []
     while len(dealt) < number * k:
         begun = Counter(dealt[len(dealt) - len(dealt) % k :])  # the row that goes on with this round

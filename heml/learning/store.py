@@ -65,8 +65,8 @@ def save_node(folder: str | Path, header: Header, states: Sequence[State], store
     The header is one string: safetensors does not keep several in order, and equal nodes are equal bytes.
 
     Args:
-        stored: the precision of the matrices and convolutions, `float32`, `float16` or `bfloat16`; what has one dimension, such as
-            BatchNorm's statistics, whose range is the data's, keeps its own.
+        stored: the precision of the matrices and convolutions, `float32`, `float16` or `bfloat16`; what has one
+            dimension, such as BatchNorm's statistics, whose range is the data's, keeps its own.
     """
     kind: torch.dtype = getattr(torch, stored)
     kept = [{key: _stored(value, kind) for key, value in state.items()} for state in states]
@@ -111,7 +111,9 @@ def load_header(path: str | Path) -> Header:
     except FileNotFoundError:
         raise HemlError(f"{path}: no such node; run `dvc repro` first") from None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise HemlError(f"{path}: not a node of this project ({error}); remove it and run `dvc repro` to make it again") from None
+        raise HemlError(
+            f"{path}: not a node of this project ({error}); remove it and run `dvc repro` to make it again"
+        ) from None
     if header.node != Path(path).stem:
         raise HemlError(f"{path}: holds the node {header.node!r}; remove it and run `dvc repro` to make it again")
     return header
@@ -129,10 +131,12 @@ def check_lineage(header: Header, models: str | Path, segments: str | Path | Non
     for made_from, known in header.lineage.items():
         kind, _, name = made_from.partition("=")
         path = node_path(models, name) if kind == "node" else Path(segments or "") / made_from / "part-0.parquet"
-        if (kind == "node" or (kind == "segment" and segments is not None)) and (not path.is_file() or fingerprint(path) != known):
+        if (kind == "node" or (kind == "segment" and segments is not None)) and (
+            not path.is_file() or fingerprint(path) != known
+        ):
             raise HemlError(
-                f"{node_path(models, header.node)}: was trained on another {kind} {name!r} than {path}; run `dvc repro` to train it again, "
-                "or `dvc pull` what belongs together"
+                f"{node_path(models, header.node)}: was trained on another {kind} {name!r} than {path}; run `dvc repro`"
+                " to train it again, or `dvc pull` what belongs together"
             )
 
 
@@ -155,11 +159,15 @@ def load_state(path: str | Path, repeat: int = 0) -> State:
     except (SafetensorError, OSError, ValueError, AttributeError) as error:
         raise HemlError(f"{path}: cannot be read ({error}); run `dvc repro` to make it again") from None
     if checksums is not None and checksums[repeat : repeat + 1] != [_checksum(found)]:
-        raise HemlError(f"{path}: its weights are not those that were written; remove it and run `dvc repro` to make it again")
+        raise HemlError(
+            f"{path}: its weights are not those that were written; remove it and run `dvc repro` to make it again"
+        )
     state = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
     wild = [key for key, value in state.items() if not value.isfinite().all()]
     if wild:
-        raise HemlError(f"{path}: {wild[0]} holds values that are no finite numbers; remove it and run `dvc repro` to make it again")
+        raise HemlError(
+            f"{path}: {wild[0]} holds values that are no finite numbers; remove it and run `dvc repro` to make it again"
+        )
     return state
 
 
@@ -171,7 +179,9 @@ def load_network(path: str | Path, device: torch.device, repeat: int = 0) -> tup
         network.load_state_dict(load_state(path, repeat), assign=True)
     except RuntimeError as error:
         told = str(error).splitlines()[-1].strip()
-        raise HemlError(f"{path}: its weights do not fit its header ({told}); remove it and run `dvc repro` to make it again") from None
+        raise HemlError(
+            f"{path}: its weights do not fit its header ({told}); remove it and run `dvc repro` to make it again"
+        ) from None
     lay_out(network.trunk)
     return header, network.to(device).eval()
 
@@ -185,8 +195,8 @@ def _empty(architecture: Architecture) -> MetricNetwork:
 
 @contextmanager
 def _no_initialisation() -> Iterator[None]:
-    """Within, new modules are not filled with random numbers. (Modules on torch's meta device, which have none, bring a computer
-    algebra system to tell their shapes.)"""
+    """Within, new modules are not filled with random numbers. (Modules on torch's meta device, which have none, bring a
+    computer algebra system to tell their shapes.)"""
     own = {name: value for name, value in vars(nn.init).items() if name.endswith("_") and not name.startswith("_")}
     try:
         for name in own:

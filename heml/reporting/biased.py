@@ -43,5 +43,11 @@ class Bias:
         found = read_json(told, again, Findings)
         typical = [image_id for finding in found["findings"] for ids in finding["typical"].values() for image_id in ids]
         check_known(told, again, typical, set(gallery.canvases.image_ids), "image")
-        columns = {"associations": ASSOCIATIONS, "members": MEMBERS, "groups": GROUPS, "reliance": RELIANCE, "remedies": REMEDIES}
+        columns = {
+            "associations": ASSOCIATIONS,
+            "members": MEMBERS,
+            "groups": GROUPS,
+            "reliance": RELIANCE,
+            "remedies": REMEDIES,
+        }
         return cls(found, *(read_csv(folder / f"{name}.csv", again, known, _WORDS) for name, known in columns.items()))

@@ -27,7 +27,9 @@ def crop(run: Run, image_id: str, part: str = "") -> dict[str, str]:
     mask = gallery.partitions[part].mask(row) if part in gallery.partitions else None
     if mask is not None and mask.any():
         scale = np.array(pixels.shape[:2]) / mask.shape
-        rows, columns = (_around(np.flatnonzero(mask.any(axis)), times) for axis, times in zip((1, 0), scale.tolist(), strict=True))
+        rows, columns = (
+            _around(np.flatnonzero(mask.any(axis)), times) for axis, times in zip((1, 0), scale.tolist(), strict=True)
+        )
         pixels = np.ascontiguousarray(pixels[rows, columns])
     seen = f"{part.replace('_', ' ')} of {image_id}" if mask is not None else image_id
     return {"image_id": image_id, "picture": webp_uri(pixels, max(SIDE // max(pixels.shape[:2]), 1)), "alt": seen}

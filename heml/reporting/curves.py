@@ -25,7 +25,9 @@ def curve_table(reports: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def curve_figure(table: pd.DataFrame) -> Figure:
     """Small multiples by level: the loss above, P@1 on `val` below, a line per node."""
     levels = sorted(table["level"].unique())
-    figure, axes = plt.subplots(2, len(levels), figsize=(max(3.1 * len(levels), 7), 5), sharey="row", sharex=True, squeeze=False)
+    figure, axes = plt.subplots(
+        2, len(levels), figsize=(max(3.1 * len(levels), 7), 5), sharey="row", sharex=True, squeeze=False
+    )
     for column, level in enumerate(levels):
         nodes = table[table["level"] == level]
         names = list(nodes["node"].unique())
@@ -57,7 +59,11 @@ def reliability_figure(table: pd.DataFrame) -> Figure:
     axis.plot(table["said"], table["found"], color="#2166ac", lw=1.2)
     axis.scatter(table["said"], table["found"], s=20 + 900 * table["share"], color="#2166ac", alpha=0.7)
     axis.set(
-        xlabel="said: probability of one label", ylabel="found: share of one label", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal"
+        xlabel="said: probability of one label",
+        ylabel="found: share of one label",
+        xlim=(-0.03, 1.03),
+        ylim=(-0.03, 1.03),
+        aspect="equal",
     )
     figure.tight_layout()
     return figure

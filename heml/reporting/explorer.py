@@ -1,8 +1,9 @@
-"""What the page's own script works with, as JSON: pictures, outlines of parts, distances of every pair, neighbours, places and curves.
+"""What the page's own script works with, as JSON: pictures, outlines of parts, distances of every pair, neighbours,
+places and curves.
 
-Every image that can be shown stands once in one sheet of thumbnails; the test images that can be compared are there as photographs besides.
-The distances of all their pairs are one array of 16-bit numbers per node, of which the page makes evidence and distances as
-`heml.evaluation.tree_metric` does, with any parts switched off.
+Every image that can be shown stands once in one sheet of thumbnails; the test images that can be compared are there as
+photographs besides. The distances of all their pairs are one array of 16-bit numbers per node, of which the page makes
+evidence and distances as `heml.evaluation.tree_metric` does, with any parts switched off.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ SIDE = 72
 """Longer side of a thumbnail, pixels, at most."""
 _ACROSS = 25
 _UNKNOWN = 65535
-"""A distance or a neighbour that does not exist; the square roots of distances are in steps of 1/65534, since most are small."""
+"""A distance or a neighbour that does not exist; the square roots of distances are in steps of 1/65534, since most are
+small."""
 _SCORES = ["p@1", "p@1_low", "p@1_high", "limit", "chance", "majority", "coverage", "auc", "tree_loses"]
 
 
@@ -63,7 +65,11 @@ def explorer(run: Run) -> dict[str, Any]:
     sheet, tile = _sheet(photographs(gallery, rows, SIDE), len(rows))
     clear = [*tests, *sorted(set(first) - set(tests))]
     photos = dict(zip(clear, photographs(gallery, clear), strict=True))
-    fine = dict(zip(clear, fine_outlines(gallery, clear, next(iter(photos.values())).shape), strict=True)) if photos else {}
+    fine = (
+        dict(zip(clear, fine_outlines(gallery, clear, next(iter(photos.values())).shape), strict=True))
+        if photos
+        else {}
+    )
     height, width = gallery.canvases.pixels.shape[1:3]
     anything = np.logical_or.reduce([gallery.embeddings[name].present for name in tree.metric.terms])
     return {
@@ -94,15 +100,25 @@ def explorer(run: Run) -> dict[str, Any]:
 def _images(run: Run, rows: Sequence[int]) -> list[dict[str, Any]]:
     """Who the images are, and what was found about them."""
     gallery = run.gallery
-    taken = {image_id: int(label) for image_id, label in run.audit.mistakes[["image_id", "nearest_label"]].itertuples(index=False)}
-    suggested = {image_id: int(label) for image_id, label in run.audit.doubtful[["image_id", "suggested"]].itertuples(index=False)}
+    taken = {
+        image_id: int(label)
+        for image_id, label in run.audit.mistakes[["image_id", "nearest_label"]].itertuples(index=False)
+    }
+    suggested = {
+        image_id: int(label)
+        for image_id, label in run.audit.doubtful[["image_id", "suggested"]].itertuples(index=False)
+    }
     groups: dict[str, list[str]] = {}
     for part, kind, group, image_id in run.bias.members.itertuples(index=False):
         groups.setdefault(image_id, []).append(f"{words(part)}, {kind}: {group}")
     found = []
     for row in rows:
         image_id = gallery.canvases.image_ids[row]
-        about: dict[str, Any] = {"id": image_id, "split": str(gallery.canvases.splits[row]), "label": int(gallery.canvases.labels[row])}
+        about: dict[str, Any] = {
+            "id": image_id,
+            "split": str(gallery.canvases.splits[row]),
+            "label": int(gallery.canvases.labels[row]),
+        }
         about |= {key: of[image_id] for key, of in (("taken", taken), ("suggested", suggested)) if image_id in of}
         if image_id in groups:
             about["groups"] = groups[image_id]
@@ -118,7 +134,12 @@ def _listed(tree: MetricTree, gallery: Gallery, mistakes: pd.DataFrame) -> list[
 
 
 def _pair(
-    explanation: Explanation, kind: str, change: Counterfactual | None, order: Sequence[str], place: Mapping[int, int], gallery: Gallery
+    explanation: Explanation,
+    kind: str,
+    change: Counterfactual | None,
+    order: Sequence[str],
+    place: Mapping[int, int],
+    gallery: Gallery,
 ) -> dict[str, Any]:
     ends = (place[gallery.row(view.name)] for view in (explanation.first, explanation.second))
     return dict(zip(("first", "second"), ends, strict=True)) | {"kind": kind} | told_pair(explanation, change, order)
@@ -158,13 +179,16 @@ def _test_images(gallery: Gallery, wanted: Sequence[int]) -> list[int]:
 
 
 def _shown(gallery: Gallery, tests: Sequence[int], listed: Sequence[int], search: str) -> list[int]:
-    """Rows of all images on the page, the test images first: those of listed pairs, the nearest of the test images at every node, and
-    others evenly, up to `MOST_SHOWN`."""
+    """Rows of all images on the page, the test images first: those of listed pairs, the nearest of the test images at
+    every node, and others evenly, up to `MOST_SHOWN`."""
     total = len(gallery.canvases.image_ids)
     found = dict.fromkeys([*tests, *listed])
     if total > MOST_SHOWN:
         for stored in gallery.embeddings.values():
-            held, asking = stored.rows("test" if search == "within" else "train"), np.array(tests)[stored.present[list(tests)]]
+            held, asking = (
+                stored.rows("test" if search == "within" else "train"),
+                np.array(tests)[stored.present[list(tests)]],
+            )
             if len(held) > 1 and len(asking):
                 near = nearest_but_itself(standardise(stored.vectors), asking, held, 1, "euclidean")[1]
                 found |= dict.fromkeys(held[near[:, 0]].tolist())
@@ -174,9 +198,11 @@ def _shown(gallery: Gallery, tests: Sequence[int], listed: Sequence[int], search
     return [*tests, *sorted(set(list(found)[:MOST_SHOWN]) - set(tests) | set(listed) - set(tests))]
 
 
-def _neighbours(vectors: Any, present: NDArray[np.bool_], gallery: Gallery, rows: Sequence[int], search: str, metric: Metric) -> str:
-    """The nearest of each shown image among those shown of where it is searched (its own split, or training), as numbers on the page,
-    `NEIGHBOURS` each."""
+def _neighbours(
+    vectors: Any, present: NDArray[np.bool_], gallery: Gallery, rows: Sequence[int], search: str, metric: Metric
+) -> str:
+    """The nearest of each shown image among those shown of where it is searched (its own split, or training), as
+    numbers on the page, `NEIGHBOURS` each."""
     at, splits = np.array(rows), gallery.canvases.splits
     found = np.full((len(at), NEIGHBOURS), _UNKNOWN)
     for split in np.unique(splits[at]):
@@ -217,7 +243,8 @@ def _bytes(values: NDArray[Any]) -> str:
 
 
 def _nodes(run: Run) -> list[dict[str, Any]]:
-    """Nodes from the root down, each with its place, its scores, how to read it and its curve; names refer by number."""
+    """Nodes from the root down, each with its place, its scores, how to read it and its curve; names refer by
+    number."""
     tree, leaves = run.metric, list(run.gallery.partitions)
     place = positions(tree.tree)
     order = [node.name for node, _ in tree.tree.depth_first()]

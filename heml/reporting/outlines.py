@@ -20,7 +20,8 @@ _MOST = 255
 
 
 def outlines(mask: NDArray[np.bool_], tolerance: float = TOLERANCE) -> str:
-    """Base64 of one byte n and n pairs of bytes (x, y) per ring; nothing for an empty mask. Rings within rings are holes (even-odd).
+    """Base64 of one byte n and n pairs of bytes (x, y) per ring; nothing for an empty mask. Rings within rings are
+    holes (even-odd).
 
     Args:
         mask: (h, w); its longer side is `GRID` steps.

@@ -24,7 +24,8 @@ SIDE = 256
 
 
 def photographs(gallery: Gallery, rows: Sequence[int], side: int = SIDE) -> Iterator[NDArray[np.uint8]]:
-    """Images by their rows, in that order, laid out as their canvases are, but larger: (H, W, 3), all of the size that suits the first."""
+    """Images by their rows, in that order, laid out as their canvases are, but larger: (H, W, 3), all of the size that
+    suits the first."""
     if not len(rows):
         return
     found = dict(chain.from_iterable(_read(gallery, group) for group in _groups(rows)))
@@ -46,8 +47,8 @@ def larger(own: Canvas, side: int) -> Canvas:
 
 
 def fine_outlines(gallery: Gallery, rows: Sequence[int], shape: Sequence[int]) -> Iterator[list[str]]:
-    """Of every leaf (`heml.reporting.outlines`), empty where it is absent, of images by their rows, in that order, as their label maps have
-    them; where there are none, as in a run that was pulled without, as their canvases have them.
+    """Of every leaf (`heml.reporting.outlines`), empty where it is absent, of images by their rows, in that order, as
+    their label maps have them; where there are none, as in a run that was pulled without, as their canvases have them.
 
     Args:
         shape: height and width that they are cut at, as of `photographs`.

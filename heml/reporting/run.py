@@ -101,14 +101,22 @@ def load_run(params: Params, root: Path = Path()) -> Run:
         read_description(root / "data/images"),
         metric,
         nodes,
-        table("duplicates.csv", "evaluate", DUPLICATE_COLUMNS, [name for name in DUPLICATE_COLUMNS if name[-2:] in ("_a", "_b")]),
+        table(
+            "duplicates.csv",
+            "evaluate",
+            DUPLICATE_COLUMNS,
+            [name for name in DUPLICATE_COLUMNS if name[-2:] in ("_a", "_b")],
+        ),
         Audit.read(root / "reports/audit", tree, metric.gallery),
         Bias.read(root / "reports/bias", metric.gallery),
         table("reliability.csv", "evaluate", ["said", "found", "share"]),
         read_map(root / "data/map.parquet"),
         metrics,
         [read_node_report(root / "reports", node.name) for node in tree],
-        [read_json(root / "reports/peers" / name / "row.json", "dvc repro", PeerRow) for name in ("tree", *params.baselines)],
+        [
+            read_json(root / "reports/peers" / name / "row.json", "dvc repro", PeerRow)
+            for name in ("tree", *params.baselines)
+        ],
         read_json(root / "reports/segmenter.json", "dvc repro segmenter", SegmenterReport),
         [(root / "reports/terms" / f"{name}.txt").read_text("utf-8").strip() for name in ("dataset", "segmenter")],
         root / "reports",

@@ -24,7 +24,8 @@ class Ended(NamedTuple):
 
 
 class Board:
-    """At a terminal a line per running stage, renewed in place; elsewhere a line when a stage has ended; silent, neither."""
+    """At a terminal a line per running stage, renewed in place; elsewhere a line when a stage has ended; silent,
+    neither."""
 
     def __init__(self, total: int, folder: Path, silent: bool = False) -> None:
         self.total, self.folder, self.silent = total, folder, silent
@@ -56,7 +57,10 @@ class Board:
             return
         self._wipe()
         width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
-        lines = [f"  {stage}  {time.perf_counter() - since:.0f} s  {self._told(stage)}" for stage, since in self.running.items()]
+        lines = [
+            f"  {stage}  {time.perf_counter() - since:.0f} s  {self._told(stage)}"
+            for stage, since in self.running.items()
+        ]
         sys.stderr.write("".join(line[:width] + "\n" for line in lines))
         sys.stderr.flush()
         self.shown = len(lines)

@@ -1,4 +1,5 @@
-"""The `python` of `heml.running.warm`: a script that asks the warm process, of the standard library alone, so that it starts in no time."""
+"""The `python` of `heml.running.warm`: a script that asks the warm process, of the standard library alone, so that it
+starts in no time."""
 
 import json
 import os
@@ -8,8 +9,8 @@ import sys
 
 
 def ask(python: str, path: str) -> None:
-    """Have `-m module …` of this process's arguments run by who listens on the Unix socket `path`; run anything else, or if nobody
-    listens, by `python` itself.
+    """Have `-m module …` of this process's arguments run by who listens on the Unix socket `path`; run anything else,
+    or if nobody listens, by `python` itself.
     """
     if sys.argv[1:2] != ["-m"] or len(sys.argv) < 3:
         os.execv(python, [python, *sys.argv[1:]])

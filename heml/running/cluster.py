@@ -1,9 +1,13 @@
-"""`dvc repro` on a Ray cluster: every stage is a task on some node, in a workspace of that node at the state of this one.
+"""`dvc repro` on a Ray cluster: every stage is a task on some node, in a workspace of that node at the state of this
+one.
 
-Hosts do not share DVC's locks, so each has a workspace of its own, unpacked once from the files that git knows here. They share
-results: through a cache that all can reach (`cache.dir`), or through a DVC remote. A task writes `dvc.lock` as it is here, checks out
-what its stage reads and reproduces the stage; here DVC then finds the run in the run cache and restores its outputs. So this
-workspace ends as after `dvc repro`, whatever becomes of the others; a task whose node is lost runs again elsewhere.
+Hosts do not share DVC's locks, so each has a workspace of its own, unpacked once from the files that git knows here.
+They share
+results: through a cache that all can reach (`cache.dir`), or through a DVC remote. A task writes `dvc.lock` as it is
+    here, checks out
+what its stage reads and reproduces the stage; here DVC then finds the run in the run cache and restores its outputs. So
+this workspace ends as after `dvc repro`, whatever becomes of the others; a task whose node is lost runs again
+elsewhere.
 
 `segment`, `manifest` and `embed` go further: their row groups are tasks, put together in order by the stage.
 """
@@ -43,7 +47,8 @@ HERE = ("check", "download")
 """Stages that run in this workspace: they read files that only this machine may have."""
 
 SPREAD = ("segment", "manifest", "embed")
-"""Stages whose row groups are tasks of their own. They take no core themselves, or could wait for cores that they hold."""
+"""Stages whose row groups are tasks of their own. They take no core themselves, or could wait for cores that they
+hold."""
 
 GPU_SHARE = 0.25
 """Of a GPU for each task, where the cluster has GPUs: four nodes train on one at a time."""
@@ -116,9 +121,13 @@ def _knock(address: str) -> None:
 
 def _state(repo: Any, address: str) -> State:
     """This workspace as other nodes need it."""
-    listed = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files", "-coz", "--exclude-standard"], capture_output=True, text=True, check=False
+    )
     if listed.returncode:
-        raise HemlError(f"{Path.cwd()}: not a git repository, whose files are what other nodes get ({listed.stderr.strip()})")
+        raise HemlError(
+            f"{Path.cwd()}: not a git repository, whose files are what other nodes get ({listed.stderr.strip()})"
+        )
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name in sorted(set(filter(None, listed.stdout.split("\0"))) - {"dvc.lock"}):
@@ -130,10 +139,12 @@ def _state(repo: Any, address: str) -> State:
     cache = repo.config["cache"].get("dir")
     if cache is None and not repo.config["core"].get("remote"):
         raise HemlError(
-            "--ray: nodes must share results: a folder that all of them see (`dvc cache dir --local /mnt/shared/cache`) "
-            "or a default remote (`dvc remote add -d team s3://…`)"
+            "--ray: nodes must share results: a folder that all of them see (`dvc cache dir --local /mnt/shared/cache`)"
+            " or a default remote (`dvc remote add -d team s3://…`)"
         )
-    return State(buffer.getvalue(), None if cache is None else str(repo.cache.local.path).removesuffix("/files/md5"), address)
+    return State(
+        buffer.getvalue(), None if cache is None else str(repo.cache.local.path).removesuffix("/files/md5"), address
+    )
 
 
 class _Runner:
@@ -271,7 +282,8 @@ def _catch_up(theirs: Mapping[str, Any], below: Iterable[str], pull: bool) -> No
 
 
 def on_nodes(function: Callable[[A], B], work: Sequence[A]) -> Iterator[B]:
-    """A function's results on the row groups of this stage, made by as many tasks at a time as the cluster has cores, in order.
+    """A function's results on the row groups of this stage, made by as many tasks at a time as the cluster has cores,
+    in order.
 
     Args:
         function: of what lies in the workspace; each node checks out what the stage reads.

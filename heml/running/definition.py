@@ -54,7 +54,10 @@ class Definition:
         if "foreach" in stage:
             items = _found(params, _path(stage["foreach"]))
             if not isinstance(items, Mapping) or key not in items:
-                raise HemlError(f"params.yaml: {_path(stage['foreach'])} has no {key!r}, for which dvc.yaml would have a stage {name}")
+                raise HemlError(
+                    f"params.yaml: {_path(stage['foreach'])} has no {key!r}, for which dvc.yaml would have a stage"
+                    f" {name}"
+                )
             values |= {"key": key, "item": items[key]}
             stage = stage["do"]
         outs = [*stage.get("outs", []), *stage.get("metrics", [])]

@@ -1,9 +1,10 @@
 """`dvc repro`, several stages at a time on one machine.
 
-Each of N workers is a process that has imported DVC and does what `dvc --wait-for-lock repro --single-item <stage>` does, which is safe
-side by side in one workspace: DVC holds its lock while it looks and writes, not while a command runs. A stage is given out when all that
-it reads from has ended. The outputs are those of `dvc repro`, since DVC runs the same commands on the same inputs, and no result
-depends on what else runs.
+Each of N workers is a process that has imported DVC and does what `dvc --wait-for-lock repro --single-item <stage>`
+does, which is safe side by side in one workspace: DVC holds its lock while it looks and writes, not while a command
+    runs. A stage is given out when all that
+it reads from has ended. The outputs are those of `dvc repro`, since DVC runs the same commands on the same inputs, and
+no result depends on what else runs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from heml.running.warm import shim
 
 
 def repro(targets: Sequence[str], jobs: int, silent: bool = False) -> list[Ended]:
-    """Bring the pipeline up to date with `jobs` stages at a time; returns what became of each, in the order in which they ended.
+    """Bring the pipeline up to date with `jobs` stages at a time; returns what became of each, in the order in which
+    they ended.
 
     Raises:
         HemlError: a stage failed; what had ended stays, and the next run goes on from there.
@@ -81,7 +83,10 @@ class Worker:
         except (EOFError, BrokenPipeError):
             self.process.join()
             status = self.process.exitcode
-            return "failed", f"the worker ended with status {status}: killed, most likely for want of memory; try fewer --jobs"
+            return (
+                "failed",
+                f"the worker ended with status {status}: killed, most likely for want of memory; try fewer --jobs",
+            )
         return found
 
     def interrupt(self) -> None:
@@ -91,7 +96,8 @@ class Worker:
 
 
 def _environment(number: int, jobs: int, path: Path) -> dict[str, str]:
-    """What a worker's commands see: the warm Python, one thread each where the jobs fill the cores, a GPU of their own by turns."""
+    """What a worker's commands see: the warm Python, one thread each where the jobs fill the cores, a GPU of their own
+    by turns."""
     found = {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
     if "OMP_NUM_THREADS" not in os.environ:
         found["OMP_NUM_THREADS"] = str(max(cores() // jobs, 1))
@@ -122,7 +128,9 @@ def _work(parents: Connection, pipe: Connection, environment: dict[str, str], ca
     import dvc.lock
     import dvc.repo  # while the first stage is looked for
 
-    dvc.lock.DEFAULT_TIMEOUT = 0.12  # it looks six times in this for a lock; a stage of seconds should not wait half of one
+    dvc.lock.DEFAULT_TIMEOUT = (
+        0.12  # it looks six times in this for a lock; a stage of seconds should not wait half of one
+    )
     while True:
         try:
             stage = pipe.recv()
@@ -147,7 +155,9 @@ def reproduce(stage: str, **options: Any) -> Outcome:
         with Repo(_wait_for_lock=True) as repo:
             changed = repo.reproduce(stage, single_item=True, **options)
     except DvcException as error:
-        return "failed", said.getvalue() + "error: " + ": ".join(str(cause) for cause in (error, error.__cause__) if cause)
+        return "failed", said.getvalue() + "error: " + ": ".join(
+            str(cause) for cause in (error, error.__cause__) if cause
+        )
     if not changed:
         return "unchanged", ""
     return "restored" if "is cached - skipping run" in said.getvalue() else "ran", ""

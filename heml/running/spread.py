@@ -1,4 +1,5 @@
-"""The row groups of a stage: as tasks of the cluster on which it runs, side by side on this machine's cores, or one after another.
+"""The row groups of a stage: as tasks of the cluster on which it runs, side by side on this machine's cores, or one
+after another.
 
 Each is worked on by a process of one thread, since what comes out must not depend on how many cores a machine has.
 """
@@ -33,8 +34,8 @@ def across_nodes(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[
 
 
 def across_cores(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]:
-    """The same; without a cluster, and without a GPU, which would do all the work, its calls run on all cores: for a stage beside
-    which nothing else could run."""
+    """The same; without a cluster, and without a GPU, which would do all the work, its calls run on all cores: for a
+    stage beside which nothing else could run."""
     work = list(items)
     if ADDRESS in os.environ:
         yield from across_nodes(function, work)

@@ -1,8 +1,9 @@
 """The frame of a stage's script: what it is for, what it read, and whether that still lies there when it ends.
 
-DVC notes dependencies when a command has ended. Of what was edited meanwhile it would note the new state beside the old outs, and serve
-them for it ever after. So a stage looks at its parameters, code and other dependencies, as dvc.yaml declares them, before it imports
-any of it and again at its end, and fails if they differ. An edit in the moment between that look and DVC's is not seen.
+DVC notes dependencies when a command has ended. Of what was edited meanwhile it would note the new state beside the old
+outs, and serve them for it ever after. So a stage looks at its parameters, code and other dependencies, as dvc.yaml
+declares them, before it imports any of it and again at its end, and fails if they differ. An edit in the moment between
+that look and DVC's is not seen.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _begun: dict[str, Inputs] = {}
 
 
 def begin() -> None:
-    """Where DVC runs this process, end with it, and note what its stage depends on. Called before anything of it is imported."""
+    """Where DVC runs this process, end with it, and note what its stage depends on. Called before anything of it is
+    imported."""
     if name := _stage():
         end_with_caller()
         with suppress(HemlError):  # told when the stage runs
@@ -36,12 +38,14 @@ def begin() -> None:
 
 @contextmanager
 def stage() -> Iterator[str]:
-    """What a stage's script does stands in this block; it yields the stage's key, such as a node's name, empty where it has none.
+    """What a stage's script does stands in this block; it yields the stage's key, such as a node's name, empty where it
+    has none.
 
     By hand, without DVC, the key is the script's argument, and nothing is compared.
 
     Raises:
-        SystemExit: with status 1 and one message, for an error that a user can act on or a dependency that changed meanwhile. The
+        SystemExit: with status 1 and one message, for an error that a user can act on or a dependency that changed
+        meanwhile. The
             stage's outs are removed then, and DVC records nothing.
     """
     with exit_on_error():
@@ -62,14 +66,16 @@ def stage() -> Iterator[str]:
 
 
 def leave() -> None:
-    """End this process at once: tearing down what was imported takes longer than DVC's look, and an edit meanwhile would not be seen."""
+    """End this process at once: tearing down what was imported takes longer than DVC's look, and an edit meanwhile
+    would not be seen."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
 def _stage() -> str:
-    """The name by which DVC runs this process; it has the path of dvc.yaml before it where `dvc` was called elsewhere."""
+    """The name by which DVC runs this process; it has the path of dvc.yaml before it where `dvc` was called
+    elsewhere."""
     return os.environ.get("DVC_STAGE", "").rpartition(":")[2]
 
 

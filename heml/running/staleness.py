@@ -1,7 +1,8 @@
 """What is stale and why, as `dvc status` sees it, from dvc.yaml, params.yaml and dvc.lock alone.
 
-DVC would take longer to import than this to look. Content is compared by DVC's own hashes: MD5 of a file, and of a folder that of its
-files' names and hashes. Hashes are remembered by a file's size, time and number, as DVC remembers them.
+DVC would take longer to import than this to look. Content is compared by DVC's own hashes: MD5 of a file, and of a
+folder that of its files' names and hashes. Hashes are remembered by a file's size, time and number, as DVC remembers
+them.
 """
 
 from __future__ import annotations
@@ -111,11 +112,19 @@ def _reasons(definition: Definition, command: str, locked: Any, params: Yaml, ha
     for key, value in definition.parameters(params).items():
         yield from (Reason("params.yaml", path, how) for path, how in _differences(key, then.get(key), value))
     for kind, paths in (("deps", definition.deps), ("outs", definition.outs)):
-        known = {entry["path"]: entry.get("md5") for entry in locked.get(kind) or [] if isinstance(entry, Mapping) and "path" in entry}
+        known = {
+            entry["path"]: entry.get("md5")
+            for entry in locked.get(kind) or []
+            if isinstance(entry, Mapping) and "path" in entry
+        }
         for path in paths:
             now = hashes.of(path)
             if now != known.get(path):
-                yield Reason(path, "", "is not there" if now is None else "changed" if path in known else "new among what it reads")
+                yield Reason(
+                    path,
+                    "",
+                    "is not there" if now is None else "changed" if path in known else "new among what it reads",
+                )
 
 
 def _differences(key: str, then: Any, now: Any) -> Iterator[tuple[str, str]]:

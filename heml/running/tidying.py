@@ -1,7 +1,9 @@
-"""What params.yaml no longer names is gone: outs of former keys, their entries in dvc.lock, and what killed processes left.
+"""What params.yaml no longer names is gone: outs of former keys, their entries in dvc.lock, and what killed processes
+left.
 
-DVC forgets a stage that is no longer in dvc.yaml, and leaves its outs where they are. Whoever reads the folder would read them, and
-record a folder that nobody has who starts from the same params.yaml. They stay in DVC's cache, from which they come back with the key.
+DVC forgets a stage that is no longer in dvc.yaml, and leaves its outs where they are. Whoever reads the folder would
+read them, and record a folder that nobody has who starts from the same params.yaml. They stay in DVC's cache, from
+which they come back with the key.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A process that has imported what stages import, and forks one for every stage: none of them waits for torch.
 
-It lives as long as the command that started it and holds nothing of this project: a stage imports `heml` and `stages` itself, as they
-are at that moment, and runs the same code as a fresh Python would. The stages find it by the name of `python`: `shim` is a
-folder to put first on the PATH, in which `python -m …` asks the warm process and everything else is Python itself.
+It lives as long as the command that started it and holds nothing of this project: a stage imports `heml` and `stages`
+itself, as they are at that moment, and runs the same code as a fresh Python would. The stages find it by the name of
+`python`: `shim` is a folder to put first on the PATH, in which `python -m …` asks the warm process and everything else
+    is Python itself.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ from heml.lifetime import end_with
 IMPORTED = (
     *("numpy", "yaml", "pydantic", "tqdm", "PIL.Image", "pyarrow.parquet", "safetensors.torch", "pandas"),
     *("torch", "torch.optim.swa_utils", "torchvision.models.resnet"),
-    *("pytorch_metric_learning.losses", "pytorch_metric_learning.miners", "pytorch_metric_learning.samplers.m_per_class_sampler"),
+    *(
+        "pytorch_metric_learning.losses",
+        "pytorch_metric_learning.miners",
+        "pytorch_metric_learning.samplers.m_per_class_sampler",
+    ),
 )
 """What is imported before the first stage; nothing of it depends on the project."""
 
@@ -45,13 +50,21 @@ def shim() -> Iterator[Path]:
         (folder / "bin").mkdir()
         python = folder / "bin" / "python"
         client = Path(__file__).with_name("client.py").read_text("utf-8")
-        python.write_text(f"#!{sys.executable} -IS\n{client}\n\nask({sys.executable!r}, {str(folder / 'socket')!r})\n", "utf-8")
+        python.write_text(
+            f"#!{sys.executable} -IS\n{client}\n\nask({sys.executable!r}, {str(folder / 'socket')!r})\n", "utf-8"
+        )
         python.chmod(0o755)
         with socket.socket(socket.AF_UNIX) as listener:  # from the start, so that whoever asks early waits
             listener.bind(str(folder / "socket"))
             listener.listen(64)
-            command = [sys.executable, "-c", f"from heml.running.warm import serve; serve({listener.fileno()}, {os.getpid()})"]
-            server = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, pass_fds=[listener.fileno()])
+            command = [
+                sys.executable,
+                "-c",
+                f"from heml.running.warm import serve; serve({listener.fileno()}, {os.getpid()})",
+            ]
+            server = subprocess.Popen(
+                command, stdin=subprocess.PIPE, start_new_session=True, pass_fds=[listener.fileno()]
+            )
         try:
             yield folder / "bin"
         finally:
@@ -63,7 +76,9 @@ def shim() -> Iterator[Path]:
 def serve(number: int, caller: int) -> None:
     """Listen on a Unix socket, an open file of this process, until standard input ends; every request is a stage."""
     end_with([caller])
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # not ignored: one that reaches a stage before its handler stands waits
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, [signal.SIGINT]
+    )  # not ignored: one that reaches a stage before its handler stands waits
     with socket.socket(fileno=number) as listener:
         _import()
         running: dict[int, socket.socket] = {}

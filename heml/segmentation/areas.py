@@ -25,7 +25,9 @@ def covered(rule: Rule) -> Areas:
     assert rule.model is not None
     network = load_segmenter(rule.model, rule.revision, where="dataset.rule")
     if unknown := unknown_names(rule.classes, network.classes):
-        raise HemlError(f"dataset.rule.classes: unknown {', '.join(unknown)}; {rule.model} has {', '.join(network.classes)}")
+        raise HemlError(
+            f"dataset.rule.classes: unknown {', '.join(unknown)}; {rule.model} has {', '.join(network.classes)}"
+        )
     ids = [network.classes[name] for name in rule.classes]
     network.size = rule.size
     device = best_device()

@@ -23,7 +23,8 @@ BILINEAR = Image.Resampling.BILINEAR
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images (N, H, W, 3) and masks (N, H, W) of one split, uint8; a mask is `VOID` where nothing is to be learnt or scored."""
+    """Images (N, H, W, 3) and masks (N, H, W) of one split, uint8; a mask is `VOID` where nothing is to be learnt or
+    scored."""
 
     images: NDArray[np.uint8]
     masks: NDArray[np.uint8]

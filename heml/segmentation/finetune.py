@@ -112,7 +112,8 @@ def _fingerprint(settings: P.Segmenter, start: Mapping[str, torch.Tensor], data:
 
 
 class _Checkpoint:
-    """The state after each epoch, in a file named by code, settings, start and data, so that a stale one is never picked up."""
+    """The state after each epoch, in a file named by code, settings, start and data, so that a stale one is never
+    picked up."""
 
     def __init__(self, folder: Path, key: str) -> None:
         self.path = folder / f"segmenter-{key}.pt"
@@ -166,14 +167,17 @@ def finetune(
             raise HemlError(f"segmenter.source finetune: no image in split {split!r} has a mask")
         if (splits[split].masks == VOID).all():
             raise HemlError(
-                f"segmenter.source finetune: the masks in split {split!r} are void ({VOID}) throughout: there is nothing to learn"
+                f"segmenter.source finetune: the masks in split {split!r} are void ({VOID}) throughout: there is"
+                " nothing to learn"
             )
     train, val = splits["train"], splits["val"]
     network: nn.Module = segmenter.network.to(device)
     weights = class_weights(train.masks, len(segmenter.classes), settings.class_weight_power).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=0.01, fused=True)
     steps = sum(1 for _ in _batches(len(train), settings.batch_size, torch.Generator()))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps * settings.epochs, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.lr, total_steps=steps * settings.epochs, pct_start=0.15
+    )
 
     best, best_miou, history, first = copy.deepcopy(network.state_dict()), -1.0, [], 0
     checkpoint = _Checkpoint(checkpoints, _fingerprint(settings, best, (train, val)))
@@ -201,7 +205,9 @@ def finetune(
                 logits = network(pixel_values=normalise(x, segmenter.preprocessing)).logits
             loss = segmentation_loss(logits, y, weights)
             if not torch.isfinite(loss):
-                raise HemlError(f"segmenter: the loss is {loss.item()} in epoch {epoch + 1}; lower segmenter.lr ({settings.lr:g})")
+                raise HemlError(
+                    f"segmenter: the loss is {loss.item()} in epoch {epoch + 1}; lower segmenter.lr ({settings.lr:g})"
+                )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -210,7 +216,14 @@ def finetune(
             losses.append(loss.item())
         counts = evaluate_segmenter(segmenter, val.images, val.masks, settings.batch_size, device)
         miou = float(np.nanmean(iou(counts)))
-        history.append({"epoch": epoch + 1, "loss": float(np.mean(losses)), "val_miou": miou, "seconds": time.perf_counter() - started})
+        history.append(
+            {
+                "epoch": epoch + 1,
+                "loss": float(np.mean(losses)),
+                "val_miou": miou,
+                "seconds": time.perf_counter() - started,
+            }
+        )
         if miou > best_miou:
             best, best_miou = copy.deepcopy(network.state_dict()), miou
         checkpoint.save(

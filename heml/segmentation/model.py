@@ -1,4 +1,5 @@
-"""SegFormer (Xie et al., NeurIPS 2021) by `transformers`: build, load, save. Weights are safetensors; no remote code."""
+"""SegFormer (Xie et al., NeurIPS 2021) by `transformers`: build, load, save. Weights are safetensors; no remote
+code."""
 
 from __future__ import annotations
 
@@ -115,7 +116,9 @@ def fetch_model(repo: Repo) -> Path:
     there = list_files(repo)
     weights = [name for name in there if re.fullmatch(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?", name)]
     if not weights:
-        raise HemlError(f"{repo}: has no safetensors weights; pin a commit that has, or another model: pickles are not opened")
+        raise HemlError(
+            f"{repo}: has no safetensors weights; pin a commit that has, or another model: pickles are not opened"
+        )
     if "config.json" not in there:
         raise HemlError(f"{repo}: has no config.json, so it is no model of the transformers library")
     files = fetch(repo, [*(name for name in PARTS if name in there), *weights])
@@ -133,7 +136,8 @@ def load_segmenter(
         where: the parameter section that errors name.
 
     Raises:
-        HemlError: not found, no SegFormer with a segmentation head, no safetensors, a tensor that is missing, left over, of another
+        HemlError: not found, no SegFormer with a segmentation head, no safetensors, a tensor that is missing, left
+        over, of another
             shape or not finite, preprocessing that is not done here, a hub id without a revision.
     """
     repo = model_repo(str(model), revision, where)
@@ -187,7 +191,9 @@ def _config(folder: Path) -> SegformerConfig:
     if told.get("model_type") != "segformer":
         raise ValueError(f"is no SegFormer: config.json says model_type {json.dumps(told.get('model_type'))}")
     if told.get("num_channels", 3) != 3:
-        raise ValueError(f"reads images of {told['num_channels']} channels (num_channels in config.json); images here have 3")
+        raise ValueError(
+            f"reads images of {told['num_channels']} channels (num_channels in config.json); images here have 3"
+        )
     return SegformerConfig.from_pretrained(folder, local_files_only=True)
 
 
@@ -209,19 +215,23 @@ def _check_fit(found: Mapping[str, Any], named: int, new_head: bool) -> None:
             missing, unexpected = set(), {key for key in unexpected if not key.startswith("classifier.")}
     elif headless:
         raise ValueError(
-            "is a backbone without a segmentation head, which says nothing of pixels; use a SegFormer that was fitted to masks, or "
-            "`source: finetune`, which gives it a head"
+            "is a backbone without a segmentation head, which says nothing of pixels; use a SegFormer that was fitted"
+            " to masks, or `source: finetune`, which gives it a head"
         )
     elif wrong and set(wrong) <= set(CLASSIFIER):
         have = next(iter(wrong.values()))[0][0]
         raise ValueError(f"config.json names {named} classes (id2label), and its head has {have}; name them all")
     if wrong:
         key, (have, want) = sorted(wrong.items())[0]
-        raise ValueError(f"{len(wrong)} tensors have another shape than config.json says, such as {key}: {have}, not {want}")
+        raise ValueError(
+            f"{len(wrong)} tensors have another shape than config.json says, such as {key}: {have}, not {want}"
+        )
     if missing:
         raise ValueError(f"{len(missing)} tensors of a SegFormer are not in its weights, such as {min(missing)}")
     if unexpected:
-        raise ValueError(f"{len(unexpected)} tensors of its weights are none of this SegFormer, such as {min(unexpected)}")
+        raise ValueError(
+            f"{len(unexpected)} tensors of its weights are none of this SegFormer, such as {min(unexpected)}"
+        )
     if found.get("error_msgs"):
         raise ValueError(str(next(iter(found["error_msgs"]))))
 
@@ -237,7 +247,9 @@ def _own_classes(config: SegformerConfig) -> dict[str, int]:
     names = config.id2label or {}
     own = {str(name).strip(): int(i) for i, name in names.items()}
     if len(own) != len(names) or not all(0 <= i < 255 for i in own.values()):
-        raise ValueError("its classes must have distinct names and ids from 0 to 254, since label maps are stored in bytes")
+        raise ValueError(
+            "its classes must have distinct names and ids from 0 to 254, since label maps are stored in bytes"
+        )
     return own
 
 

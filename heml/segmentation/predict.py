@@ -21,7 +21,9 @@ def best_device() -> torch.device:
 
 
 @torch.inference_mode()
-def predict(segmenter: Segmenter, images: NDArray[np.uint8], device: torch.device) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def predict(
+    segmenter: Segmenter, images: NDArray[np.uint8], device: torch.device
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Segment one batch.
 
     Args:
@@ -33,8 +35,11 @@ def predict(segmenter: Segmenter, images: NDArray[np.uint8], device: torch.devic
     x = segmenter.pixel_values(images, device)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         logits = segmenter.network(pixel_values=x).logits
-    # The probabilities are interpolated, not the logits: softmax over every class at full size costs 4 to 16 times more.
-    shares = torch.nn.functional.interpolate(logits.float().softmax(1), x.shape[-2:], mode="bilinear", align_corners=False)
+    # The probabilities are interpolated, not the logits: softmax over every class at full size costs 4 to 16 times
+    # more.
+    shares = torch.nn.functional.interpolate(
+        logits.float().softmax(1), x.shape[-2:], mode="bilinear", align_corners=False
+    )
     probability, labels = shares.max(1)
     return labels.to(torch.uint8).cpu().numpy(), (probability * 255).round().to(torch.uint8).cpu().numpy()
 

@@ -24,14 +24,18 @@ if TYPE_CHECKING:  # half of the sources need no network
     from heml.segmentation.model import Segmenter
 
 
-def prepare_segmenter(settings: Settings, images: Path, folder: Path, report_path: Path, checkpoints: Path) -> dict[str, Any]:
+def prepare_segmenter(
+    settings: Settings, images: Path, folder: Path, report_path: Path, checkpoints: Path
+) -> dict[str, Any]:
     """Write the segmenter folder and its report, and return the report.
 
-    The report has `source`; of a network also `parameters`, after fitting `history`, and where there are held-out masks `iou` (class →
-    IoU, null for a class that is neither there nor predicted), `miou` (their mean) and `split`; `notes` says what was not judged.
+    The report has `source`; of a network also `parameters`, after fitting `history`, and where there are held-out masks
+    `iou` (class → IoU, null for a class that is neither there nor predicted), `miou` (their mean) and `split`; `notes`
+    says what was not judged.
 
     Raises:
-        HemlError: masks are asked for and there are none or with ids that a SegFormer cannot have, or the weights cannot be loaded.
+        HemlError: masks are asked for and there are none or with ids that a SegFormer cannot have, or the weights
+        cannot be loaded.
     """
     if settings.source == "masks":
         write_mask_segmenter(folder, read_description(images).classes)
@@ -70,7 +74,10 @@ def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) 
         if not classes:
             raise HemlError("segmenter.source finetune: the data set has no masks to fit to; use `pretrained`")
         if faults := class_faults(classes):
-            raise HemlError(f"{images}: the masks' classes cannot be fitted to: {faults[0]}; put it right and run `dvc repro download`")
+            raise HemlError(
+                f"{images}: the masks' classes cannot be fitted to: {faults[0]}; put it right and run `dvc repro"
+                " download`"
+            )
         torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         if settings.model:
@@ -108,13 +115,19 @@ def unjudged(classes: Mapping[str, int], known: Collection[str]) -> list[str]:
     if not unknown:
         return []
     if len(unknown) == len(classes):
-        return [f"no IoU on the masks: none of their classes ({', '.join(unknown)}) is the network's, which has {', '.join(known)}"]
+        return [
+            f"no IoU on the masks: none of their classes ({', '.join(unknown)}) is the network's, which has"
+            f" {', '.join(known)}"
+        ]
     return [f"no IoU of {', '.join(unknown)}: the network has no class of that name"]
 
 
-def held_out_iou(segmenter: Segmenter, images: Path, classes: dict[str, int], batch_size: int, device: torch.device) -> dict[str, Any]:
-    """`split`, `iou` and `miou` on the test images' masks (val's where test has none), over the classes that masks and network
-    share by name. Void pixels, and those of mask classes that the network does not know, such as "other", are not judged.
+def held_out_iou(
+    segmenter: Segmenter, images: Path, classes: dict[str, int], batch_size: int, device: torch.device
+) -> dict[str, Any]:
+    """`split`, `iou` and `miou` on the test images' masks (val's where test has none), over the classes that masks and
+    network share by name. Void pixels, and those of mask classes that the network does not know, such as "other", are
+    not judged.
 
     Returns:
         Nothing where there are no masks, or no class in common.
@@ -131,13 +144,17 @@ def held_out_iou(segmenter: Segmenter, images: Path, classes: dict[str, int], ba
     segmenter.network.eval()
     for split in ("test", "val") if shared else ():
         counts = np.zeros((number, number), np.int64)
-        for batch in batches(read_labelled(images, segmenter.size, (split,), segmenter.preprocessing.resample), batch_size):
+        for batch in batches(
+            read_labelled(images, segmenter.size, (split,), segmenter.preprocessing.resample), batch_size
+        ):
             labels, _ = predict(segmenter, np.stack([picture for _, picture, _ in batch]), device)
             truth = table[np.stack([mask for _, _, mask in batch])]
             judged = truth != VOID
             counts += confusion(labels[judged], truth[judged], number)
         if counts.any():
-            scores = {name: float(score) for name, score in zip(segmenter.classes, iou(counts), strict=True) if name in shared}
+            scores = {
+                name: float(score) for name, score in zip(segmenter.classes, iou(counts), strict=True) if name in shared
+            }
             found = [score for score in scores.values() if not np.isnan(score)]
             return {
                 "split": split,

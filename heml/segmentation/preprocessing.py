@@ -1,4 +1,5 @@
-"""What is done to an image before a SegFormer reads it: every key of its `preprocessor_config.json` is honoured, or refused by name."""
+"""What is done to an image before a SegFormer reads it: every key of its `preprocessor_config.json` is honoured, or
+refused by name."""
 
 from __future__ import annotations
 
@@ -20,21 +21,38 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 OWN_SIZE = Size(height=512, width=512)
 """SegFormer's own, where nothing is said."""
 
-_TYPES = ("SegformerImageProcessor", "SegformerImageProcessorFast", "SegformerImageProcessorPil", "SegformerFeatureExtractor")
+_TYPES = (
+    "SegformerImageProcessor",
+    "SegformerImageProcessorFast",
+    "SegformerImageProcessorPil",
+    "SegformerFeatureExtractor",
+)
 """Those that share the defaults above."""
 _HONOURED = ("do_resize", "size", "resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
 _MEANINGLESS = (
     *("image_processor_type", "feature_extractor_type", "processor_class", "transformers_version", "default_to_square"),
     *("do_reduce_labels", "reduce_labels"),  # of masks, whose classes are matched by name here
-    *("do_convert_rgb", "data_format", "input_data_format", "return_tensors", "device", "disable_grouping"),  # images are RGB, rows first
-    *("crop_size", "pad_size", "size_divisor"),  # what is to be cropped or padded at all is said by other keys, which are refused
+    *(
+        "do_convert_rgb",
+        "data_format",
+        "input_data_format",
+        "return_tensors",
+        "device",
+        "disable_grouping",
+    ),  # images are RGB, rows first
+    *(
+        "crop_size",
+        "pad_size",
+        "size_divisor",
+    ),  # what is to be cropped or padded at all is said by other keys, which are refused
 )
 """Keys that change nothing of an image here, whatever they say."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Images are stretched to a size; then, of pixels in [0, 1], the mean is taken and the rest divided by the deviation, per channel."""
+    """Images are stretched to a size; then, of pixels in [0, 1], the mean is taken and the rest divided by the
+    deviation, per channel."""
 
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -43,8 +61,8 @@ class Preprocessing:
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:
-    """Of a model's folder; SegFormer's own where it has no such file. As in transformers, what is null is not done, and null is no
-    number.
+    """Of a model's folder; SegFormer's own where it has no such file. As in transformers, what is null is not done, and
+    null is no number.
 
     Rescaling and normalising are one line per channel, so any of them, or none, comes down to a mean and a deviation.
 
@@ -65,7 +83,9 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     std = _channels(found, "image_std", IMAGENET_STD) if normalised else (1.0,) * 3
     if not factor or not all(std):
         raise _refused(found, "image_std" if factor else "rescale_factor", "0 leaves nothing of an image")
-    return Preprocessing(tuple(m / factor for m in mean), tuple(s / factor for s in std), _size(found), _resample(found))
+    return Preprocessing(
+        tuple(m / factor for m in mean), tuple(s / factor for s in std), _size(found), _resample(found)
+    )
 
 
 def to_json(used: Preprocessing) -> str:
@@ -94,9 +114,13 @@ def _check_keys(told: Mapping[str, Any]) -> None:
             raise _refused(told, key, f"expected {_TYPES[0]}, since another means other defaults")
     for key, value in told.items():
         if key not in (*_HONOURED, *_MEANINGLESS) and not key.startswith("_") and value not in (False, None):
-            raise _refused(told, key, "is not done here; use a model without, or a copy of its folder in which the key is removed")
+            raise _refused(
+                told, key, "is not done here; use a model without, or a copy of its folder in which the key is removed"
+            )
     if not _switch(told, "do_resize"):
-        raise _refused(told, "do_resize", "images are always stretched to segmenter.size; in a copy of the folder set it to true")
+        raise _refused(
+            told, "do_resize", "images are always stretched to segmenter.size; in a copy of the folder set it to true"
+        )
 
 
 def _switch(told: Mapping[str, Any], key: str) -> bool:
@@ -134,7 +158,10 @@ def _size(told: Mapping[str, Any]) -> Size:
         size = {"height": size[0], "width": size[1]}
     if isinstance(size, dict) and set(size) != {"height", "width"}:
         raise _refused(
-            told, "size", "keeps the aspect ratio, and images are stretched here; in a copy of the folder set it to a height and a width"
+            told,
+            "size",
+            "keeps the aspect ratio, and images are stretched here; in a copy of the folder set it to a height and a"
+            " width",
         )
     try:
         return Size.model_validate(size)

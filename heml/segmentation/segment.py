@@ -41,7 +41,8 @@ def write_sums(folder: Path) -> None:
 
 
 def check_sums(folder: str | Path) -> None:
-    """Hold the files of a segmenter folder against what was written down; a folder of somebody else's may have no such list.
+    """Hold the files of a segmenter folder against what was written down; a folder of somebody else's may have no such
+    list.
 
     Raises:
         HemlError: a file is missing or another.
@@ -51,7 +52,9 @@ def check_sums(folder: str | Path) -> None:
         known, _, name = line.partition("  ")
         file = path.parent / Path(name).name
         if not file.is_file() or fingerprint(file) != known:
-            raise HemlError(f"{file}: is not what {path} says; remove {folder} and run `dvc repro segmenter` to make it again")
+            raise HemlError(
+                f"{file}: is not what {path} says; remove {folder} and run `dvc repro segmenter` to make it again"
+            )
 
 
 def write_mask_segmenter(folder: str | Path, classes: dict[str, int]) -> None:
@@ -61,9 +64,14 @@ def write_mask_segmenter(folder: str | Path, classes: dict[str, int]) -> None:
         HemlError: the data set has no masks.
     """
     if not classes:
-        raise HemlError("segmenter.source masks: the data set has no masks; use `pretrained`, or add masks/ and classes.json")
+        raise HemlError(
+            "segmenter.source masks: the data set has no masks; use `pretrained`, or add masks/ and classes.json"
+        )
     with new_folder(folder) as partial:
-        config = {"model_type": MASKS, "id2label": {str(i): name for name, i in sorted(classes.items(), key=lambda kv: kv[1])}}
+        config = {
+            "model_type": MASKS,
+            "id2label": {str(i): name for name, i in sorted(classes.items(), key=lambda kv: kv[1])},
+        }
         (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         write_sums(partial)
 
@@ -85,10 +93,14 @@ def segmenter_classes(folder: str | Path) -> tuple[bool, dict[str, int]]:
             raise ValueError("two classes of one name")
         return config["model_type"] == MASKS, classes
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise HemlError(f"{path}: is damaged ({error!r}); remove {folder} and run `dvc repro segmenter` to make it again") from None
+        raise HemlError(
+            f"{path}: is damaged ({error!r}); remove {folder} and run `dvc repro segmenter` to make it again"
+        ) from None
 
 
-def segment_images(images: str | Path, segmenter: str | Path, folder: str | Path, size: Size, batch_size: int, each: Each = map) -> None:
+def segment_images(
+    images: str | Path, segmenter: str | Path, folder: str | Path, size: Size, batch_size: int, each: Each = map
+) -> None:
     """Write the label map of every image of `data/images`.
 
     Args:
@@ -99,7 +111,11 @@ def segment_images(images: str | Path, segmenter: str | Path, folder: str | Path
     """
     masks, classes = segmenter_classes(segmenter)
     total = count_images(images)
-    label = partial(_from_masks, images, classes, size) if masks else partial(_from_network, images, segmenter, size, batch_size)
+    label = (
+        partial(_from_masks, images, classes, size)
+        if masks
+        else partial(_from_network, images, segmenter, size, batch_size)
+    )
     maps = chain.from_iterable(each(label, range(0, total, ROWS_PER_GROUP)))
     write_labelmaps(folder, progress(maps, "segment", total, "image"), classes)
 
@@ -110,7 +126,9 @@ def _from_masks(images: str | Path, classes: dict[str, int], size: Size, start: 
     for row in read_rows(images, ["image_id", "image", "mask"], start, start + ROWS_PER_GROUP):
         image_id = row["image_id"]
         if row["mask"] is None:
-            raise HemlError(f"segmenter.source masks: image {image_id!r} has no mask; add it, or use `finetune` or `pretrained`")
+            raise HemlError(
+                f"segmenter.source masks: image {image_id!r} has no mask; add it, or use `finetune` or `pretrained`"
+            )
         mask = decode_mask(row["mask"]["bytes"], image_id, float("inf"))
         height, width = mask.shape
         check_mask(mask, (width, height), classes, image_id)
@@ -123,7 +141,8 @@ def _from_masks(images: str | Path, classes: dict[str, int], size: Size, start: 
 
 
 def _from_network(images: str | Path, segmenter: str | Path, size: Size, batch_size: int, start: int) -> list[LabelMap]:
-    """The same by a SegFormer; batches do not cross row groups, so that a group's bytes do not depend on who labels the others."""
+    """The same by a SegFormer; batches do not cross row groups, so that a group's bytes do not depend on who labels the
+    others."""
     from heml.segmentation.dataset import batches, resize_image  # torch and transformers only where a network runs
     from heml.segmentation.predict import predict
 

@@ -28,7 +28,8 @@ class Coverage:
 
     name: str
     present: float
-    """Fraction of the images that show it, on at least the fraction of the image that is a segment's default `min_area`."""
+    """Fraction of the images that show it, on at least the fraction of the image that is a segment's default
+    `min_area`."""
     area: float
     """Mean fraction of the image in those, 0 where there are none."""
 
@@ -51,7 +52,8 @@ def class_coverage(images: str | Path, labelmaps: str | Path) -> list[Coverage]:
 
 
 def proposed_segments(coverage: list[Coverage], least: float, without: Container[str] = ()) -> dict[str, Coverage]:
-    """Segment name → class, for the classes present in at least the fraction `least` of the images, backgrounds left out.
+    """Segment name → class, for the classes present in at least the fraction `least` of the images, backgrounds left
+    out.
 
     Args:
         without: classes to leave out, such as those that the label is read off.

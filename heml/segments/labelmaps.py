@@ -1,4 +1,5 @@
-"""`data/labelmaps/`: for every image the class of every pixel and how sure the segmenter is of it, as PNG in Parquet."""
+"""`data/labelmaps/`: for every image the class of every pixel and how sure the segmenter is of it, as PNG in
+Parquet."""
 
 from __future__ import annotations
 
@@ -52,7 +53,15 @@ def write_labelmaps(folder: str | Path, maps: Iterable[LabelMap], classes: dict[
     with new_folder(folder) as partial, writer(partial / "part-0.parquet", schema) as file:
         for m in maps:
             sure = None if m.confidence is None else encode_png(m.confidence)
-            rows.append({"image_id": m.image_id, "width": m.width, "height": m.height, "labels": encode_png(m.labels), "confidence": sure})
+            rows.append(
+                {
+                    "image_id": m.image_id,
+                    "width": m.width,
+                    "height": m.height,
+                    "labels": encode_png(m.labels),
+                    "confidence": sure,
+                }
+            )
             if len(rows) == ROWS_PER_GROUP:
                 file.write_table(pa.Table.from_pylist(rows, schema=schema))
                 rows.clear()
@@ -60,7 +69,9 @@ def write_labelmaps(folder: str | Path, maps: Iterable[LabelMap], classes: dict[
 
 
 def _stored(folder: str | Path) -> Stored:
-    return Stored(Path(folder) / "part-0.parquet", _FIELDS, "dvc repro segment", ("image_id", "width", "height", "labels"))
+    return Stored(
+        Path(folder) / "part-0.parquet", _FIELDS, "dvc repro segment", ("image_id", "width", "height", "labels")
+    )
 
 
 def read_classes(folder: str | Path) -> dict[str, int]:
@@ -86,7 +97,9 @@ def _decode(data: bytes, image_id: str, stored: Stored) -> NDArray[np.uint8]:
     return found
 
 
-def read_labelmaps(folder: str | Path, confidence: bool = True, start: int = 0, stop: int | None = None) -> Iterator[LabelMap]:
+def read_labelmaps(
+    folder: str | Path, confidence: bool = True, start: int = 0, stop: int | None = None
+) -> Iterator[LabelMap]:
     """Label maps `start` to `stop` (all) in stored order, a row group in memory at a time."""
     columns = ["image_id", "width", "height", "labels", *(["confidence"] if confidence else [])]
     stored = _stored(folder)

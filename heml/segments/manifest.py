@@ -73,7 +73,13 @@ def cut_segment(labelmap: LabelMap, ids: list[int], segment: Segment, canvas: Ca
 
 
 def write_manifest(
-    images: str | Path, labelmaps: str | Path, folder: str | Path, name: str, segment: Segment, canvas: Canvas, each: Each = map
+    images: str | Path,
+    labelmaps: str | Path,
+    folder: str | Path,
+    name: str,
+    segment: Segment,
+    canvas: Canvas,
+    each: Each = map,
 ) -> float:
     """Write the partition of one segment; returns the share of images in which it is present.
 
@@ -85,7 +91,9 @@ def write_manifest(
     """
     classes = read_classes(labelmaps)
     if unknown := unknown_names(segment.classes, classes):
-        raise HemlError(f"segments.{name}.classes: unknown {', '.join(unknown)}; the segmenter has {', '.join(classes)}")
+        raise HemlError(
+            f"segments.{name}.classes: unknown {', '.join(unknown)}; the segmenter has {', '.join(classes)}"
+        )
     ids = [classes[c] for c in segment.classes]
     schema = pa.schema(
         _FIELDS,
@@ -128,7 +136,9 @@ def _cut_group(
     rows = []
     for person, labelmap in zip(people, read_labelmaps(labelmaps, start=start, stop=stop), strict=True):
         if person["image_id"] != labelmap.image_id:
-            raise HemlError(f"{labelmaps}: holds {labelmap.image_id!r} where {person['image_id']!r} is due; run `dvc repro segment`")
+            raise HemlError(
+                f"{labelmaps}: holds {labelmap.image_id!r} where {person['image_id']!r} is due; run `dvc repro segment`"
+            )
         rows.append(person | cut_segment(labelmap, ids, segment, canvas))
     return rows
 

@@ -18,11 +18,14 @@ def void_ids(classes: Mapping[str, int]) -> set[int]:
 
 def class_faults(classes: Mapping[str, object]) -> list[str]:
     """What is wrong with declared classes, name → id, in words; empty where nothing is."""
-    wrong = [f"{name}: {number!r}" for name, number in classes.items() if type(number) is not int or not 0 <= number <= VOID]
+    wrong = [
+        f"{name}: {number!r}" for name, number in classes.items() if type(number) is not int or not 0 <= number <= VOID
+    ]
     if wrong:
         return [f"{wrong[0]} is no id; ids are whole numbers from 0 to {VOID - 1}, and {VOID} for void"]
     found = [
-        f"{name!r} has the id {VOID}, which means no class at all, neither learnt nor scored; give it another, or call it void"
+        f"{name!r} has the id {VOID}, which means no class at all, neither learnt nor scored; give it another, or call"
+        " it void"
         for name, number in classes.items()
         if number == VOID and name.strip().casefold() not in VOID_NAMES
     ]

@@ -1,4 +1,5 @@
-"""The routes: the page, a photograph, a pair. What computes does so in a thread of its own, so that others are answered meanwhile."""
+"""The routes: the page, a photograph, a pair. What computes does so in a thread of its own, so that others are answered
+meanwhile."""
 
 from __future__ import annotations
 
@@ -61,7 +62,9 @@ def application(explainer: Explainer, page: str, token: str, port: int, worker: 
 
 async def _body(request: Request) -> bytes:
     """What was sent, as far as it is allowed."""
-    too_large = HTTPException(413, f"the file is larger than {MOST_BYTES // 1_000_000} MB; save it smaller", {"Connection": "close"})
+    too_large = HTTPException(
+        413, f"the file is larger than {MOST_BYTES // 1_000_000} MB; save it smaller", {"Connection": "close"}
+    )
     length = request.headers.get("content-length", "0")
     if not length.isdigit() or int(length) > MOST_BYTES:
         raise too_large

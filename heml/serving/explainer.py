@@ -85,20 +85,26 @@ class Explainer:
             del self.photographs[oldest]
         large = larger(self.tree.root.canvas, SIDE)
         classes, parts = self.tree.segmenter.classes, self.gallery.partitions
-        by_tree = self.gallery.distances(View("", view.canvas, view.masks, view.vectors), self.tree.metric)  # its name is nobody's here
+        by_tree = self.gallery.distances(
+            View("", view.canvas, view.masks, view.vectors), self.tree.metric
+        )  # its name is nobody's here
         return {
             "number": number,
             "held": list(self.photographs),
             "image": {"id": name, "split": SPLIT, "label": None},
             "photo": webp_uri(lay_image(picture, large)),
-            "outlines": [fine_outline(labelmap, parts[leaf], classes, large) if view.masks[leaf].any() else "" for leaf in self.leaves],
+            "outlines": [
+                fine_outline(labelmap, parts[leaf], classes, large) if view.masks[leaf].any() else ""
+                for leaf in self.leaves
+            ],
             "pixels": [int(view.masks[leaf].sum()) for leaf in self.leaves],
             "near": [self._nearest((1 - self._standard[n] @ standardise(view.vectors[n])) / 2) for n in self.order],
             "nearWhole": self._nearest(by_tree[np.array(self.rows)[self._searched]]),
         }
 
     def pair(self, first: int, second: int) -> dict[str, Any]:
-        """Why two images are the same or different to the tree, and what would have to change: what the page has of a listed pair.
+        """Why two images are the same or different to the tree, and what would have to change: what the page has of a
+        listed pair.
 
         Args:
             first, second: numbers of the page's images, or of photographs.

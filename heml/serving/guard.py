@@ -1,4 +1,5 @@
-"""Who may ask: requests to this machine's own name, with the token, and from the page itself where they carry something."""
+"""Who may ask: requests to this machine's own name, with the token, and from the page itself where they carry
+something."""
 
 from __future__ import annotations
 
@@ -20,10 +21,11 @@ HEADERS = {
 
 
 class Guard:
-    """Stands before an application and lets nothing through that was not asked for by whoever has the address that was printed.
+    """Stands before an application and lets nothing through that was not asked for by whoever has the address that was
+    printed.
 
-    A page elsewhere whose name was made to lead here (DNS rebinding) brings its own Host; a form or script elsewhere brings its own
-    Origin, or none; another user of this machine lacks the token.
+    A page elsewhere whose name was made to lead here (DNS rebinding) brings its own Host; a form or script elsewhere
+    brings its own Origin, or none; another user of this machine lacks the token.
     """
 
     def __init__(self, app: ASGIApp, token: str, port: int) -> None:
@@ -41,7 +43,9 @@ class Guard:
             await send(message)
 
         refusal = self.refusal(scope)
-        answer = self.app if refusal is None else JSONResponse({"error": refusal}, 403, {"Connection": "close"})  # no body is waited for
+        answer = (
+            self.app if refusal is None else JSONResponse({"error": refusal}, 403, {"Connection": "close"})
+        )  # no body is waited for
         await answer(scope, receive, guarded)
 
     def refusal(self, scope: Scope) -> str | None:

@@ -39,7 +39,9 @@ def listen(port: int) -> socket.socket:
         found.listen()
     except OSError as error:
         found.close()
-        raise HemlError(f"--port {port}: cannot be had ({error.strerror}); choose another, or 0 for any that is free") from None
+        raise HemlError(
+            f"--port {port}: cannot be had ({error.strerror}); choose another, or 0 for any that is free"
+        ) from None
     return found
 
 

@@ -70,7 +70,8 @@ class Photos:
     """The images whose masks were looked at."""
     parts: list[Part]
     stored: bool | None
-    """Whether masks lie over the pixels as they are stored of images that EXIF turns; None: it cannot be told, or there are none."""
+    """Whether masks lie over the pixels as they are stored of images that EXIF turns; None: it cannot be told, or there
+    are none."""
 
     @property
     def unmasked(self) -> int:
@@ -111,7 +112,20 @@ def look(root: Path) -> Photos:
     looked, parts = _look_at_masks(masks, classes)
     over_stored = stored.pop() if len(stored) == 1 else None
     known = np.array(sizes, np.int64)
-    return Photos(root, laid_out, listing.files, listing.others, unreadable, known, turned, masks, classes, looked, parts, over_stored)
+    return Photos(
+        root,
+        laid_out,
+        listing.files,
+        listing.others,
+        unreadable,
+        known,
+        turned,
+        masks,
+        classes,
+        looked,
+        parts,
+        over_stored,
+    )
 
 
 def _size(path: Path) -> tuple[int, int] | None:
@@ -135,13 +149,16 @@ def _look_at_masks(masks: dict[str, Path], classes: dict[str, int]) -> tuple[lis
         looked.append(image_id)
         rows.append(moments(ids))
     if masks and not looked:
-        raise HemlError(f"{next(iter(masks.values())).parent}: none of the masks can be read as one of class ids (docs/own_data.md)")
+        raise HemlError(
+            f"{next(iter(masks.values())).parent}: none of the masks can be read as one of class ids (docs/own_data.md)"
+        )
     found = np.stack(rows) if rows else np.zeros((0, 5, 256))
     return looked, [_part(name, found[:, :, number]) for name, number in classes.items()]
 
 
 def moments(ids: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Of every class id of a mask: its share of the pixels, mean x and y, mean x² and y², in units of the longer side, (5, 256).
+    """Of every class id of a mask: its share of the pixels, mean x and y, mean x² and y², in units of the longer side,
+    (5, 256).
 
     Means of what is not there are 0.
     """
@@ -162,7 +179,9 @@ def _part(name: str, found: NDArray[np.float64]) -> Part:
     if not len(shown):
         return Part(name, areas, None)
     _, x, y, xx, yy = shown.mean(0)
-    return Part(name, areas, Place(float(x), float(y), float(max(xx - x * x, 0) ** 0.5), float(max(yy - y * y, 0) ** 0.5)))
+    return Part(
+        name, areas, Place(float(x), float(y), float(max(xx - x * x, 0) ** 0.5), float(max(yy - y * y, 0) ** 0.5))
+    )
 
 
 def sizes_in_words(sizes: NDArray[np.int64]) -> str:

@@ -1,4 +1,5 @@
-"""Photographs laid out as the pipeline reads them, in the project, where DVC sees them. What they come from stays untouched."""
+"""Photographs laid out as the pipeline reads them, in the project, where DVC sees them. What they come from stays
+untouched."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ NOTE = "FROM.txt"
 
 
 def gather(photos: Photos, table: Table | None, label: str | None, folder: Path, force: bool) -> None:
-    """Lay out the photographs in a new folder: files are linked where the disk allows, so that they take no room twice, else copied.
+    """Lay out the photographs in a new folder: files are linked where the disk allows, so that they take no room twice,
+    else copied.
 
     Args:
         table: becomes `labels.csv`; images that it lacks, or whose `label` is missing, are left out.
@@ -34,7 +36,10 @@ def gather(photos: Photos, table: Table | None, label: str | None, folder: Path,
             if (folder / NOTE).is_file()
             else "is there already, and not of this command's making"
         )
-        raise HemlError(f"{folder}: {why}{'' if (folder / NOTE).is_file() else '; move it away, or rename the folder of photographs'}")
+        raise HemlError(
+            f"{folder}:"
+            f" {why}{'' if (folder / NOTE).is_file() else '; move it away, or rename the folder of photographs'}"
+        )
     rows = None
     if table:
         rows = {i: row for i, row in table.rows.items() if not (label and is_missing(row[label]))}

@@ -25,9 +25,9 @@ class _Branch:
 def grow(places: Mapping[str, Place], areas: Mapping[str, float] | None = None) -> Tree:
     """A tree over the segments, by where they lie.
 
-    A part is a Gaussian of its centre and spread, and the distance of two parts Wasserstein's, which for such is Euclid's between
-    the four numbers; branches are joined so that the squared distances within grow least (Ward, 1963), and the top is at most on the
-    last level.
+    A part is a Gaussian of its centre and spread, and the distance of two parts Wasserstein's, which for such is
+    Euclid's between the four numbers; branches are joined so that the squared distances within grow least (Ward, 1963),
+    and the top is at most on the last level.
 
     Args:
         places: segment → where it is, in the order that breaks ties.

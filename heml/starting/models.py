@@ -27,14 +27,17 @@ class Model:
 
 
 def preset_models(presets: Path) -> Iterator[Model]:
-    """The pretrained SegFormers of a folder of presets, with the classes that each preset's segments, rule and card name.
+    """The pretrained SegFormers of a folder of presets, with the classes that each preset's segments, rule and card
+    name.
 
     Raises:
         HemlError: no presets there, or one that cannot be read.
     """
     paths = sorted(presets.glob("*.yaml"))
     if not paths:
-        raise HemlError(f"{presets}: no presets here; run this in the project's folder, or name a SegFormer with --model")
+        raise HemlError(
+            f"{presets}: no presets here; run this in the project's folder, or name a SegFormer with --model"
+        )
     for path in paths:
         params = load_params(path)
         if params.segmenter.source != "pretrained" or params.segmenter.model is None:

@@ -73,7 +73,8 @@ def meaning(word: str, classes: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a part is, in units of the image's longer side, from its top left: centre and standard deviation of its pixels."""
+    """Where a part is, in units of the image's longer side, from its top left: centre and standard deviation of its
+    pixels."""
 
     x: float
     y: float
@@ -86,7 +87,8 @@ class Place:
         return cls(x, y, width / 12**0.5, height / 12**0.5)
 
 
-_FACE = {  # of a cropped portrait: centre x, y, width, height of the right one of two; and the regions that it is in, from small to large
+# Of a cropped portrait: centre x, y, width, height of the right one of two; and the regions that it is in, small first.
+_FACE = {
     "hat": (0.5, 0.12, 0.7, 0.25, "headwear head portrait"),
     "hair": (0.5, 0.28, 0.75, 0.5, "headwear head portrait"),
     "brow": (0.63, 0.4, 0.16, 0.04, "brows gaze face head portrait"),
@@ -155,7 +157,8 @@ def usual_area(names: Iterable[str]) -> float | None:
 
 
 def region(names: Sequence[str], among: Sequence[str], taken: Iterable[str]) -> str | None:
-    """What people call these parts together, such as `gaze` for eyes and brows; None where no word fits at least half of what it means.
+    """What people call these parts together, such as `gaze` for eyes and brows; None where no word fits at least half
+    of what it means.
 
     Args:
         among: all parts there are; the largest region's word is for all of them.

@@ -44,7 +44,11 @@ class Question:
     @property
     def words(self) -> str:
         """As the report's title asks it."""
-        return f"does the image show {self.label.replace('_', ' ')}?" if self.classes else f"{self.label}: which part says so?"
+        return (
+            f"does the image show {self.label.replace('_', ' ')}?"
+            if self.classes
+            else f"{self.label}: which part says so?"
+        )
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,9 @@ class Proposal:
     """Sentences: label, segmenter, segments, tree."""
 
 
-def ask(words: Sequence[str], photos: Photos, table: Table | None, model: Model | None, label: str | None = None) -> Question:
+def ask(
+    words: Sequence[str], photos: Photos, table: Table | None, model: Model | None, label: str | None = None
+) -> Question:
     """What is to be learnt: a column, or whether the image shows what the words mean.
 
     Args:
@@ -73,7 +79,11 @@ def ask(words: Sequence[str], photos: Photos, table: Table | None, model: Model 
         return _column(table, label)
     if label:
         raise HemlError(f"--label {label}: a column of a table of labels, and there is none; name it with --labels")
-    if table and len(words) == 1 and (own := next((c for c in table.columns if c.casefold() == words[0].casefold()), None)):
+    if (
+        table
+        and len(words) == 1
+        and (own := next((c for c in table.columns if c.casefold() == words[0].casefold()), None))
+    ):
         return _column(table, own)
     if not words:
         return _evenly(photos)
@@ -82,7 +92,9 @@ def ask(words: Sequence[str], photos: Photos, table: Table | None, model: Model 
     for word, classes in found.items():
         if not classes:
             who = model.name if model else "the masks"
-            raise HemlError(f"--ask {word}: {who} knows {', '.join(known[:40])}{meant(word, [*known, *map(part, known)])}")
+            raise HemlError(
+                f"--ask {word}: {who} knows {', '.join(known[:40])}{meant(word, [*known, *map(part, known)])}"
+            )
     classes = list(dict.fromkeys(c for found_classes in found.values() for c in found_classes))
     name = "_or_".join(plain(word) or "part" for word in words)
     return _shown(name, classes, [] if model else photos.parts)
@@ -99,10 +111,14 @@ def choose(words: Sequence[str], photos: Photos, models: Iterable[Model]) -> tup
         for model in models:
             if all(meaning(word, model.classes) for word in words):
                 return model, f"knows {', '.join(words)}"
-        known = "; ".join(f"{m.preset}: {', '.join(m.classes[:20])}{' …' if len(m.classes) > 20 else ''}" for m in models)
+        known = "; ".join(
+            f"{m.preset}: {', '.join(m.classes[:20])}{' …' if len(m.classes) > 20 else ''}" for m in models
+        )
         every = [name for m in models for c in m.classes for name in (c, part(c))]
         near = next((meant(word, every) for word in words if not any(meaning(word, m.classes) for m in models)), "")
-        raise HemlError(f"--ask {' '.join(words)}: no preset's SegFormer knows it ({known}); name another with --model{near}")
+        raise HemlError(
+            f"--ask {' '.join(words)}: no preset's SegFormer knows it ({known}); name another with --model{near}"
+        )
     tall = float(np.median(photos.sizes[:, 1] / photos.sizes[:, 0])) >= TALL
     wanted = "human_parsing" if tall else "celeba"
     fitting = [m for m in models if m.preset == wanted]
@@ -111,7 +127,10 @@ def choose(words: Sequence[str], photos: Photos, models: Iterable[Model]) -> tup
     model = fitting[0]
     others = ", ".join(f"{m.name} ({m.preset})" for m in models if m is not model)
     kind = "whole people, since they are tall" if tall else "faces, since they are not tall"
-    return model, f"for photographs of {kind}; if they are not, name another with --model and --revision, such as {others}"
+    return (
+        model,
+        f"for photographs of {kind}; if they are not, name another with --model and --revision, such as {others}",
+    )
 
 
 def _column(table: Table, name: str | None) -> Question:
@@ -119,17 +138,21 @@ def _column(table: Table, name: str | None) -> Question:
     if name is None:
         if not fit:
             raise HemlError(
-                f"{table.path}: no column has a few values that come twice each ({', '.join(table.columns) or 'none but the images'}); "
-                "name the label's with --label"
+                f"{table.path}: no column has a few values that come twice each"
+                f" ({', '.join(table.columns) or 'none but the images'}); name the label's with --label"
             )
         name, others = fit[0], fit[1:]
     elif name not in table.columns:
-        raise HemlError(f"--label {name}: {table.path} has the columns {', '.join(table.columns)}{meant(name, table.columns)}")
+        raise HemlError(
+            f"--label {name}: {table.path} has the columns {', '.join(table.columns)}{meant(name, table.columns)}"
+        )
     else:
         others = []
     counts = table.values(name)
     if len(counts) < 2:
-        raise HemlError(f"--label {name}: has one value in {table.path}, and there is nothing to tell apart; choose another column")
+        raise HemlError(
+            f"--label {name}: has one value in {table.path}, and there is nothing to tell apart; choose another column"
+        )
     told = ", ".join(f"{value!r} on {n}" for value, n in counts.most_common(4)) + (" …" if len(counts) > 4 else "")
     said = f"the column {name!r} of {table.path}, of {len(counts)} values ({told})"
     if missing := len(table.rows) - counts.total():
@@ -142,12 +165,17 @@ def _evenly(photos: Photos) -> Question:
     parts = [p for p in photos.parts if plain(p.name) not in NO_PART and 0.05 <= p.coverage.present <= 0.95]
     if not parts:
         raise HemlError(
-            f"{photos.root}: nothing says what to learn; ask for a part (--ask glasses), or give a table of labels (--labels table.csv)"
+            f"{photos.root}: nothing says what to learn; ask for a part (--ask glasses), or give a table of labels"
+            " (--labels table.csv)"
         )
     best = min(parts, key=lambda p: abs(p.coverage.present - 0.5))
     found = _shown(plain(best.name) or "part", [best.name], photos.parts)
     others = [p.name for p in parts if p is not best]
-    more = f"; nothing was asked, and this part is there most evenly. Others: --ask {' | '.join(others[:8])}" if others else ""
+    more = (
+        f"; nothing was asked, and this part is there most evenly. Others: --ask {' | '.join(others[:8])}"
+        if others
+        else ""
+    )
     return Question(found.label, found.classes, found.area, found.said + more)
 
 
@@ -163,10 +191,15 @@ def _shown(name: str, classes: list[str], parts: Sequence[Part]) -> Question:
     seen = covered[covered >= 0.0005]
     if not 0 < len(seen) < len(covered):
         who = "every mask" if len(seen) else "no mask"
-        raise HemlError(f"--ask {name}: {who} of the {len(covered)} looked at shows {' or '.join(classes)}; ask for another part")
+        raise HemlError(
+            f"--ask {name}: {who} of the {len(covered)} looked at shows {' or '.join(classes)}; ask for another part"
+        )
     area = _round(min(max(float(np.quantile(seen, 0.1)) / 2, 0.0005), 0.005))
     share = float((covered >= area).mean())
-    said = f"whether {' or '.join(classes)} covers at least {area:.2%} of the image (dataset.rule), as in {share:.0%} of the images"
+    said = (
+        f"whether {' or '.join(classes)} covers at least {area:.2%} of the image (dataset.rule), as in {share:.0%} of"
+        " the images"
+    )
     return Question(name, classes, area, said)
 
 
@@ -175,7 +208,14 @@ def _round(area: float) -> float:
 
 
 def draft(
-    photos: Photos, path: str, question: Question, table: Table | None, model: Model | None, why: str, template: str, command: str
+    photos: Photos,
+    path: str,
+    question: Question,
+    table: Table | None,
+    model: Model | None,
+    why: str,
+    template: str,
+    command: str,
 ) -> Proposal:
     """The parameter file.
 
@@ -202,10 +242,17 @@ def draft(
         rule = {}
         whole = not photos.unmasked
         sides = dict(zip(("height", "width"), shape(photos.sizes, 128), strict=True))
-        segmenter = {"source": "masks" if whole else "finetune", "architecture": "tiny", "size": sides, "epochs": 30, "batch_size": 8}
+        segmenter = {
+            "source": "masks" if whole else "finetune",
+            "architecture": "tiny",
+            "size": sides,
+            "epochs": 30,
+            "batch_size": 8,
+        }
         segmenter |= {"lr": 0.005, "class_weight_power": 0.4, "augment": True, "seed": 0}
         assumed.append(
-            "segmenter: none, every image has a mask (`source: finetune` fits one to them, so that new photographs can be explained)"
+            "segmenter: none, every image has a mask (`source: finetune` fits one to them, so that new photographs can"
+            " be explained)"
             if whole
             else f"segmenter: a small SegFormer fitted to the masks, since {photos.unmasked} images have none"
         )
@@ -216,7 +263,8 @@ def draft(
     if photos.turned and photos.masks and photos.stored is not None:
         dataset["masks"] = "stored" if photos.stored else "upright"
         assumed.append(
-            f"masks: lie over {photos.turned} images that EXIF turns as they are {'stored' if photos.stored else 'shown'}, by their size"
+            f"masks: lie over {photos.turned} images that EXIF turns as they are"
+            f" {'stored' if photos.stored else 'shown'}, by their size"
         )
     dataset |= {"on_bad_image": "skip", "seed": 0}
     if without:
@@ -233,18 +281,26 @@ def draft(
         "report": f"report: {_flow({'title': title, 'overlays': 6, 'pairs': 2})}",
     }
     own_sections["segments"] = "segments:\n" + own_sections["segments"]
-    head = f"# Made by `{command}`. Every key, its default, unit and meaning: heml/params.py; docs/own_data.md goes on from here."
-    text = "\n\n".join([head, *(own_sections.get(name, section) for name, section in _sections(template).items())]) + "\n"
+    head = (
+        f"# Made by `{command}`. Every key, its default, unit and meaning: heml/params.py; docs/own_data.md goes on"
+        " from here."
+    )
+    text = (
+        "\n\n".join([head, *(own_sections.get(name, section) for name, section in _sections(template).items())]) + "\n"
+    )
     params = parse_params(text, "the proposal")
     return Proposal(text, params, Tree.from_params(params), assumed)
 
 
 def _left_out(question: Question, without: list[str]) -> str:
     if question.classes:
-        return f"left out: {', '.join(without)}, which the label is read off; as a segment it would explain the label by itself"
+        return (
+            f"left out: {', '.join(without)}, which the label is read off; as a segment it would explain the label by"
+            " itself"
+        )
     return (
-        f"left out: {', '.join(without)}, which is there just where {question.label!r} is of one value; as a segment it would explain the "
-        "label by itself"
+        f"left out: {', '.join(without)}, which is there just where {question.label!r} is of one value; as a segment it"
+        " would explain the label by itself"
     )
 
 
@@ -273,7 +329,8 @@ def _of_masks(photos: Photos, without: Sequence[str]) -> tuple[dict[str, str], T
     places = {name: place for name, c in found.items() if (place := by_name[c.name].place)}
     if len(places) < 2:
         raise HemlError(
-            f"{photos.root}: fewer than two parts are in {LEAST:.0%} of its masks and do not tell the label by themselves; a tree has two"
+            f"{photos.root}: fewer than two parts are in {LEAST:.0%} of its masks and do not tell the label by"
+            " themselves; a tree has two"
         )
     tree = grow(places, {name: found[name].area for name in places})
     lines = _in_order(_written(found), tree)
@@ -296,7 +353,9 @@ def _of_model(model: Model, without: Sequence[str]) -> tuple[dict[str, str], Tre
         lines = _written(found)
         said = "the classes of the SegFormer"
     if len(lines) < 2:
-        raise HemlError(f"{model.name}: has fewer than two parts beside those that the label is read off; a tree has two")
+        raise HemlError(
+            f"{model.name}: has fewer than two parts beside those that the label is read off; a tree has two"
+        )
     places = usual_places(list(lines))
     if len(places) == len(lines):
         tree, grown = grow(places), "left and right first, then what usually lies together"

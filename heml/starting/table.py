@@ -38,9 +38,14 @@ class Table:
         return Counter(row[column] for row in self.rows.values() if not is_missing(row[column]))
 
     def labels(self) -> list[str]:
-        """Columns that may be the label: a few values that each come twice, and hardly any missing; those of fewest values first."""
+        """Columns that may be the label: a few values that each come twice, and hardly any missing; those of fewest
+        values first."""
         counts = {column: self.values(column) for column in self.columns}
-        fit = [c for c, n in counts.items() if 2 <= len(n) <= FEW and min(n.values()) >= 2 and n.total() >= 0.8 * len(self.rows)]
+        fit = [
+            c
+            for c, n in counts.items()
+            if 2 <= len(n) <= FEW and min(n.values()) >= 2 and n.total() >= 0.8 * len(self.rows)
+        ]
         return sorted(fit, key=lambda column: len(counts[column]))
 
 
@@ -80,7 +85,12 @@ def read_table(path: Path, images: Mapping[str, Path]) -> Table:
     splits = {found: line[split] for line in body if (found := _id(line[image], images))} if split is not None else {}
     whole = len(rows) == len(body) and all(line[image] in images for line in body)
     return Table(
-        path, [header[k] for k in columns], rows, splits, len(body) - len(rows), whole and mark == "," and header[image] == "image_id"
+        path,
+        [header[k] for k in columns],
+        rows,
+        splits,
+        len(body) - len(rows),
+        whole and mark == "," and header[image] == "image_id",
     )
 
 
@@ -91,7 +101,9 @@ def _of_images(path: Path, header: list[str], body: list[list[str]], images: Map
     best = own if own is not None else max(range(len(header)), key=named.__getitem__)
     if not named[best]:
         some = next(iter(images), "none")
-        raise HemlError(f"{path}: no column names the images ({', '.join(header)}); one must have their names, such as {some!r}")
+        raise HemlError(
+            f"{path}: no column names the images ({', '.join(header)}); one must have their names, such as {some!r}"
+        )
     return best
 
 

@@ -54,7 +54,8 @@ def test_links_are_running_means_of_map_correlations():
     for i in range(8):
         for j in range(8):
             cosines = [
-                F.cosine_similarity(high[n, i].flatten(), F.adaptive_avg_pool2d(low[n, j][None], 2).flatten(), dim=0) for n in range(6)
+                F.cosine_similarity(high[n, i].flatten(), F.adaptive_avg_pool2d(low[n, j][None], 2).flatten(), dim=0)
+                for n in range(6)
             ]
             assert float(first[1, i, j]) == pytest.approx(float(torch.stack(cosines).mean()), abs=1e-5)
     g(y)
@@ -143,7 +144,10 @@ def test_the_mended_distance_teaches_the_gates_alone():
 def test_gates_learn_at_their_own_rate_and_are_not_decayed():
     network = Avsl(SHAPE, (64, 64), SETTINGS)
     rest, gates = new_optimizer(network, network.at_own_rate(), Train(lr=0.001, weight_decay=0.01)).param_groups
-    assert [p is q for p, q in zip(gates["params"], (network.embedder.alpha, network.embedder.beta), strict=True)] == [True, True]
+    assert [p is q for p, q in zip(gates["params"], (network.embedder.alpha, network.embedder.beta), strict=True)] == [
+        True,
+        True,
+    ]
     assert (gates["lr"], gates["weight_decay"], rest["lr"], rest["weight_decay"]) == (0.1, 0.0, 0.001, 0.01)
     assert len(rest["params"]) + 2 == len(list(network.parameters()))
 

@@ -41,7 +41,15 @@ def params() -> Params:
     text = (ROOT / "params.yaml").read_text("utf-8").replace("baselines: {}", f"baselines: {BASELINES}")
     found = parse_params(text)
     train = found.train.model_copy(
-        update={"batch_size": 8, "per_class": 4, "hidden_dim": 16, "embedding_dim": 8, "miner": None, "lr": 2e-3, "flip": False}
+        update={
+            "batch_size": 8,
+            "per_class": 4,
+            "hidden_dim": 16,
+            "embedding_dim": 8,
+            "miner": None,
+            "lr": 2e-3,
+            "flip": False,
+        }
     )
     return found.model_copy(update={"train": train})
 
@@ -86,7 +94,10 @@ def test_p_at_1_is_the_share_of_right_nearest_neighbours_under_the_methods_own_d
         asked, held = images.rows("test"), images.rows("train")
         q, r = embed(network, images, asked, CPU), embed(network, images, held, CPU)
         with torch.inference_mode():
-            hits = [images.labels[held[int(network.metric(q[i : i + 1], r).argmin())]] == images.labels[asked[i]] for i in range(len(q))]
+            hits = [
+                images.labels[held[int(network.metric(q[i : i + 1], r).argmin())]] == images.labels[asked[i]]
+                for i in range(len(q))
+            ]
         row = baseline_row(name, network, header, reports[name], path, images, Evaluate(bootstrap=10))
         assert row["p@1"] == pytest.approx(np.mean(hits))
 
@@ -106,17 +117,32 @@ def test_diml_is_the_traditional_network(built, params, tmp_path, loss):
     data, _, _ = built
     states = []
     for method in ("traditional", "diml"):
-        text = (ROOT / "params.yaml").read_text("utf-8").replace("baselines: {}", f"baselines: {{x: {{method: {method}, loss: {loss}}}}}")
+        text = (
+            (ROOT / "params.yaml")
+            .read_text("utf-8")
+            .replace("baselines: {}", f"baselines: {{x: {{method: {method}, loss: {loss}}}}}")
+        )
         settings = parse_params(text).baselines["x"]
         train = params.train.model_copy(update={"loss": loss, "epochs": 1})
-        build_baseline(method, settings, train, ["left", "right"], data.canvases, data.segments, tmp_path, tmp_path / f"{method}.json")
+        build_baseline(
+            method,
+            settings,
+            train,
+            ["left", "right"],
+            data.canvases,
+            data.segments,
+            tmp_path,
+            tmp_path / f"{method}.json",
+        )
         states.append(load_state(node_path(tmp_path, method)))
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
 def test_the_background_is_seen_only_where_asked_for(built, params):
     data, _, _ = built
-    masked, whole = (baseline_images(params.baselines[n], data.canvases, data.segments, ["left", "right"]) for n in ("avsl", "whole"))
+    masked, whole = (
+        baseline_images(params.baselines[n], data.canvases, data.segments, ["left", "right"]) for n in ("avsl", "whole")
+    )
     row = np.array([0])
     assert whole.batch(row)[1].all()
     assert whole.size == (64, 64)
@@ -182,7 +208,10 @@ def test_an_unknown_baseline_and_wrong_settings_are_errors(params):
         ("avsl: {method: avsl, miner: all}", "baselines.avsl.miner: unknown key"),
         ("avsl: {method: avsl, loss: snr}", "baselines.avsl.loss: .*'triplet_margin' or 'proxy_anchor'.*got 'snr'"),
         ("tree: {method: diml}", "baselines.tree: the tree itself"),
-        ("g: {method: grouping, groups: 64, embedding_dim: 32}", r"baselines.g.groups: at most embedding_dim \(32\), not 64"),
+        (
+            "g: {method: grouping, groups: 64, embedding_dim: 32}",
+            r"baselines.g.groups: at most embedding_dim \(32\), not 64",
+        ),
         ("g: {method: grouping, loss: proxy_anchor}", "baselines.g.loss: 'proxy_anchor' has class centres"),
         ("g: {method: traditional, batch_size: 33}", r"baselines.g: batch_size \(33\)"),
     ]:
@@ -191,10 +220,16 @@ def test_an_unknown_baseline_and_wrong_settings_are_errors(params):
 
 
 def test_another_loss_brings_its_own_miner_and_only_traditional_keeps_the_embedder(params):
-    text = (ROOT / "params.yaml").read_text("utf-8").replace("  trunk: resnet18:2\n", "  trunk: resnet18:2\n  embedder: horde\n")
+    text = (
+        (ROOT / "params.yaml")
+        .read_text("utf-8")
+        .replace("  trunk: resnet18:2\n", "  trunk: resnet18:2\n  embedder: horde\n")
+    )
     found = parse_params(
         text.replace(
-            "baselines: {}", "baselines: {a: {method: traditional, loss: ntxent}, b: {method: diml, miner: null}, c: {method: traditional}}"
+            "baselines: {}",
+            "baselines: {a: {method: traditional, loss: ntxent}, b: {method: diml, miner: null}, c: {method:"
+            " traditional}}",
         )
     )
     assert found.train.miner == "semihard"
@@ -220,7 +255,10 @@ def test_the_trees_row_adds_up_its_nodes(tmp_path, params):
     data = make_node_data(tmp_path)
     tree = Tree([Node("left", 0), Node("right", 0), Node("both", 1, "left", "right")])
     train = params.train.model_copy(update={"epochs": 1})
-    reports = [build_node(node, train, data.canvases, data.segments, tmp_path / "models", tmp_path / f"{node.name}.json") for node in tree]
+    reports = [
+        build_node(node, train, data.canvases, data.segments, tmp_path / "models", tmp_path / f"{node.name}.json")
+        for node in tree
+    ]
     write_embeddings(tree, data.canvases, data.segments, tmp_path / "models", tmp_path / "embeddings")
     embeddings = read_all(tmp_path / "embeddings", tree)
     scores, _ = tree_scores(embeddings, tree, weigh(embeddings, tree, params.metric, "train"), Evaluate(bootstrap=10))
@@ -234,4 +272,6 @@ def test_the_trees_row_adds_up_its_nodes(tmp_path, params):
     assert halved["train_seconds"] == pytest.approx(row["train_seconds"] / 2)
     assert halved["bytes"] == pytest.approx(row["bytes"] / 2, abs=3)
     spent = sum(report["present"]["train"] / report["images_per_second"] for report in reports)
-    assert row["train_images_per_second"] == pytest.approx(sum(report["present"]["train"] for report in reports) / spent)
+    assert row["train_images_per_second"] == pytest.approx(
+        sum(report["present"]["train"] for report in reports) / spent
+    )

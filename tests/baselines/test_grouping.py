@@ -25,7 +25,9 @@ def test_groups_are_attention_weighted_sums_written_as_loops():
     keys, values = embedder.key(x).detach(), embedder.value(x)
     for image in range(3):
         for k in range(4):
-            scores = [float((embedder.queries[k].detach() * keys[image, :, i, j]).sum()) for i in range(4) for j in range(5)]
+            scores = [
+                float((embedder.queries[k].detach() * keys[image, :, i, j]).sum()) for i in range(4) for j in range(5)
+            ]
             total = sum(math.exp(s) for s in scores)
             gathered = sum(math.exp(s) / total * values[image, :, n // 5, n % 5] for n, s in enumerate(scores))
             torch.testing.assert_close(found[image, k], gathered / gathered.norm())
@@ -44,7 +46,13 @@ def test_a_permutation_of_positions_changes_nothing():
 def test_the_diversity_loss_is_the_papers_formula():
     x = torch.nn.functional.normalize(torch.randn(5, 3, 4), dim=2)
     pairs = [(0, 1), (0, 2), (1, 2)]
-    expected = sum(sum(math.log(1 + math.exp(2 * (float(x[n, i] @ x[n, j]) - 0.5) * 25)) for n in range(5)) / 5 for i, j in pairs) / 2
+    expected = (
+        sum(
+            sum(math.log(1 + math.exp(2 * (float(x[n, i] @ x[n, j]) - 0.5) * 25)) for n in range(5)) / 5
+            for i, j in pairs
+        )
+        / 2
+    )
     assert float(diversity_loss(x)) == pytest.approx(expected, rel=1e-4)
 
 

@@ -18,7 +18,11 @@ from heml.segments.manifest import read_manifest
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     made = make_node_data(folder, n=96, absent_every=3)
-    return load_canvases(made.canvases), {name: read_manifest(made.segments, name) for name in ("left", "right")}, folder / "images"
+    return (
+        load_canvases(made.canvases),
+        {name: read_manifest(made.segments, name) for name in ("left", "right")},
+        folder / "images",
+    )
 
 
 def test_cielab_is_the_standards():
@@ -80,7 +84,9 @@ def test_columns_are_taken_as_they_are_numbers_in_thirds_and_names_not_at_all(tm
     write_images(tmp_path / "images", records, Description("t", "kind", ["0", "1"]), ["camera", "age", "file", "kind"])
     found = {a.part: a for a in A.column_attributes(tmp_path / "images", train, Bias())}
     assert set(found) == {"camera", "age"}
-    assert found["camera"].values.tolist() == [-1 if k % 9 == 0 else found["camera"].groups.index("ab"[k % 2]) for k in range(n)]
+    assert found["camera"].values.tolist() == [
+        -1 if k % 9 == 0 else found["camera"].groups.index("ab"[k % 2]) for k in range(n)
+    ]
     assert np.bincount(found["age"].values[train]).tolist() == [20, 20, 20]
     with pytest.raises(HemlError, match="bias.columns: 'lens' is no column of the data set; it has camera, age, file"):
         list(A.column_attributes(tmp_path / "images", train, Bias(columns=["lens"])))

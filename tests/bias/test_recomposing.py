@@ -156,7 +156,9 @@ def test_balanced_images_make_every_look_as_heavy_with_one_label_as_with_another
     rng = np.random.default_rng(0)
     labels, splits = rng.integers(0, 2, 600), np.repeat(["train", "val", "test"], 200)
     look = np.where(rng.random(600) < 0.75, labels, 1 - labels)
-    weights = image_weights([Attribute("p", "colour", ["a", "b"], look, [[], []])], Labelled(labels, splits, ["x", "y"]))
+    weights = image_weights(
+        [Attribute("p", "colour", ["a", "b"], look, [[], []])], Labelled(labels, splits, ["x", "y"])
+    )
     for split in ("train", "val", "test"):
         inside = splits == split
         assert weights[inside].mean() == pytest.approx(1)

@@ -16,7 +16,9 @@ def images(seed: int = 0) -> tuple[Labelled, np.random.Generator]:
 
 
 def attribute(part: str, values: np.ndarray) -> Attribute:
-    return Attribute(part, "colour", [f"g{k}" for k in range(int(values.max()) + 1)], values, [[0]] * (int(values.max()) + 1))
+    return Attribute(
+        part, "colour", [f"g{k}" for k in range(int(values.max()) + 1)], values, [[0]] * (int(values.max()) + 1)
+    )
 
 
 def tied(known: Labelled, rng: np.random.Generator, inside: np.ndarray, share: float) -> np.ndarray:
@@ -46,7 +48,9 @@ def test_without_a_bias_nothing_is_named_in_ten_seeds():
     for seed in range(10):
         known, rng = images(seed)
         everywhere = np.ones(N, bool)
-        looked = [attribute(f"p{k}", tied(known, rng, everywhere, share)) for k, share in enumerate((0, 0, 0.3, 0.6, 0.9))]
+        looked = [
+            attribute(f"p{k}", tied(known, rng, everywhere, share)) for k, share in enumerate((0, 0, 0.3, 0.6, 0.9))
+        ]
         named += int(associations(looked, known, 0.05)["suspect"].sum())
     assert named <= 1
 

@@ -32,7 +32,9 @@ def run(tmp_path_factory):
 def test_a_column_that_follows_the_label_in_train_alone_is_named(run):
     root, _, found = run
     assert [(f.part, f.kind) for f in found] == [("camera", "column")]
-    assert found[0].sentence.startswith("camera: its value tells the label in train (V 1.00), not in val (0.00) or test (0.00)")
+    assert found[0].sentence.startswith(
+        "camera: its value tells the label in train (V 1.00), not in val (0.00) or test (0.00)"
+    )
     assert found[0].told == {"a": "red", "b": "blue"}
     told = json.loads((root / "reports/bias/findings.json").read_text())
     assert told["findings"][0]["sentence"] == found[0].sentence

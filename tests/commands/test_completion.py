@@ -19,7 +19,9 @@ def completed(source: str, *words: str, folder) -> set[str]:
     quoted = " ".join(f"'{word}'" for word in words)
     ask = f'COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _shtab_heml heml "{words[-1]}" "{words[-2]}"'
     show = 'printf "%s\\n" "${COMPREPLY[@]}"'
-    done = subprocess.run(["bash", "--norc", "-c", f"{source}\n{ask}\n{show}"], capture_output=True, text=True, cwd=folder)
+    done = subprocess.run(
+        ["bash", "--norc", "-c", f"{source}\n{ask}\n{show}"], capture_output=True, text=True, cwd=folder
+    )
     assert not done.stderr
     return set(done.stdout.split())
 

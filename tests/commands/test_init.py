@@ -40,7 +40,9 @@ def plain(tmp_path):
     for k in range(12):
         Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(folder / f"p{k:02d}.png")
     table = tmp_path / "who.csv"
-    table.write_text("file;who;year\n" + "".join(f"p{k:02d}.png;{('ann', 'bob')[k % 2]};{1990 + k}\n" for k in range(11)))
+    table.write_text(
+        "file;who;year\n" + "".join(f"p{k:02d}.png;{('ann', 'bob')[k % 2]};{1990 + k}\n" for k in range(11))
+    )
     return folder, table
 
 
@@ -155,7 +157,11 @@ def test_a_named_model_says_its_classes(project, plain, tmp_path, capsys, monkey
             "model",
             "team/flowers",
             COMMIT,
-            {"config.json": json.dumps(config).encode(), "preprocessor_config.json": b"{}", "model.safetensors": b"not asked for"},
+            {
+                "config.json": json.dumps(config).encode(),
+                "preprocessor_config.json": b"{}",
+                "model.safetensors": b"not asked for",
+            },
         )
         init(capsys, str(folder), "--labels", str(table), "--model", "team/flowers", "--revision", COMMIT, "--force")
         assert set(hub.fetched(".json")) == {"config.json", "preprocessor_config.json"}
@@ -168,7 +174,9 @@ def test_a_named_model_says_its_classes(project, plain, tmp_path, capsys, monkey
 def test_nothing_is_overwritten_unasked_and_the_old_comes_back(project, make_folder, capsys):
     root = make_folder(40)
     lines = (root / "labels.csv").read_text().splitlines()
-    (root / "labels.csv").write_text("\n".join([lines[0] + ",note2", *(f"{line},{k // 20}" for k, line in enumerate(lines[1:]))]) + "\n")
+    (root / "labels.csv").write_text(
+        "\n".join([lines[0] + ",note2", *(f"{line},{k // 20}" for k, line in enumerate(lines[1:]))]) + "\n"
+    )
     (project / "params.yaml").write_text("mine\n")
     with pytest.raises(SystemExit, match="params.yaml: is there already; --force replaces it"):
         main(["init", str(root)])
@@ -176,7 +184,11 @@ def test_nothing_is_overwritten_unasked_and_the_old_comes_back(project, make_fol
     assert "mv params.old.yaml params.yaml" in out
     assert (project / "params.old.yaml").read_text() == "mine\n"
     assert "mv params.old2.yaml params.yaml" in init(capsys, str(root), "--force")
-    for command in (["init", "-q"], ["add", "params.yaml"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x"]):
+    for command in (
+        ["init", "-q"],
+        ["add", "params.yaml"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x"],
+    ):
         subprocess.run(["git", *command], check=True)
     committed = (project / "params.yaml").read_text()
     assert "git checkout params.yaml" in init(capsys, str(root), "--force", "--label", "note2")

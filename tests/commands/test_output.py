@@ -53,7 +53,9 @@ def test_tree(capsys):
     path = ROOT / "presets" / "faces.yaml"
     tree = Tree.from_params(load_params(path))
     found = document(capsys, "tree", "--params", str(path))
-    assert {node["name"]: tuple(node["children"]) for node in found["nodes"]} == {node.name: node.children for node in tree}
+    assert {node["name"]: tuple(node["children"]) for node in found["nodes"]} == {
+        node.name: node.children for node in tree
+    }
     assert found["root"] == "portrait"
     assert next(node for node in found["nodes"] if node["name"] == "portrait")["sets"] == {"epochs": 2}
     assert lines(capsys, "tree", "--params", str(path)) == [node.name for node in tree]
@@ -74,7 +76,11 @@ def test_explain(run, tmp_path, capsys):
 
 def test_a_counterfactual(run, tmp_path, capsys):
     tree = MetricTree.load(run / "models", run / "data")
-    pair = next(pair for pair in (("i003", other) for other in ("i006", "i008", "i011", "i012", "i004")) if tree.counterfactual(*pair))
+    pair = next(
+        pair
+        for pair in (("i003", other) for other in ("i006", "i008", "i011", "i012", "i004"))
+        if tree.counterfactual(*pair)
+    )
     command = ["explain", *pair, "--counterfactual", "--out", str(tmp_path), *finished(run)]
     found, expected = document(capsys, *command), tree.counterfactual(*pair)
     assert found["counterfactual"]["segments"] == list(expected.segments)
@@ -108,7 +114,9 @@ def test_export_of_networks_prints_no_warning_of_the_exporter(run, tmp_path, cap
     found = document(capsys, "export", "onnx", str(tmp_path / "a"), "--node", "left", *finished(run))
     assert found["networks"][0]["difference"] < 1e-4
     assert Path(found["networks"][0]["file"]).is_file()
-    assert lines(capsys, "export", "onnx", str(tmp_path / "b"), "--node", "left", *finished(run)) == [str(tmp_path / "b" / "left.onnx")]
+    assert lines(capsys, "export", "onnx", str(tmp_path / "b"), "--node", "left", *finished(run)) == [
+        str(tmp_path / "b" / "left.onnx")
+    ]
     assert not [w for w in recwarn if "axis name" in str(w.message)]
 
 
@@ -128,7 +136,11 @@ def test_bias(reported, capsys):
 def test_classes(tmp_path, capsys):
     rng = np.random.default_rng(0)
     maps = [LabelMap(f"i{i}", 10, 10, rng.choice(6, (20, 20)).astype(np.uint8), None) for i in range(4)]
-    write_images(tmp_path / "images", [ImageRecord(m.image_id, "train", 0, b"x", "x.png") for m in maps], Description("t", "y", ["a"]))
+    write_images(
+        tmp_path / "images",
+        [ImageRecord(m.image_id, "train", 0, b"x", "x.png") for m in maps],
+        Description("t", "y", ["a"]),
+    )
     write_labelmaps(tmp_path / "labelmaps", maps, CLASSES)
     found = document(capsys, "classes", "--data", str(tmp_path))
     assert {c["name"]: c["present"] for c in found["classes"]} == {name: float(name != "never") for name in CLASSES}
@@ -136,7 +148,10 @@ def test_classes(tmp_path, capsys):
     sections = yaml.safe_load("\n".join(lines(capsys, "classes", "--data", str(tmp_path))))
     assert list(sections) == ["segments", "tree"]
     assert set(sections["segments"]) == set(found["segments"]) == set(found["tree"]["leaves"])
-    assert document(capsys, "classes", "--data", str(tmp_path), *(a for c in CLASSES for a in ("--without", c)))["tree"] is None
+    assert (
+        document(capsys, "classes", "--data", str(tmp_path), *(a for c in CLASSES for a in ("--without", c)))["tree"]
+        is None
+    )
 
 
 def test_datasets(capsys, monkeypatch):
@@ -160,7 +175,13 @@ def test_a_name_with_a_slip_is_answered_with_the_one_meant(run, tmp_path):
 
 def test_what_bias_found_is_named_for_scripts(tmp_path, capsys):
     """Also: names that look like markup, or would control a terminal."""
-    finding = {"part": "[red]hat", "kind": "colour", "sentence": "[red]hat: colour\x1b[2J tells", "told": {"[b]": "a"}, "typical": {}}
+    finding = {
+        "part": "[red]hat",
+        "kind": "colour",
+        "sentence": "[red]hat: colour\x1b[2J tells",
+        "told": {"[b]": "a"},
+        "typical": {},
+    }
     (tmp_path / "bias").mkdir()
     told = {"findings": [finding], "caveats": [], "chance": None}
     (tmp_path / "bias" / "findings.json").write_text(json.dumps(told))

@@ -33,8 +33,12 @@ with exit_on_error():
 def at_a_terminal(code: str, **environment: str) -> str:
     """What a process writes to a terminal of its own."""
     mine, theirs = pty.openpty()
-    given = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM", "FORCE_COLOR", "COLUMNS")}
-    done = subprocess.Popen([sys.executable, "-c", code], stdout=theirs, env=given | {"TERM": "xterm-256color"} | environment)
+    given = {
+        key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM", "FORCE_COLOR", "COLUMNS")
+    }
+    done = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=theirs, env=given | {"TERM": "xterm-256color"} | environment
+    )
     os.close(theirs)
     found = b""
     try:
@@ -93,7 +97,11 @@ def test_columns_line_up(capsys):
 
 
 def test_quiet_leaves_the_result_and_json_the_document(capsys):
-    for screen, expected in ((Screen(), "said\nresult\n"), (Screen(quiet=True), "result\n"), (Screen(as_json=True), '{\n  "a": 1\n}\n')):
+    for screen, expected in (
+        (Screen(), "said\nresult\n"),
+        (Screen(quiet=True), "result\n"),
+        (Screen(as_json=True), '{\n  "a": 1\n}\n'),
+    ):
         screen.say("said")
         screen.result("result")
         screen.document({"a": 1})

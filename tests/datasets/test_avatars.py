@@ -40,7 +40,9 @@ def test_masks_hold_just_the_pixels_that_a_parts_colour_changes(tables, seed):
         if colour is None:
             assert not own.any()
             continue
-        changed = np.abs(draw(dataclasses.replace(look, colours=look.colours | {part: "#00ff00"}), False) - base).max(-1) > 60
+        changed = (
+            np.abs(draw(dataclasses.replace(look, colours=look.colours | {part: "#00ff00"}), False) - base).max(-1) > 60
+        )
         if not changed.any():
             continue  # wholly behind another part
         stray = (changed & ~own).sum() / changed.sum()
@@ -156,20 +158,29 @@ def test_identities_parts_are_independent_with_the_tables_colours_over_both_pers
     for part in ("skin", "hair", "eyes", "brows", "mouth"):
         names = list(tables.parts[part].colours)
         counts = Counter(person.colours[part] for person in people)
-        assert [counts[name] / 2000 for name in names] == pytest.approx([sum(tables.parts[part].colours[n]) / 2 for n in names], abs=0.05)
-    colours = np.array([[list(tables.parts[x].colours).index(p.colours[x]) for x in ("skin", "hair", "eyes")] for p in people])
+        assert [counts[name] / 2000 for name in names] == pytest.approx(
+            [sum(tables.parts[part].colours[n]) / 2 for n in names], abs=0.05
+        )
+    colours = np.array(
+        [[list(tables.parts[x].colours).index(p.colours[x]) for x in ("skin", "hair", "eyes")] for p in people]
+    )
     assert np.abs(np.corrcoef(colours.T) - np.eye(3)).max() < 0.08
 
 
 def test_more_identities_than_there_are_looks_is_said(tables):
     few = tables.model_copy(
-        update={"parts": {part: table.model_copy(update={"shapes": table.shapes[:1]}) for part, table in tables.parts.items()}}
+        update={
+            "parts": {
+                part: table.model_copy(update={"shapes": table.shapes[:1]}) for part, table in tables.parts.items()
+            }
+        }
     )
     one = {"colours": {"#000000": (1.0, 1.0), "#ffffff": (0.0, 0.0)}}
     few.parts.update({part: few.parts[part].model_copy(update=one) for part in ("skin", "mouth", "eyes", "brows")})
     assert len(A.sample_identities(few, 20, 0)) == 20  # 4 colours of hair × (4 of facial hair or none)
     with pytest.raises(
-        HemlError, match=r"dataset\.personas: 21 are more identities than dataset\.path has different looks for \(20 found\)"
+        HemlError,
+        match=r"dataset\.personas: 21 are more identities than dataset\.path has different looks for \(20 found\)",
     ):
         A.sample_identities(few, 21, 0)
 
@@ -216,7 +227,9 @@ def alive(pid: int) -> bool:
 def test_a_killed_download_leaves_nobody_drawing():
     script = DRAWING.format(tables=TABLES)
     command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as drawing:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ) as drawing:
         children = [int(pid) for pid in drawing.stdout.readline().split()]
         assert len(children) == 2
         assert all(map(alive, children))

@@ -181,7 +181,14 @@ def rewrite(root, change):
 def test_the_split_column_is_known_whatever_its_case_and_blanks(make_folder, header):
     root = make_folder()
     own = {r.image_id: r.split for r in load(root)[0]}
-    rewrite(root, lambda t: t.replace(",split", f",{header}", 1).replace("image_id", "\ufeff Image_ID", 1).replace(",kind", ", Kind ", 1))
+    rewrite(
+        root,
+        lambda t: (
+            t.replace(",split", f",{header}", 1)
+            .replace("image_id", "\ufeff Image_ID", 1)
+            .replace(",kind", ", Kind ", 1)
+        ),
+    )
     records, description, extra = load(root)
     assert {r.image_id: r.split for r in records} == own
     assert extra == ["kind", "note"]
@@ -193,7 +200,10 @@ def test_the_split_column_is_known_whatever_its_case_and_blanks(make_folder, hea
     ("change", "said"),
     [
         (lambda t: t.replace("note", "Kind ", 1), "has the column 'kind' 2 times"),
-        (lambda t: t.replace("004,blue", "004,N/A"), r"line 6: image '004' has no 'kind', which is 'N/A', a usual mark"),
+        (
+            lambda t: t.replace("004,blue", "004,N/A"),
+            r"line 6: image '004' has no 'kind', which is 'N/A', a usual mark",
+        ),
         (lambda t: t.replace("004,blue", "004,Blue"), r"image '004'.* 'Blue', and 'blue' at .*'000'"),
         (lambda t: t.replace("005,", "005.png,"), r"images/005\.png: no such image.*ids have no ending: write '005'"),
         (lambda t: t.replace("005,", "5,"), r"images/5: no such image.*zeros at its front were lost: '005'"),
@@ -269,7 +279,10 @@ def test_masks_over_images_that_exif_turns_are_asked_about(make_folder, how):
     exif[ORIENTATION] = how
     image.save(root / "images" / "005.png", exif=exif)
     for skip in ("error", "skip"):
-        with pytest.raises(HemlError, match=rf"005\.png: is turned by EXIF \(orientation {how}\) and has a mask.*dataset\.masks: upright"):
+        with pytest.raises(
+            HemlError,
+            match=rf"005\.png: is turned by EXIF \(orientation {how}\) and has a mask.*dataset\.masks: upright",
+        ):
             load(root, on_bad_image=skip)
     written = np.array(Image.open(root / "masks" / "005.png"))
     stored = decode_mask(load(root, masks="stored")[0][5].mask, "m")

@@ -1,4 +1,5 @@
-"""The hub adapter on miniatures of the three studies, through the real client: what is fetched, kept, drawn and refused."""
+"""The hub adapter on miniatures of the three studies, through the real client: what is fetched, kept, drawn and
+refused."""
 
 from collections import Counter
 
@@ -51,7 +52,9 @@ def test_celeba_keeps_its_splits_and_every_attribute(hub):
     own = [r for r in records if r.image_id.startswith("celeba_1_")]
     assert [r.image for r in own] == [cell["bytes"] for cell in table["image"].to_pylist()]
     assert [r.label for r in own] == [int(v) for v in table["Male"].to_pylist()]
-    assert [r.extra["Smiling"] for r in own] == ["Smiling" if v else "not Smiling" for v in table["Smiling"].to_pylist()]
+    assert [r.extra["Smiling"] for r in own] == [
+        "Smiling" if v else "not Smiling" for v in table["Smiling"].to_pylist()
+    ]
     assert own[3].image_name == table["image"][3].as_py()["path"]
 
 
@@ -60,7 +63,9 @@ def test_any_attribute_can_be_the_label(hub):
     records, description, _ = load(params("celeba", label="Young", limit={}))
     assert description.label_names == ["not Young", "Young"]
     assert [description.label_names[r.label] for r in records] == [r.extra["Young"] for r in records]
-    with pytest.raises(HemlError, match=r"dataset\.label: 'Age' is no label of data/celeba\.yaml, which has 5_o_Clock_Shadow"):
+    with pytest.raises(
+        HemlError, match=r"dataset\.label: 'Age' is no label of data/celeba\.yaml, which has 5_o_Clock_Shadow"
+    ):
         load(params("celeba", label="Age"))
 
 
@@ -93,7 +98,14 @@ def test_human_parsing_reads_its_label_off_the_masks(hub):
     for r in records:
         assert r.label == int((decode_mask(r.mask, "") == 7).mean() >= 0.005)
     by_split = Counter((r.split, r.label) for r in records)
-    assert by_split == {("train", 0): 32, ("train", 1): 32, ("val", 0): 4, ("val", 1): 4, ("test", 0): 4, ("test", 1): 4}
+    assert by_split == {
+        ("train", 0): 32,
+        ("train", 1): 32,
+        ("val", 0): 4,
+        ("val", 1): 4,
+        ("test", 0): 4,
+        ("test", 1): 4,
+    }
 
 
 def test_the_area_of_a_rule_is_what_divides(hub):
@@ -127,7 +139,12 @@ def test_records_survive_the_store(hub, tmp_path):
 
 def mine(tmp_path, **changes):
     """A card of one's own."""
-    card = {"name": "mine", "title": "Mine", "licence": "mine", "files": [{"path": "*.parquet", "splits": ["train", "val", "test"]}]}
+    card = {
+        "name": "mine",
+        "title": "Mine",
+        "licence": "mine",
+        "files": [{"path": "*.parquet", "splits": ["train", "val", "test"]}],
+    }
     (tmp_path / "card.yaml").write_text(yaml.safe_dump(card | {"labels": ["kind"]} | changes))
     return HubDataset(name="hub", path=tmp_path / "card.yaml", repo="me/mine", revision=COMMIT, label="kind")
 
@@ -177,8 +194,13 @@ def test_columns_named_as_the_stores_own_are_read_and_not_kept_twice(hub, tmp_pa
 def test_no_image_may_be_in_two_splits(hub, tmp_path):
     shard = parquet(squares(), FEATURES)
     hub.add("dataset", "me/mine", COMMIT, {"data/train-0.parquet": shard, "data/test-0.parquet": shard})
-    files = [{"path": "data/*.parquet", "splits": ["train", "val"]}, {"path": "data/test-*.parquet", "splits": ["test"]}]
-    with pytest.raises(HemlError, match=r"data/test-0\.parquet matches both 'data/\*\.parquet' and 'data/test-\*\.parquet'"):
+    files = [
+        {"path": "data/*.parquet", "splits": ["train", "val"]},
+        {"path": "data/test-*.parquet", "splits": ["test"]},
+    ]
+    with pytest.raises(
+        HemlError, match=r"data/test-0\.parquet matches both 'data/\*\.parquet' and 'data/test-\*\.parquet'"
+    ):
         load(mine(tmp_path, files=files))
 
 
@@ -200,7 +222,12 @@ def test_a_subset_keeps_the_labels_shares_and_its_number(hub, tmp_path):
 def test_a_subset_by_label_has_labels_as_a_whole(hub, tmp_path):
     features = {name: FEATURES[name] for name in ("image", "kind")}
     kind = [k % 30 for k in range(180)]
-    hub.add("dataset", "me/mine", COMMIT, {"all.parquet": parquet({"image": squares(4)["image"] * 45, "kind": kind}, features)})
+    hub.add(
+        "dataset",
+        "me/mine",
+        COMMIT,
+        {"all.parquet": parquet({"image": squares(4)["image"] * 45, "kind": kind}, features)},
+    )
     own = mine(tmp_path).model_dump() | {"split_by": "label", "limit": {"train": 50, "val": 12, "test": 12}}
     drawn = {}
     for seed in (0, 0, 1):
@@ -218,7 +245,12 @@ def test_a_subset_by_label_has_labels_as_a_whole(hub, tmp_path):
 def test_files_sorted_by_label_are_told_from_a_set_with_one_label(hub, tmp_path):
     features = {name: FEATURES[name] for name in ("image", "kind")}
     images = squares(4)["image"] * 10
-    hub.add("dataset", "me/mine", COMMIT, {f"{k}.parquet": parquet({"image": images, "kind": [k] * 40}, features) for k in range(3)})
+    hub.add(
+        "dataset",
+        "me/mine",
+        COMMIT,
+        {f"{k}.parquet": parquet({"image": images, "kind": [k] * 40}, features) for k in range(3)},
+    )
     dataset = HubDataset(**(mine(tmp_path).model_dump() | {"limit": {"train": 12, "val": 3, "test": 5}}))
     with pytest.raises(HemlError, match=r"is constant .* This counts what dataset\.limit drew"):
         load(dataset)
@@ -240,7 +272,10 @@ def test_a_damaged_page_under_a_valid_hash_is_one_error(hub, tmp_path):
 
 def test_names_beside_words_are_not_numbers(hub, tmp_path):
     """A column that says it has class names and holds words all the same."""
-    shard = parquet(squares() | {"kind": ["a", "b"] * 12}, FEATURES | {"kind": {"dtype": "string", "names": ["x"], "_type": "ClassLabel"}})
+    shard = parquet(
+        squares() | {"kind": ["a", "b"] * 12},
+        FEATURES | {"kind": {"dtype": "string", "names": ["x"], "_type": "ClassLabel"}},
+    )
     hub.add("dataset", "me/mine", COMMIT, {"all.parquet": shard})
     assert load(mine(tmp_path))[1].label_names == ["a", "b"]
 
@@ -265,7 +300,9 @@ def test_a_network_can_say_the_label(hub, tmp_path):
             asked.append(image.size)
             yield image_id, 0.3 if int(image_id[-2:]) % 2 else 0.1
 
-    dataset = HubDataset(**(mine(tmp_path).model_dump() | {"rule": {"classes": ["x"], "area": 0.2, "model": "a/b", "revision": COMMIT}}))
+    dataset = HubDataset(
+        **(mine(tmp_path).model_dump() | {"rule": {"classes": ["x"], "area": 0.2, "model": "a/b", "revision": COMMIT}})
+    )
     records, description, _ = open_hub(dataset, areas)
     assert [r.label for r in records] == [i % 2 for i in range(24)]
     assert description.label_names == ["no kind", "kind"]
@@ -293,17 +330,37 @@ def test_a_network_is_not_asked_about_images_that_a_subset_leaves_out(hub, tmp_p
 @pytest.mark.parametrize(
     ("columns", "features", "card", "said"),
     [
-        ({"kind": None}, FEATURES, {}, r"all\.parquet: has no column 'kind', which .*card\.yaml names; its columns are image, mask"),
+        (
+            {"kind": None},
+            FEATURES,
+            {},
+            r"all\.parquet: has no column 'kind', which .*card\.yaml names; its columns are image, mask",
+        ),
         ({"image": None}, FEATURES, {}, "has no column 'image'"),
-        ({"kind": [0, 1, 2, 7] * 6}, NAMED, {}, r"all\.parquet, row 3: kind is 7, out of range: the file names 3 classes, 0 to 2"),
+        (
+            {"kind": [0, 1, 2, 7] * 6},
+            NAMED,
+            {},
+            r"all\.parquet, row 3: kind is 7, out of range: the file names 3 classes, 0 to 2",
+        ),
         ({"kind": [0, 1, 2, -1] * 6}, NAMED, {}, r"row 3: kind is -1, out of range"),
         ({"kind": [0, 1, 2, None] * 6}, FEATURES, {}, r"row 3: has no 'kind'"),
         ({"kind": [0] * 24}, FEATURES, {}, r"label 'kind' is constant \('0' for every image\)"),
         ({"kind": [0] * 23 + [1]}, FEATURES, {}, "class '1' of 'kind' has one image"),
-        ({}, FEATURES, {"mask": "mask", "classes": {"no": 0, "yes": 9}}, r"row 0, mask: class ids \[1\] are not declared"),
+        (
+            {},
+            FEATURES,
+            {"mask": "mask", "classes": {"no": 0, "yes": 9}},
+            r"row 0, mask: class ids \[1\] are not declared",
+        ),
         ({"image": [{"bytes": None, "path": "elsewhere.jpg"}] * 24}, FEATURES, {}, "row 0: has no embedded image"),
         ({"image": [{"bytes": b"junk", "path": None}] * 24}, FEATURES, {}, r"all\.parquet, row 0: not a readable"),
-        ({}, FEATURES, {"files": [{"path": "x/*.parquet", "splits": ["train"]}]}, r"no file matches 'x/\*\.parquet' of .*: all\.parquet"),
+        (
+            {},
+            FEATURES,
+            {"files": [{"path": "x/*.parquet", "splits": ["train"]}]},
+            r"no file matches 'x/\*\.parquet' of .*: all\.parquet",
+        ),
         ({}, FEATURES, {"files": [{"path": "*.parquet", "splits": ["train"]}]}, "split 'val' has no images"),
     ],
 )
@@ -338,7 +395,10 @@ def test_a_file_that_is_no_parquet_is_named(hub, tmp_path):
         ({"mask": "mask"}, "mask and classes belong together"),
         ({"labels": ["kind", "kind"]}, "labels: a column is named twice"),
         ({"mask": "mask", "classes": {"a": 0, "b": 0}}, "classes: two classes share an id, 0"),
-        ({"files": [{"path": "a", "splits": ["train", "val"]}, {"path": "b", "splits": ["val"]}]}, "split 'val' is named twice"),
+        (
+            {"files": [{"path": "a", "splits": ["train", "val"]}, {"path": "b", "splits": ["val"]}]},
+            "split 'val' is named twice",
+        ),
         ({"files": [{"path": "a", "splits": ["dev"]}]}, "files.0.splits.0: Input should be 'train', 'val' or 'test'"),
     ],
 )

@@ -39,7 +39,12 @@ def test_what_was_fetched_is_said_to_be_there(hub, capsys):
     main(["datasets"])
     out = capsys.readouterr().out
     assert "82.3 kB of 330.4 kB, 1 of 4 files; a subset needs a part of it" in out
-    hub.add("model", study.preset["segmenter"]["model"], study.preset["segmenter"]["revision"], {"README.md": b"---\nlicense: mit\n---\n"})
+    hub.add(
+        "model",
+        study.preset["segmenter"]["model"],
+        study.preset["segmenter"]["revision"],
+        {"README.md": b"---\nlicense: mit\n---\n"},
+    )
     fetch(Repo(study.preset["segmenter"]["model"], study.preset["segmenter"]["revision"], "model"), ["README.md"])
     assert "licence: told when it is fetched; on disk: nothing" in out
     main(["datasets"])

@@ -16,7 +16,19 @@ def root(tmp_path):
 
 
 def test_endings_in_any_case_are_images_and_what_systems_leave_behind_is_not(root):
-    for name in ("a.PNG", "b.JpEg", "c.bmp", "d.TIF", "e.webp", ".f.png", "._a.png", "Thumbs.db", "desktop.ini", "notes.txt", "a.png~"):
+    for name in (
+        "a.PNG",
+        "b.JpEg",
+        "c.bmp",
+        "d.TIF",
+        "e.webp",
+        ".f.png",
+        "._a.png",
+        "Thumbs.db",
+        "desktop.ini",
+        "notes.txt",
+        "a.png~",
+    ):
         (root / "images" / name).write_bytes(b"x")
     for name in ("__MACOSX", "sub"):
         (root / "images" / name).mkdir()

@@ -69,7 +69,9 @@ def test_what_a_rule_cannot_read_is_named(make_folder):
     root = make_folder()
     with pytest.raises(HemlError, match=r"dataset\.rule\.classes: unknown hat; the masks have background, square, dot"):
         folder(dataset(root, rule={"classes": ["hat"]}))
-    with pytest.raises(HemlError, match=r"every image has square on 0\.0001 of its pixels \(least 0\.208, median 0\.208, most 0\.208\)"):
+    with pytest.raises(
+        HemlError, match=r"every image has square on 0\.0001 of its pixels \(least 0\.208, median 0\.208, most 0\.208\)"
+    ):
         folder(dataset(root, rule={"classes": ["square"], "area": 0.0001}))
     (root / "masks" / "004.png").unlink()
     with pytest.raises(HemlError, match=r"004\.png: has no mask for dataset\.rule to read"):

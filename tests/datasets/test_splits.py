@@ -14,14 +14,23 @@ def test_shares_are_kept_and_order_does_not_matter():
     labels = {f"i{k}": int(k % 5 == 0) for k in range(1000)}
     split = stratified_split(labels, FRACTIONS, 0)
     counts = Counter((split[i], y) for i, y in labels.items())
-    assert counts == {("train", 0): 480, ("val", 0): 120, ("test", 0): 200, ("train", 1): 120, ("val", 1): 30, ("test", 1): 50}
+    assert counts == {
+        ("train", 0): 480,
+        ("val", 0): 120,
+        ("test", 0): 200,
+        ("train", 1): 120,
+        ("val", 1): 30,
+        ("test", 1): 50,
+    }
     backwards = dict(reversed(labels.items()))
     assert stratified_split(backwards, FRACTIONS, 0) == split
     assert stratified_split(labels, FRACTIONS, 1) != split
 
 
 @pytest.mark.parametrize("each", [2, 3, 4, 5, 7])
-@pytest.mark.parametrize("fractions", [FRACTIONS, dict.fromkeys(FRACTIONS, 1 / 3), {"train": 0.1, "val": 0.45, "test": 0.45}])
+@pytest.mark.parametrize(
+    "fractions", [FRACTIONS, dict.fromkeys(FRACTIONS, 1 / 3), {"train": 0.1, "val": 0.45, "test": 0.45}]
+)
 def test_train_gets_two_of_every_label_and_no_split_goes_without(each, fractions):
     labels = {f"{name:02d}_{k}": name for name in range(20) for k in range(each)}
     counts = Counter((stratified_split(labels, fractions, 0)[i], name) for i, name in labels.items())
@@ -55,7 +64,9 @@ def test_by_label_no_label_is_in_two_splits_and_each_has_its_share():
     assert split_by_label(labels, FRACTIONS, 1) != split
     few = Counter(split_by_label({f"i{k}": k % 6 for k in range(60)}, FRACTIONS, 0).values())
     assert few == {"train": 20, "val": 20, "test": 20}
-    with pytest.raises(HemlError, match="5 labels with two or more images are too few for two in each of train, val, test"):
+    with pytest.raises(
+        HemlError, match="5 labels with two or more images are too few for two in each of train, val, test"
+    ):
         split_by_label({f"i{k}": k % 5 for k in range(60)}, FRACTIONS, 0)
 
 
@@ -71,7 +82,9 @@ def test_by_label_every_split_has_two_labels_that_can_be_found_whatever_the_seed
 
 def test_by_label_a_label_in_two_splits_is_named_and_one_image_alone_is_no_fault():
     names = [f"p{k}" for k in range(7)]
-    pairs = [(split, 2 * k + own) for k, split in enumerate(("train", "val", "test")) for own in (0, 1) for _ in range(2)]
+    pairs = [
+        (split, 2 * k + own) for k, split in enumerate(("train", "val", "test")) for own in (0, 1) for _ in range(2)
+    ]
     check_labels("who", names, [*pairs, ("test", 6)], by_label=True)
     with pytest.raises(HemlError, match="who 'p0' is in train and in test; keep each label in one split"):
         check_labels("who", names, [*pairs, ("test", 0)], by_label=True)

@@ -9,7 +9,16 @@ import torch
 from scipy.stats import spearmanr
 
 from heml.distances import correlation_distance, snr
-from heml.evaluation.audit import IMAGES, MISTAKES, SIBLINGS, _nearest_of_label, image_table, mistake_table, sibling_table, write_audit
+from heml.evaluation.audit import (
+    IMAGES,
+    MISTAKES,
+    SIBLINGS,
+    _nearest_of_label,
+    image_table,
+    mistake_table,
+    sibling_table,
+    write_audit,
+)
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.tree_metric import Term, TreeMetric
 from heml.params import Evaluate
@@ -17,7 +26,9 @@ from heml.tree import Node, Tree
 
 TREE = Tree([Node("a", 0), Node("b", 0), Node("ab", 1, "a", "b")])
 SETTINGS = Evaluate(bootstrap=50)
-METRIC = TreeMetric({name: Term(w, w, w, 10 * w, 0.3, []) for name, w in {"a": 0.2, "b": 0.3, "ab": 0.5}.items()}, "learned", 0.1, [])
+METRIC = TreeMetric(
+    {name: Term(w, w, w, 10 * w, 0.3, []) for name, w in {"a": 0.2, "b": 0.3, "ab": 0.5}.items()}, "learned", 0.1, []
+)
 N = 60
 
 
@@ -39,7 +50,9 @@ def embeddings(noise: float = 1.0, flip: int | None = None, seed: int = 0) -> di
     found = {}
     for name, values in parts.items():
         vectors = torch.from_numpy(np.where(present[name][:, None], values, np.nan).astype(np.float32))
-        found[name] = NodeEmbeddings(name, [f"i{i}" for i in range(N)], splits, labels, present[name], [vectors], vectors, "snr")
+        found[name] = NodeEmbeddings(
+            name, [f"i{i}" for i in range(N)], splits, labels, present[name], [vectors], vectors, "snr"
+        )
     return found
 
 
@@ -73,8 +86,12 @@ def test_siblings_by_a_loop():
     assert row["both"] + row["only_left"] + row["only_right"] + row["neither"] == pytest.approx(1)
     assert row["gain"] == pytest.approx(hits[:, 2].mean() - hits[:, :2].mean(0).max())
     assert row["gain_low"] <= row["gain"] <= row["gain_high"]
-    pairs = [(i, j) for k, i in enumerate(tests) for j in tests[k + 1 :] if stored["b"].present[i] and stored["b"].present[j]]
-    left, right = ([float(correlation_distance(stored[n].vectors[i], stored[n].vectors[j])) for i, j in pairs] for n in ("a", "b"))
+    pairs = [
+        (i, j) for k, i in enumerate(tests) for j in tests[k + 1 :] if stored["b"].present[i] and stored["b"].present[j]
+    ]
+    left, right = (
+        [float(correlation_distance(stored[n].vectors[i], stored[n].vectors[j])) for i, j in pairs] for n in ("a", "b")
+    )
     assert row["correlation"] == pytest.approx(spearmanr(left, right).statistic, abs=1e-6)
 
 

@@ -30,7 +30,8 @@ def test_copies_across_splits_are_found_and_strangers_are_not(tmp_path):
     pixels += [recompressed(pixels[0]), pixels[1][:, ::-1], pixels[2], np.zeros((64, 64, 3), np.uint8)]
     splits = ["train"] * 30 + ["test"] * 30 + ["test", "val", "train", "val"]  # image 62 is a copy within its split
     records = [
-        ImageRecord(f"i{i:02d}", s, 0, encode_png(np.ascontiguousarray(p)), "") for i, (p, s) in enumerate(zip(pixels, splits, strict=True))
+        ImageRecord(f"i{i:02d}", s, 0, encode_png(np.ascontiguousarray(p)), "")
+        for i, (p, s) in enumerate(zip(pixels, splits, strict=True))
     ]
     write_images(tmp_path / "images", records, Description("t", "l", ["a"]))
     write_canvases(tmp_path / "images", tmp_path / "canvases", Canvas(height=32, width=32))

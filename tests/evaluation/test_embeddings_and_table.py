@@ -81,7 +81,9 @@ def test_pandas_and_duckdb_open_them_as_they_are(run):
     assert set(table["node"]) == {"left", "right", "both"}
     assert table[table["node"] == "right"]["embedding"].isna().sum() == 16
     path = root / "embeddings" / "*" / "*.parquet"
-    row = duckdb.sql(f"select count(*), max(len(embedding)) from read_parquet('{path}', hive_partitioning=true) where present").fetchall()
+    row = duckdb.sql(
+        f"select count(*), max(len(embedding)) from read_parquet('{path}', hive_partitioning=true) where present"
+    ).fetchall()
     assert row == [(48 + 48 + 32, 8)]
 
 
@@ -137,7 +139,10 @@ def test_the_tree_is_known_from_the_stored_nodes_alone(run):
     tree = stored_tree(root / "nodes", ["left", "right", "both"])
     assert tree.root == "both"
     assert tree.leaves("both") == ["left", "right"]
-    for names in (["right", "left", "both"], ["left", "right", "both"]):  # in the order of the metric's terms, whatever the alphabet says
+    for names in (
+        ["right", "left", "both"],
+        ["left", "right", "both"],
+    ):  # in the order of the metric's terms, whatever the alphabet says
         assert list(stored_tree(root / "nodes", names).nodes) == names
     with pytest.raises(HemlError, match=r"node=nose.*no such file; run .dvc repro embed"):
         read_embeddings(root / "embeddings", "nose")
@@ -160,7 +165,9 @@ def test_a_hidden_part_is_masked_out_of_the_nodes_above_it(run, tmp_path):
     header, network = load_network(node_path(root / "nodes", "both"), torch.device("cpu"))
     images = compose(data.canvases, data.segments, ["left"], header.box)
     rows = np.flatnonzero(images.present)
-    torch.testing.assert_close(blind["both"].vectors[rows], embed(network, images, rows, torch.device("cpu")), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        blind["both"].vectors[rows], embed(network, images, rows, torch.device("cpu")), atol=1e-6, rtol=0
+    )
     assert not torch.allclose(blind["both"].vectors[rows], plain["both"].vectors[rows], atol=1e-3)
     for leaf in ("left", "right"):
         torch.testing.assert_close(blind[leaf].vectors, plain[leaf].vectors, equal_nan=True)

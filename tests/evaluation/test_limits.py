@@ -1,4 +1,5 @@
-"""Bayes limits against closed forms, full enumeration and brute-force sampling from the very sampler that draws avatars."""
+"""Bayes limits against closed forms, full enumeration and brute-force sampling from the very sampler that draws
+avatars."""
 
 import itertools
 

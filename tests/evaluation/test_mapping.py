@@ -54,7 +54,9 @@ def test_every_node_has_those_that_show_it_and_the_tree_all(run, tmp_path):
     found = read_map(path)
     assert list(found) == [WHOLE, "left", "right", "both"]
     for name, stored in embeddings.items():
-        assert set(found[name]) == {image_id for image_id, there in zip(stored.image_ids, stored.present, strict=True) if there}
+        assert set(found[name]) == {
+            image_id for image_id, there in zip(stored.image_ids, stored.present, strict=True) if there
+        }
     assert len(found[WHOLE]) == sum(np.logical_or.reduce([stored.present for stored in embeddings.values()]))
     table = pd.read_parquet(path)
     table.loc[0, "x"] = np.nan

@@ -16,7 +16,11 @@ from heml.evaluation.pairing import measure
 from heml.evaluation.tree_metric import Term, TreeMetric, read_metric, write_metric
 
 NODES = {"hat": 4, "hair": 6, "all": 5}
-TERMS = {"hat": Term(0.2, 0.1, 0.3, 2.0, 0.6, []), "hair": Term(0.5, 0.4, 0.6, 5.0, 0.2, []), "all": Term(0.3, 0.2, 0.4, 3.0, 0.4, [])}
+TERMS = {
+    "hat": Term(0.2, 0.1, 0.3, 2.0, 0.6, []),
+    "hair": Term(0.5, 0.4, 0.6, 5.0, 0.2, []),
+    "all": Term(0.3, 0.2, 0.4, 3.0, 0.4, []),
+}
 METRIC = TreeMetric(TERMS, "learned", 0.1, [])
 
 
@@ -29,7 +33,9 @@ def embeddings(n: int = 30, seed: int = 0) -> dict[str, NodeEmbeddings]:
         vectors[:, 0] += 1.5 * torch.from_numpy(labels)
         present = np.ones(n, bool) if name == "all" else rng.random(n) > 0.4 * (2 - k)
         vectors[~present] = torch.nan
-        found[name] = NodeEmbeddings(name, [str(i) for i in range(n)], splits, labels, present, [vectors], vectors, "snr")
+        found[name] = NodeEmbeddings(
+            name, [str(i) for i in range(n)], splits, labels, present, [vectors], vectors, "snr"
+        )
     return found
 
 
@@ -93,7 +99,9 @@ def test_a_part_that_is_off_equals_deleting_its_terms():
     nodes = embeddings()
     fewer = {name: term for name, term in TERMS.items() if name != "hat"}
     total = sum(term.weight for term in fewer.values())
-    without = TreeMetric({name: replace(term, weight=term.weight / total) for name, term in fewer.items()}, "learned", 0.1, ["hat"])
+    without = TreeMetric(
+        {name: replace(term, weight=term.weight / total) for name, term in fewer.items()}, "learned", 0.1, ["hat"]
+    )
     silent = {"hat": replace(TERMS["hat"], weight=0.0, slope=0.0)} | without.terms
     zero = TreeMetric(silent, "learned", 0.1, ["hat"])
     a, b = np.triu_indices(30, 1)

@@ -5,7 +5,16 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from heml.evaluation.pairing import Pairs
-from heml.evaluation.verification import FAR, auc, calibration_error, equal_error, reliability, roc, true_accepts, verify
+from heml.evaluation.verification import (
+    FAR,
+    auc,
+    calibration_error,
+    equal_error,
+    reliability,
+    roc,
+    true_accepts,
+    verify,
+)
 
 
 @pytest.fixture
@@ -45,7 +54,8 @@ def test_equal_errors_are_equal_and_true_accepts_keep_to_the_rate(drawn):
 
 
 @pytest.mark.parametrize(
-    ("scores", "expected"), [([3.0, 2, 1, 0], (1.0, 0.0, 1.0)), ([0.0, 1, 2, 3], (0.0, 1.0, 0.0)), ([1.0] * 4, (0.5, 0.5, 0.0))]
+    ("scores", "expected"),
+    [([3.0, 2, 1, 0], (1.0, 0.0, 1.0)), ([0.0, 1, 2, 3], (0.0, 1.0, 0.0)), ([1.0] * 4, (0.5, 0.5, 0.0))],
 )
 def test_extremes(scores, expected):
     same = np.array([True, True, False, False])

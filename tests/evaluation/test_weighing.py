@@ -48,8 +48,14 @@ def test_the_optimum_is_another_solvers(penalty):
         apart = slopes / (unit / 3) - (slopes / (unit / 3)).mean()
         return 1e3 * (omega @ losses(x @ slopes, pairs.same) + penalty * (apart**2).mean())
 
-    other = minimize(objective, np.full(3, 1.0), method="trust-constr", constraints=LinearConstraint(np.eye(3), 0, np.inf), tol=1e-10,
-                     options={"maxiter": 2000})  # fmt: skip
+    other = minimize(
+        objective,
+        np.full(3, 1.0),
+        method="trust-constr",
+        constraints=LinearConstraint(np.eye(3), 0, np.inf),
+        tol=1e-10,
+        options={"maxiter": 2000},
+    )
     assert objective(found) <= other.fun + 1e-3
     np.testing.assert_allclose(found, other.x, atol=0.05 * other.x.max())
 
@@ -82,7 +88,8 @@ def test_equal_nodes_keep_uniform_weights_and_one_that_tells_nothing_loses_its_o
 
 
 def test_probabilities_are_those_of_the_model_that_made_the_pairs():
-    """With equal variances, the log-odds of a Gaussian pair are a line in its distance: the truth that a fit must find."""
+    """With equal variances, the log-odds of a Gaussian pair are a line in its distance: the truth that a fit must
+    find."""
     pairs = planted([1.2, 0.0], n=20000, absent=0.0)
     found = fit(pairs, "learned", 0, [0.0])
     truth = 2 * 0.05 * 1.2 / 0.1**2
@@ -138,7 +145,9 @@ def embeddings(n=240, seed=0) -> dict[str, NodeEmbeddings]:
         values = rng.normal(size=(n, 8)).astype(np.float32)
         values[:, 0] += strength * (2 * labels - 1)
         vectors = torch.from_numpy(values)
-        found[name] = NodeEmbeddings(name, [str(i) for i in range(n)], splits, labels, np.ones(n, bool), [vectors], vectors, "snr")
+        found[name] = NodeEmbeddings(
+            name, [str(i) for i in range(n)], splits, labels, np.ones(n, bool), [vectors], vectors, "snr"
+        )
     return found
 
 

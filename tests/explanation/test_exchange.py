@@ -21,7 +21,10 @@ def pair(metric):
 def weighing(metric, **slopes):
     """The run's tree with these slopes, 0 for others."""
     total = sum(slopes.values())
-    terms = {n: Term(slopes.get(n, 0) / total, 0, 1, slopes.get(n, 0), metric.metric.terms[n].threshold, []) for n in metric.tree.nodes}
+    terms = {
+        n: Term(slopes.get(n, 0) / total, 0, 1, slopes.get(n, 0), metric.metric.terms[n].threshold, [])
+        for n in metric.tree.nodes
+    }
     return TreeMetric(terms, "learned", None, [])
 
 
@@ -39,7 +42,9 @@ def test_a_segment_is_given_pixel_by_pixel(metric):
 def test_images_are_embedded_as_the_stored_ones_were_and_what_shows_nothing_is_absent(metric):
     view = metric.gallery.view(3)
     nothing = np.zeros_like(view.masks["left"])
-    found = embed_images(metric.network("both"), metric.root, [(view.canvas, view.seen(["left", "right"])), (view.canvas, nothing)])
+    found = embed_images(
+        metric.network("both"), metric.root, [(view.canvas, view.seen(["left", "right"])), (view.canvas, nothing)]
+    )
     torch.testing.assert_close(found[0], view.vectors["both"], atol=1e-5, rtol=1e-4)
     assert found[1].isnan().all()
 
@@ -79,7 +84,9 @@ def test_an_absent_segment_that_is_given_begins_to_speak(metric):
     of_tree = weighing(metric, right=4.0)
     assert not lacking.has("right")
     found = exchange(lacking, having, metric.tree, of_tree, metric.made)
-    expected = 4.0 * of_tree.terms["right"].threshold / 2  # the same part in both, in one of the two directions; gone in the other
+    expected = (
+        4.0 * of_tree.terms["right"].threshold / 2
+    )  # the same part in both, in one of the two directions; gone in the other
     assert found["right"] == pytest.approx(expected, abs=1e-5)
 
 
@@ -92,7 +99,8 @@ def test_exchanging_the_only_segment_takes_the_whole_distance_away(metric):
 
 
 def test_captum_finds_the_same_where_the_two_segments_have_one_outline(metric):
-    """Replacing a feature by the other image's pixels is giving its segment, if both lie at the same place: an independent hand."""
+    """Replacing a feature by the other image's pixels is giving its segment, if both lie at the same place: an
+    independent hand."""
     first, second = pair(metric)
     assert (first.masks["left"] == second.masks["left"]).all()
     network, header = metric.network("both"), metric.root
@@ -115,7 +123,9 @@ def test_captum_finds_the_same_where_the_two_segments_have_one_outline(metric):
     at = torch.nonzero(feature[0, 0])[0]
     effects = []
     for one, other in ((first, second), (second, first)):
-        found = FeatureAblation(Comparison(prepared(other))).attribute(prepared(one), baselines=prepared(other), feature_mask=feature)
+        found = FeatureAblation(Comparison(prepared(other))).attribute(
+            prepared(one), baselines=prepared(other), feature_mask=feature
+        )
         effects.append(float(found[0, 0, at[0], at[1]]))
     ours = exchange(first, second, metric.tree, weighing(metric, both=1.0), metric.made)
     assert ours["left"] == pytest.approx(np.mean(effects), abs=1e-5)

@@ -31,7 +31,8 @@ CLASSES = {"background": 0, "left": 1, "right": 2}
 
 @pytest.fixture(scope="module")
 def segmented(tmp_path_factory):
-    """A run whose segments come from a (never trained) SegFormer, so that files go the way the data set's images went."""
+    """A run whose segments come from a (never trained) SegFormer, so that files go the way the data set's images
+    went."""
     root = tmp_path_factory.mktemp("segmented")
     rng = np.random.default_rng(0)
     records = []
@@ -40,7 +41,9 @@ def segmented(tmp_path_factory):
         pixels = np.zeros((40, 30 + 4 * (i % 3), 3), np.uint8) + rng.integers(0, 256, 3, dtype=np.uint8)
         pixels[10:30, 5:25] = rng.integers(0, 256, 3)
         Image.fromarray(pixels).save(root / "files" / f"{i}.png")
-        records.append(ImageRecord(f"{i:02d}", ("train", "train", "val", "test")[i % 4], i // 4 % 2, encode_png(pixels), "x.png"))
+        records.append(
+            ImageRecord(f"{i:02d}", ("train", "train", "val", "test")[i % 4], i // 4 % 2, encode_png(pixels), "x.png")
+        )
     write_images(root / "data" / "images", records, Description("t", "kind", ["a", "b"], {}))
     torch.manual_seed(0)
     size = Size(height=32, width=32)
@@ -55,7 +58,9 @@ def segmented(tmp_path_factory):
         write_manifest(root / "data" / "images", root / "data" / "labelmaps", folder, name, segment, canvas)
     data, models = root / "data", root / "models"
     for node in tree:
-        build_node(node, params.train, data / "canvases", data / "segments", models / "nodes", root / f"{node.name}.json")
+        build_node(
+            node, params.train, data / "canvases", data / "segments", models / "nodes", root / f"{node.name}.json"
+        )
     write_embeddings(tree, data / "canvases", data / "segments", models / "nodes", data / "embeddings")
     write_metric(models / "metric.json", weigh(read_all(data / "embeddings", tree), tree, params.metric, "train"))
     return root
@@ -149,7 +154,9 @@ def test_a_tree_with_a_hidden_part_sees_files_and_exchanges_as_the_data_set(segm
     params = run_params()
     tree = Tree(list(Tree.from_params(params)), ["left"])
     write_embeddings(tree, *(root / p for p in ("data/canvases", "data/segments", "models/nodes", "data/embeddings")))
-    write_metric(root / "models/metric.json", weigh(read_all(root / "data/embeddings", tree), tree, params.metric, "train"))
+    write_metric(
+        root / "models/metric.json", weigh(read_all(root / "data/embeddings", tree), tree, params.metric, "train")
+    )
     trained = MetricTree.load(root / "models", root / "data")
     assert trained.tree.sees("both") == ["right"]
     found = trained.embed([root / "files" / f"{i}.png" for i in range(24)])
@@ -161,7 +168,9 @@ def test_a_tree_with_a_hidden_part_sees_files_and_exchanges_as_the_data_set(segm
     rises = []
     for one, other in ((a, b), (b, a)):  # every node looks again, by what it sees
         view = give(one, other, ["left"])
-        vectors = {n: trained.made(n, [(view.canvas, view.seen(trained.tree.sees(n)))])[0] for n in trained.metric.terms}
+        vectors = {
+            n: trained.made(n, [(view.canvas, view.seen(trained.tree.sees(n)))])[0] for n in trained.metric.terms
+        }
         changed = distances(replace(view, vectors=vectors), other, trained.metric)
         rises.append(float(trained.metric.log_odds(changed)) - told.log_odds)
     effects = exchange(a, b, trained.tree, trained.metric, trained.made)

@@ -13,7 +13,9 @@ from heml.explanation.neighbours import disagreements, neighbours
 def naive(metric, image_id, node, split=None):
     stored = metric.gallery.embeddings[node]
     row = metric.gallery.row(image_id)
-    others = [j for j in range(len(stored.image_ids)) if j != row and stored.present[j] and split in (None, stored.splits[j])]
+    others = [
+        j for j in range(len(stored.image_ids)) if j != row and stored.present[j] and split in (None, stored.splits[j])
+    ]
     return sorted((float(correlation_distance(stored.vectors[row], stored.vectors[j])), j) for j in others)
 
 
@@ -31,7 +33,9 @@ def test_the_nearest_are_those_of_a_loop_without_the_image_itself(metric, split)
 def test_the_nearest_by_the_tree_are_those_of_its_distance(metric):
     view = metric.gallery.find("i003")
     others = [row for row in range(len(metric.gallery.canvases.image_ids)) if row != 3]
-    by_hand = sorted((float(metric.metric.distance(distances(view, metric.gallery.view(row), metric.metric))), row) for row in others)
+    by_hand = sorted(
+        (float(metric.metric.distance(distances(view, metric.gallery.view(row), metric.metric))), row) for row in others
+    )
     found = neighbours(view, metric.gallery, metric.metric, 5)
     assert [n.distance for n in found] == pytest.approx([d for d, _ in by_hand[:5]], abs=1e-5)
     assert {n.split for n in neighbours(view, metric.gallery, metric.metric, 50, "val")} == {"val"}

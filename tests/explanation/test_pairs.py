@@ -14,7 +14,16 @@ from PIL import Image
 from heml.distances import correlation_distance
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.tree_metric import Term, TreeMetric
-from heml.explanation.drawing import ALIKE, APART, FULL_EDGE, pair_svg, positions, segment_pictures, to_png, write_explanation
+from heml.explanation.drawing import (
+    ALIKE,
+    APART,
+    FULL_EDGE,
+    pair_svg,
+    positions,
+    segment_pictures,
+    to_png,
+    write_explanation,
+)
 from heml.explanation.pairs import Explanation, digits, explain, signed, telling_pairs
 from heml.explanation.views import View
 from heml.tree import Node, Tree
@@ -34,7 +43,9 @@ def embeddings(n=40) -> dict[str, NodeEmbeddings]:
             vectors[[0, 5]] = torch.nan
         ids = [f"i{k}" for k in range(n)]
         labels = np.arange(n) // 2 % 2
-        result[name] = NodeEmbeddings(name, ids, np.array(["train", "test"] * (n // 2)), labels, present, [vectors], vectors, "snr")
+        result[name] = NodeEmbeddings(
+            name, ids, np.array(["train", "test"] * (n // 2)), labels, present, [vectors], vectors, "snr"
+        )
     return result
 
 
@@ -47,7 +58,10 @@ def view(stored: dict[str, NodeEmbeddings], row: int) -> View:
 
 QUANTILES = [k / 100 for k in range(101)]
 METRIC = TreeMetric(
-    {name: Term(w, w, w, 10 * w, t, QUANTILES) for name, w, t in (("a", 0.5, 0.4), ("b", 0.2, 0.6), ("ab", 0.3, 0.5))}, "learned", 0.1, []
+    {name: Term(w, w, w, 10 * w, t, QUANTILES) for name, w, t in (("a", 0.5, 0.4), ("b", 0.2, 0.6), ("ab", 0.3, 0.5))},
+    "learned",
+    0.1,
+    [],
 )
 
 
@@ -92,7 +106,9 @@ def test_evidence_sums_to_the_log_odds_and_up_the_tree(rows):
     assert found.probability == pytest.approx(1 / (1 + np.exp(-found.log_odds)))
     assert found.decision == ("same" if found.log_odds > 0 else "different")
     for name, node in found.nodes.items():
-        expected = 0 if np.isnan(node.distance) else METRIC.terms[name].slope * (METRIC.terms[name].threshold - node.distance)
+        expected = (
+            0 if np.isnan(node.distance) else METRIC.terms[name].slope * (METRIC.terms[name].threshold - node.distance)
+        )
         assert node.evidence == pytest.approx(expected)
 
 
@@ -127,13 +143,18 @@ def test_the_sentence_names_the_decision_and_the_part_that_says_most():
     against = "against" if side == "different" else "for"
     sure = round(100 * max(found.probability, 1 - found.probability))
     how = "mostly" if share > 50 else "above all"
-    assert found.sentence == f"{side.capitalize()} ({sure} %), {how} because of {best}: {share:.0f} % of the evidence {against} it."
+    assert (
+        found.sentence
+        == f"{side.capitalize()} ({sure} %), {how} because of {best}: {share:.0f} % of the evidence {against} it."
+    )
     assert str(found).splitlines()[0] == f"i1 and i3: {found.sentence}"
     assert str(found).splitlines()[1].startswith(signed(found.log_odds))
 
 
 def test_certainty_is_never_said_to_be_whole():
-    certain = TreeMetric({name: replace(term, slope=1e4, threshold=1.0) for name, term in METRIC.terms.items()}, "learned", 0.1, [])
+    certain = TreeMetric(
+        {name: replace(term, slope=1e4, threshold=1.0) for name, term in METRIC.terms.items()}, "learned", 0.1, []
+    )
     stored = embeddings()
     assert "(99 %)" in explain(view(stored, 1), view(stored, 3), TREE, certain).sentence
 
@@ -141,7 +162,9 @@ def test_certainty_is_never_said_to_be_whole():
 def test_other_distances_on_request():
     stored, found = embeddings(), explained(1, 3, distances=["euclidean", "l1"]).nodes["a"]
     a, b = stored["a"].vectors[1], stored["a"].vectors[3]
-    assert found.others == pytest.approx({"euclidean": float((a - b).norm()), "l1": float((a - b).abs().sum())}, rel=1e-4)
+    assert found.others == pytest.approx(
+        {"euclidean": float((a - b).norm()), "l1": float((a - b).abs().sum())}, rel=1e-4
+    )
 
 
 def test_json_has_every_node_and_null_for_what_is_unknown():
@@ -191,12 +214,16 @@ def test_telling_pairs_do_not_mind_how_a_node_stretches_its_distances():
 
 def test_the_figure_has_both_pictures_of_every_node_and_edges_as_thick_as_the_evidence_below():
     explanation = explained(1, 5, effects={"a": 0.4, "b": -0.1})
-    drawing = ElementTree.fromstring(pair_svg(explanation, segment_pictures(explanation, dict.fromkeys(TREE.nodes, (0, 0, 8, 12)))))
+    drawing = ElementTree.fromstring(
+        pair_svg(explanation, segment_pictures(explanation, dict.fromkeys(TREE.nodes, (0, 0, 8, 12))))
+    )
     assert len(list(drawing.iter(f"{SVG}image"))) == 6
     assert {"a", "b", "ab", "absent"} <= {text.text for text in drawing.iter(f"{SVG}text")}
     assert signed(explanation.nodes["a"].evidence) in {text.text for text in drawing.iter(f"{SVG}text")}
     drawn = [
-        (line.get("stroke"), float(line.get("stroke-width"))) for line in drawing.iter(f"{SVG}path") if line.get("stroke") in (APART, ALIKE)
+        (line.get("stroke"), float(line.get("stroke-width")))
+        for line in drawing.iter(f"{SVG}path")
+        if line.get("stroke") in (APART, ALIKE)
     ]
     below = explanation.nodes["a"].subtree  # `b` is absent: its edge is grey
     assert drawn == [(ALIKE if below > 0 else APART, pytest.approx(1 + 10 * min(abs(below) / FULL_EDGE, 1), abs=0.01))]
@@ -218,7 +245,9 @@ def test_a_drawing_has_letters_and_the_segments_own_pixels():
     explanation = explained(1, 5)
     pictures = {name: (np.full((12, 8, 3), 200 - 9 * k, np.uint8),) * 2 for k, name in enumerate(TREE.nodes)}
     svg = pair_svg(explanation, pictures)
-    drawn, bare = (np.asarray(Image.open(io.BytesIO(to_png(s))).convert("RGB")) for s in (svg, re.sub("<text.*?</text>", "", svg)))
+    drawn, bare = (
+        np.asarray(Image.open(io.BytesIO(to_png(s))).convert("RGB")) for s in (svg, re.sub("<text.*?</text>", "", svg))
+    )
     assert (drawn != bare).any(2).sum() > 200
     for k, name in enumerate(TREE.nodes):
         assert (drawn == 200 - 9 * k).all(2).sum() > 2 * 40 * 60, name
@@ -238,5 +267,7 @@ def test_png_svg_and_json_are_written_and_the_same_every_time(tmp_path):
 
 
 def test_a_parent_stands_above_the_middle_of_its_children():
-    place = positions(Tree([Node("a", 0), Node("b", 0), Node("c", 0), Node("ab", 1, "a", "b"), Node("all", 3, "ab", "c")]))
+    place = positions(
+        Tree([Node("a", 0), Node("b", 0), Node("c", 0), Node("ab", 1, "a", "b"), Node("all", 3, "ab", "c")])
+    )
     assert place == {"a": (0, 0), "b": (1, 0), "c": (2, 0), "ab": (0.5, 1), "all": (1.25, 2)}

@@ -46,7 +46,9 @@ def test_the_projectors_files_belong_together(metric, tmp_path):
     sprite = np.asarray(Image.open(tmp_path / "out" / "right-sprite.png"))
     rows, across = np.flatnonzero(stored.present), int(np.ceil(np.sqrt(len(vectors))))
     y, x = divmod(9, across)
-    np.testing.assert_array_equal(sprite[32 * y : 32 * y + 32, 32 * x : 32 * x + 32], metric.gallery.canvases.pixels[rows[9]])
+    np.testing.assert_array_equal(
+        sprite[32 * y : 32 * y + 32, 32 * x : 32 * x + 32], metric.gallery.canvases.pixels[rows[9]]
+    )
 
 
 def test_datasets_opens_the_folder_with_images_labels_and_embeddings(metric, tmp_path):
@@ -101,7 +103,9 @@ def test_parquet_embeddings_open_in_duckdb_and_pandas_as_they_are(metric, run):
     folder = run / "data" / "embeddings"
     frame = pd.read_parquet(folder)
     assert len(frame) == 3 * 48
-    found = duckdb.sql(f"select image_id, embedding from '{folder}/*/*.parquet' where node = 'left' and present").fetchall()
+    found = duckdb.sql(
+        f"select image_id, embedding from '{folder}/*/*.parquet' where node = 'left' and present"
+    ).fetchall()
     stored = metric.gallery.embeddings["left"]
     assert len(found) == stored.present.sum()
     for image_id, embedding in found[:5]:

@@ -1,4 +1,5 @@
-"""A run for FiftyOne, read back by the rules of its JSON: labels are documents with a `_cls`, arrays are compressed .npy files."""
+"""A run for FiftyOne, read back by the rules of its JSON: labels are documents with a `_cls`, arrays are compressed
+.npy files."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ def test_every_image_is_there_with_split_label_and_embeddings(opened, metric):
     stored = metric.gallery.embeddings
     assert [sample["image_id"] for sample in document["samples"]] == metric.gallery.canvases.image_ids
     for k, sample in enumerate(document["samples"]):
-        np.testing.assert_array_equal(np.asarray(Image.open(folder / sample["filepath"])), metric.gallery.canvases.pixels[k])
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(folder / sample["filepath"])), metric.gallery.canvases.pixels[k]
+        )
         assert sample["tags"] == [stored["left"].splits[k]]
         assert sample["ground_truth"] == {"_cls": "Classification", "label": ["red", "blue"][stored["left"].labels[k]]}
         for name in ("left", "right"):
@@ -66,7 +69,11 @@ def test_what_the_tree_says_is_what_it_explains(opened, metric):
     for image_id, sample in list(samples.items())[:12]:
         gallery = metric.gallery
         apart = gallery.distances(gallery.find(image_id), metric.metric).numpy()
-        others = [k for k, name in enumerate(gallery.canvases.image_ids) if name in train and name != image_id and np.isfinite(apart[k])]
+        others = [
+            k
+            for k, name in enumerate(gallery.canvases.image_ids)
+            if name in train and name != image_id and np.isfinite(apart[k])
+        ]
         nearest = gallery.canvases.image_ids[min(others, key=lambda k: apart[k])]
         assert sample["nearest"] == nearest
         assert sample["prediction"]["label"] == samples[nearest]["ground_truth"]["label"]
@@ -77,7 +84,10 @@ def test_what_the_tree_says_is_what_it_explains(opened, metric):
 
 def test_mistakes_name_the_node_to_blame(metric, tmp_path):
     """By a tree that goes by the right part, whose colour is noise."""
-    terms = {name: replace(term, weight=float(name == "right"), slope=float(name == "right")) for name, term in metric.metric.terms.items()}
+    terms = {
+        name: replace(term, weight=float(name == "right"), slope=float(name == "right"))
+        for name, term in metric.metric.terms.items()
+    }
     misled = replace(metric.metric, terms=terms)
     write_fiftyone(metric.gallery, misled, [], Evaluate(), tmp_path / "out")
     samples = json.loads((tmp_path / "out" / "samples.json").read_text())["samples"]
@@ -94,7 +104,9 @@ def painted(detection: dict, width: int, height: int) -> np.ndarray:
     box = round(x * width), round(y * height), round((x + w) * width), round((y + h) * height)
     found = np.zeros((height, width), bool)
     mask = Image.fromarray(array(detection["mask"]).astype(np.uint8))
-    found[box[1] : box[3], box[0] : box[2]] = np.asarray(mask.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.NEAREST))
+    found[box[1] : box[3], box[0] : box[2]] = np.asarray(
+        mask.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.NEAREST)
+    )
     return found
 
 
@@ -109,7 +121,8 @@ def test_masks_lie_where_the_segments_are(opened, metric):
 
 
 def test_a_wide_turned_tiff_is_upright_and_its_mask_lies_on_it(tmp_path, metric):
-    """On the canvas it is small and in the middle; on the image, whose own pixels lie on their side, the mask is where the colour is."""
+    """On the canvas it is small and in the middle; on the image, whose own pixels lie on their side, the mask is where
+    the colour is."""
     upright = np.zeros((20, 40, 3), np.uint8)
     upright[5:15, 20:40] = (250, 10, 10)
     labels = (upright[:, :, 0] > 0).astype(np.uint8)
@@ -123,7 +136,9 @@ def test_a_wide_turned_tiff_is_upright_and_its_mask_lies_on_it(tmp_path, metric)
         contents.append(buffer.getvalue())
     ids = metric.gallery.canvases.image_ids
     splits, kinds = metric.gallery.canvases.splits, metric.gallery.canvases.labels
-    records = [ImageRecord(image_id, splits[k], int(kinds[k]), contents[k % 2], f"{k}.tif") for k, image_id in enumerate(ids)]
+    records = [
+        ImageRecord(image_id, splits[k], int(kinds[k]), contents[k % 2], f"{k}.tif") for k, image_id in enumerate(ids)
+    ]
     data, canvas = tmp_path / "data", Canvas(height=32, width=32)
     write_images(data / "images", records, Description("t", "colour", ["red", "blue"], {"background": 0, "part": 1}))
     write_canvases(data / "images", data / "canvases", canvas)

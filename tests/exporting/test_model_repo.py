@@ -67,7 +67,9 @@ def test_the_folder_is_the_runs_own_bytes(folder, finished):
     found = contents(folder)
     segmenter = ["config.json", "model.safetensors", "preprocessor_config.json"]
     nodes = [f"nodes/{name}.safetensors" for name in ("left", "right", "both")]
-    assert sorted(found) == sorted(["README.md", "metric.json", "params.yaml", *nodes, *(f"segmenter/{name}" for name in segmenter)])
+    assert sorted(found) == sorted(
+        ["README.md", "metric.json", "params.yaml", *nodes, *(f"segmenter/{name}" for name in segmenter)]
+    )
     for name in ("metric.json", *nodes):
         assert found[name] == (finished / "models" / name).read_bytes()
     assert found["params.yaml"] == (finished / "params.yaml").read_bytes()
@@ -141,7 +143,9 @@ def test_the_cards_numbers_are_those_of_the_reports(folder, finished):
     found = {row[0]: row[1:] for row in rows if row}
     assert list(found) == ["whole tree", "both", "left", "right"]
     for name, row in table.iterrows():
-        percents = [f"{100 * row[key]:.1f}" for key in ("p@1", "p@1_low", "p@1_high", "chance", "majority", "p@1_untrained")]
+        percents = [
+            f"{100 * row[key]:.1f}" for key in ("p@1", "p@1_low", "p@1_high", "chance", "majority", "p@1_untrained")
+        ]
         assert found[name] == [percents[0], f"{percents[1]} to {percents[2]}", *percents[3:], str(row["queries"])]
 
 
@@ -222,7 +226,10 @@ def test_what_does_not_belong_together_is_not_exported(finished, tmp_path):
 
 
 def test_the_command_writes_the_folder(masked, tmp_path, capsys):
-    places = [f"--{name}={masked / path}" for name, path in (("models", "models"), ("reports", "reports"), ("params", "params.yaml"))]
+    places = [
+        f"--{name}={masked / path}"
+        for name, path in (("models", "models"), ("reports", "reports"), ("params", "params.yaml"))
+    ]
     main(["export", "hub", str(tmp_path / "out"), "--data", str(tmp_path), "--licence", "mit", *places])
     out = capsys.readouterr().out
     assert str(tmp_path / "out") in out

@@ -116,7 +116,13 @@ def png_of(values: np.ndarray, bits: int, colour: int = 0, palette: int = 0) -> 
     rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in spread)
     table = chunk(b"PLTE", bytes(range(3 * palette))) if palette else b""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + table + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + table
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def ids_of(bits: int) -> np.ndarray:
@@ -134,14 +140,19 @@ def paletted(values: np.ndarray) -> Image.Image:
 @pytest.mark.parametrize("colour", [0, 3])
 def test_a_png_mask_of_any_depth_gives_the_values_that_were_written(bits, colour):
     values = ids_of(bits)
-    assert decode_mask(png_of(values, bits, colour, palette=3 * colour and 2 ** min(bits, 6)), "m").tolist() == values.tolist()
+    assert (
+        decode_mask(png_of(values, bits, colour, palette=3 * colour and 2 ** min(bits, 6)), "m").tolist()
+        == values.tolist()
+    )
 
 
 @pytest.mark.parametrize("kind", ["BMP", "TIFF"])
 def test_bmp_and_tiff_masks_give_the_values_that_were_written(kind):
     grey, two = ids_of(8).astype(np.uint8), ids_of(1).astype(bool)
     for image, values in ((Image.fromarray(grey), grey), (paletted(grey), grey), (Image.fromarray(two), two)):
-        for options in ({"compression": c} for c in ("raw", "tiff_lzw", "tiff_deflate", "packbits")) if kind == "TIFF" else ({},):
+        for options in (
+            ({"compression": c} for c in ("raw", "tiff_lzw", "tiff_deflate", "packbits")) if kind == "TIFF" else ({},)
+        ):
             assert decode_mask(encode(image, kind, **options), "m").tolist() == values.astype(int).tolist()
 
 
@@ -159,7 +170,10 @@ SIDE = Image.fromarray(ids_of(2).astype(np.uint8))
         (encode(SIDE.convert("LA"), "PNG"), "not mode LA"),
         (encode(SIDE.convert("RGBA"), "PNG"), "not mode RGBA"),
         (encode(SIDE, "TIFF", tiffinfo={262: 0}), "white is 0"),
-        (encode(SIDE, "PNG", exif=(lambda e: (e.__setitem__(ORIENTATION, 6), e)[1])(Image.Exif())), "itself is turned by EXIF"),
+        (
+            encode(SIDE, "PNG", exif=(lambda e: (e.__setitem__(ORIENTATION, 6), e)[1])(Image.Exif())),
+            "itself is turned by EXIF",
+        ),
         (encode(SIDE, "PNG", save_all=True, append_images=[SIDE.point(lambda v: 3 - v)]), "holds 2 pictures"),
     ],
 )

@@ -89,7 +89,10 @@ def test_colour_is_pillows():
     pixels = torch.randint(40, 180, (1, 3, 8, 8), dtype=torch.uint8, generator=seeded())
     one, full = torch.ones(1), torch.ones(1, 1, 8, 8, dtype=torch.uint8)
     image = Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
-    for enhance, factors in ((ImageEnhance.Brightness, (one * 1.3, one, one)), (ImageEnhance.Color, (one, one, one * 0.6))):
+    for enhance, factors in (
+        (ImageEnhance.Brightness, (one * 1.3, one, one)),
+        (ImageEnhance.Color, (one, one, one * 0.6)),
+    ):
         expected = np.asarray(enhance(image).enhance(float(next(f for f in factors if f != 1))), dtype=float)
         found = restore(_colour(prepare(pixels, full), full, *factors))[0].permute(1, 2, 0).numpy() * 255
         assert np.abs(found - expected).max() <= 1.5
@@ -116,7 +119,9 @@ def test_blur_is_scipys():
 
 def test_erasing_takes_2_to_33_percent_of_the_area():
     pixels = torch.full((400, 3, 40, 40), 255, dtype=torch.uint8)
-    x = augment(pixels, torch.ones(400, 1, 40, 40, dtype=torch.uint8), PLAIN.model_copy(update={"erase": 0.5}), False, seeded())
+    x = augment(
+        pixels, torch.ones(400, 1, 40, 40, dtype=torch.uint8), PLAIN.model_copy(update={"erase": 0.5}), False, seeded()
+    )
     share = (x == 0).all(1).float().mean((1, 2))
     erased = share > 0
     assert 150 < erased.sum() < 250
@@ -133,7 +138,11 @@ def test_one_seed_is_one_batch():
 
 
 def test_a_one_sided_node_is_never_mirrored():
-    left, right, nose = Segment(classes=["l"], mirror="r_eye"), Segment(classes=["r"], mirror="l_eye"), Segment(classes=["n"])
+    left, right, nose = (
+        Segment(classes=["l"], mirror="r_eye"),
+        Segment(classes=["r"], mirror="l_eye"),
+        Segment(classes=["n"]),
+    )
     assert not may_flip({"l_eye": left})
     assert not may_flip({"l_eye": left, "nose": nose})
     assert may_flip({"l_eye": left, "r_eye": right})

@@ -36,9 +36,9 @@ def test_the_loss_against_a_naive_loop():
     turned = t @ torch.linalg.qr(torch.randn(5, 5))[0]
     assert float(distillation_loss(turned, t, 0, 1)) == pytest.approx(0, abs=1e-5)  # distances do not know of rotations
     assert float(distillation_loss(t, t, 1, 1)) == 0
-    assert float(distillation_loss(s, t, Student.model_fields["absolute"].default, Student.model_fields["relative"].default)) == (
-        pytest.approx(0.3 * relative, rel=1e-5)
-    )
+    assert float(
+        distillation_loss(s, t, Student.model_fields["absolute"].default, Student.model_fields["relative"].default)
+    ) == (pytest.approx(0.3 * relative, rel=1e-5))
 
 
 def test_a_student_learns_its_own_loss_beside_the_teachers_distances(tmp_path, monkeypatch):
@@ -56,7 +56,9 @@ def test_a_student_learns_its_own_loss_beside_the_teachers_distances(tmp_path, m
 
     def distilled(student, teacher, absolute, relative):
         value = apart(student, teacher, absolute, relative)
-        assert float(value) == pytest.approx(0.3 * float((torch.pdist(student) - torch.pdist(teacher)).abs().mean()), rel=1e-5)
+        assert float(value) == pytest.approx(
+            0.3 * float((torch.pdist(student) - torch.pdist(teacher)).abs().mean()), rel=1e-5
+        )
         terms.append(value.item())
         return value
 
@@ -71,7 +73,9 @@ def test_a_student_learns_its_own_loss_beside_the_teachers_distances(tmp_path, m
     args = (data.canvases, data.segments, tmp_path / "nodes", tmp_path / "students", tmp_path / "small.json")
     report = build_student("small", settings, train, *args)
     assert len(seen) == len(terms) == 6
-    assert report["history"][0]["loss"] == pytest.approx(np.mean([value for value, _ in seen]) + np.mean(terms), rel=1e-5)
+    assert report["history"][0]["loss"] == pytest.approx(
+        np.mean([value for value, _ in seen]) + np.mean(terms), rel=1e-5
+    )
     assert all(counts == {0: 4, 1: 4} for _, counts in seen)
     ((proxies, rate),) = optimized
     assert [tuple(p.shape) for p in proxies] == [(2, 8)]
@@ -83,7 +87,13 @@ def test_a_student_is_smaller_and_keeps_the_neighbours(tmp_path):
     train = Train(epochs=2, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8, lr=2e-3)
     build_node(Node("left", 0), train, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "left.json")
     settings = Student(teacher="left", trunk="mobilenet_v3_small", hidden_dim=16, epochs=12, lr=3e-3)
-    args = (data.canvases, data.segments, tmp_path / "nodes", tmp_path / "students", tmp_path / "reports" / "small.json")
+    args = (
+        data.canvases,
+        data.segments,
+        tmp_path / "nodes",
+        tmp_path / "students",
+        tmp_path / "reports" / "small.json",
+    )
     report = build_student("small", settings, train, *args)
     assert json.loads((tmp_path / "reports" / "small.json").read_text())["networks"] == report["networks"]
     teacher, student = report["networks"]["teacher"], report["networks"]["student"]

@@ -23,7 +23,15 @@ CPU = torch.device("cpu")
 
 def settings(**options):
     own = {"learners": 2, "every": 1} | options.pop("embedder_options", {})
-    given = {"epochs": 4, "batch_size": 8, "per_class": 4, "hidden_dim": 16, "embedding_dim": 8, "trunk": "resnet18:1", "lr": 2e-3}
+    given = {
+        "epochs": 4,
+        "batch_size": 8,
+        "per_class": 4,
+        "hidden_dim": 16,
+        "embedding_dim": 8,
+        "trunk": "resnet18:1",
+        "lr": 2e-3,
+    }
     return Train(embedder="divide_conquer", embedder_options=own, **given | options)
 
 
@@ -35,8 +43,12 @@ def test_clusters_keep_the_number_with_most_images_in_common(seed):
     shuffle = rng.permutation(5)
     noise = np.where(rng.random(60) < 0.4, rng.integers(0, 5, 60), shuffle[previous])
     kept = matched(noise, previous, 5)
-    assert (kept == previous).sum() == max((np.array(p)[noise] == previous).sum() for p in itertools.permutations(range(5)))
-    assert len({(a, b) for a, b in zip(noise, kept, strict=True)}) == len(set(noise.tolist()))  # renumbered, not regrouped
+    assert (kept == previous).sum() == max(
+        (np.array(p)[noise] == previous).sum() for p in itertools.permutations(range(5))
+    )
+    assert len({(a, b) for a, b in zip(noise, kept, strict=True)}) == len(
+        set(noise.tolist())
+    )  # renumbered, not regrouped
     assert np.array_equal(matched(shuffle[previous], previous, 5), previous)
 
 

@@ -82,14 +82,17 @@ def test_each_branch_of_batch_dropblock_has_a_loss_of_its_own():
 
 def test_parts_of_an_embedding_go_with_no_centres_and_learners_need_two_dimensions():
     for embedder in ("batch_drop_block", "divide_conquer"):
-        with pytest.raises(ValueError, match=f"embedder '{embedder}' trains parts .* 'proxy_anchor' has no class centres"):
+        with pytest.raises(
+            ValueError, match=f"embedder '{embedder}' trains parts .* 'proxy_anchor' has no class centres"
+        ):
             Train(embedder=embedder, loss="proxy_anchor")
     with pytest.raises(ValueError, match=r"embedding_dim \(14\) must be at least 2 for each of the 8 learners"):
         Train(embedder="divide_conquer", embedding_dim=14)
 
 
 def exact_kernels(x, orders):
-    """Mean over all pairs of cells of (f·g / C)^k for every pair of images: (B, B) for k = 2 to `orders`, by loops over images."""
+    """Mean over all pairs of cells of (f·g / C)^k for every pair of images: (B, B) for k = 2 to `orders`, by loops over
+    images."""
     cells = x.flatten(2).transpose(1, 2).double()
     products = [[f @ g.T / x.shape[1] for g in cells] for f in cells]
     return [torch.tensor([[float(p.pow(k).mean()) for p in row] for row in products]) for k in range(2, orders + 1)]
@@ -106,7 +109,8 @@ def test_maclaurin_features_estimate_the_powers_of_the_inner_product():
 def test_the_papers_8192_dimensions_rank_images_as_the_exact_kernel_does_up_to_order_5():
     """Cosines of 16 images' moments against those of the exact polynomial kernel, over all pairs.
 
-    The maps are a trunk's in kind: not negative, and images share what they show, in varied amounts, so that some are alike.
+    The maps are a trunk's in kind: not negative, and images share what they show, in varied amounts, so that some are
+    alike.
     """
     generator = torch.Generator().manual_seed(1)
     shown = torch.randn(3, 128, 1, 1, generator=generator).relu()

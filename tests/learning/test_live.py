@@ -52,7 +52,9 @@ def test_a_network_is_the_same_with_and_without(tmp_path):
     data = make_node_data(tmp_path / "data")
     for folder, watched in (("a", None), ("b", tmp_path / "live")):
         report = tmp_path / folder / "left.json"
-        build_node(Node("left", 0), run_params().train, data.canvases, data.segments, tmp_path / folder, report, live=watched)
+        build_node(
+            Node("left", 0), run_params().train, data.canvases, data.segments, tmp_path / folder, report, live=watched
+        )
     assert (tmp_path / "a/left.safetensors").read_bytes() == (tmp_path / "b/left.safetensors").read_bytes()
 
 
@@ -62,12 +64,17 @@ def test_dvc_draws_the_folder_as_it_is_and_needs_no_lock_for_it(tmp_path):
     (tmp_path / ".dvc" / "plots").mkdir()
     shutil.copy(ROOT / ".dvc" / "plots" / "per_node.json", tmp_path / ".dvc" / "plots")
     for node in ("left", "right"):
-        live.curve_writer(tmp_path / "reports" / "live" / f"{node}.csv", node)([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+        live.curve_writer(tmp_path / "reports" / "live" / f"{node}.csv", node)(
+            [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]
+        )
     command = ["dvc", "plots", "show", "reports/live", "-x", "epoch", "-y", "loss", "-t", "per_node"]
     with Repo(str(tmp_path)) as repo, repo.lock:  # as during `dvc repro`
         done = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     drawn = json.loads(done.stdout)
     assert not drawn.get("errors")
-    found = {path: [(v["node"], float(v["loss"])) for v in plots[0]["content"]["data"]["values"]] for path, plots in drawn["data"].items()}
+    found = {
+        path: [(v["node"], float(v["loss"])) for v in plots[0]["content"]["data"]["values"]]
+        for path, plots in drawn["data"].items()
+    }
     assert found == {f"reports/live/{node}.csv": [(node, 0.5), (node, 0.25)] for node in ("left", "right")}

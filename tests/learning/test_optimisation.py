@@ -57,7 +57,9 @@ def test_one_step_of_warmup_is_no_division_by_zero():
     assert len(rates(Train(schedule="one_cycle"), 1, 1)) == 1
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
+)
 def test_optimisers_by_name(name, kind):
     optimizer = new_optimizer(nn.Linear(2, 2), [], Train(optimizer=name, weight_decay=0.3))
     assert type(optimizer) is kind

@@ -72,7 +72,9 @@ def test_classes_come_in_proportion_to_their_images_at_most_in_every_batch():
 
 
 def test_where_there_is_no_room_for_all_classes_chance_gives_each_its_share():
-    labels = np.repeat(np.arange(400), [2] * 200 + [3] * 200)  # 1,000 images, 31 batches of 8: 248 turns for 400 classes
+    labels = np.repeat(
+        np.arange(400), [2] * 200 + [3] * 200
+    )  # 1,000 images, 31 batches of 8: 248 turns for 400 classes
     drawn = np.bincount(labels, weights=check_batches(labels, 32, 4, 60).sum(0))
     assert drawn[:200].sum() / drawn[200:].sum() == pytest.approx(2 / 3, abs=0.02)
     assert drawn.min() > 0
@@ -92,14 +94,17 @@ def test_batches_of_all_classes_are_the_librarys(classes):
 
 
 def shares(sizes, p, batches):
-    """By filling one class after the other: turns per epoch in proportion to the images, at least 1 and at most one a batch."""
+    """By filling one class after the other: turns per epoch in proportion to the images, at least 1 and at most one a
+    batch."""
     turns = {c: 0.0 for c in range(len(sizes))}
     free, left = set(turns), float(p * batches)
     while free:
         each = left / sum(sizes[c] for c in free)
         bound = {c: batches if each * sizes[c] > batches else 1 for c in free if not 1 <= each * sizes[c] <= batches}
         over = sum(each * sizes[c] - bound[c] for c in bound)  # what the bounds set free, or ask of the others
-        settled = {c: v for c, v in bound.items() if (v == batches) == (over >= 0)} or {c: each * sizes[c] for c in free}
+        settled = {c: v for c, v in bound.items() if (v == batches) == (over >= 0)} or {
+            c: each * sizes[c] for c in free
+        }
         for c, v in settled.items():
             turns[c] = v
             free.discard(c)

@@ -27,7 +27,20 @@ def test_weights_buffers_layout_and_embeddings_come_back(trunk, side, tmp_path):
             buffer.add_(0.1)  # as if it had seen images
     canvas = Canvas(height=side, width=side)
     header = Header(
-        "a", 0, ["a"], [], canvas, {"a": Segment(classes=["a"])}, (0, 0, side, side), architecture, None, 0, "snr", [0.5], 0.1, {}
+        "a",
+        0,
+        ["a"],
+        [],
+        canvas,
+        {"a": Segment(classes=["a"])},
+        (0, 0, side, side),
+        architecture,
+        None,
+        0,
+        "snr",
+        [0.5],
+        0.1,
+        {},
     )
     save_node(tmp_path, header, [network.state_dict()])
     found, loaded = load_network(node_path(tmp_path, "a"), CPU)

@@ -29,7 +29,9 @@ LEFT, RIGHT, BOTH = Node("left", 0), Node("right", 0), Node("both", 1, "left", "
 
 def build(data, node, root, **options):
     settings = SETTINGS.model_copy(update=options)
-    return build_node(node, settings, data.canvases, data.segments, root / "nodes", root / "reports" / f"{node.name}.json")
+    return build_node(
+        node, settings, data.canvases, data.segments, root / "nodes", root / "reports" / f"{node.name}.json"
+    )
 
 
 def test_labels_that_train_has_none_of_are_found_among_themselves(tmp_path):
@@ -105,7 +107,8 @@ def test_other_starts(tmp_path):
     assert torch.equal(load_state(node_path(tmp_path / "nodes", "both"))[key], common)
     report = build(data, BOTH, tmp_path, epochs=0, init="best_child")
     assert torch.equal(
-        load_state(node_path(tmp_path / "nodes", "both"))[key], load_state(node_path(tmp_path / "nodes", report["start"]))[key]
+        load_state(node_path(tmp_path / "nodes", "both"))[key],
+        load_state(node_path(tmp_path / "nodes", report["start"]))[key],
     )
     with pytest.raises(HemlError, match="averaging needs one common initialisation"):
         build(data, BOTH, tmp_path, seed=5)
@@ -118,11 +121,18 @@ def test_validation_is_measured_as_often_as_asked_and_changes_no_weight(tmp_path
     found = {}
     for every in (1, 2, 3, 9):
         network = new_network(SETTINGS, 2, images.size)
-        result = train_node("right", network, images, SETTINGS.model_copy(update={"epochs": 5, "validate_every": every}), CPU)
+        result = train_node(
+            "right", network, images, SETTINGS.model_copy(update={"epochs": 5, "validate_every": every}), CPU
+        )
         scores = {row["epoch"]: row["val_p1"] for row in result.history}
         found[every] = {epoch: score for epoch, score in scores.items() if not np.isnan(score)}
         assert result.val_p1 == max(score for epoch, score in found[every].items() if epoch)
-    assert {every: sorted(scores) for every, scores in found.items()} == {1: [0, 1, 2, 3, 4, 5], 2: [1, 3, 5], 3: [2, 5], 9: [5]}
+    assert {every: sorted(scores) for every, scores in found.items()} == {
+        1: [0, 1, 2, 3, 4, 5],
+        2: [1, 3, 5],
+        3: [2, 5],
+        9: [5],
+    }
     for scores in found.values():
         assert scores.items() <= found[1].items()
 
@@ -134,9 +144,13 @@ def test_without_validation_the_last_epoch_is_kept_and_what_needs_a_score_is_ref
     report = build(data, LEFT, tmp_path, epochs=3, validate_every=0)
     assert last["best_epoch"] == report["best_epoch"] == 3
     assert report["val_p1"] is None
-    assert all(torch.equal(value, kept[key]) for key, value in load_state(node_path(tmp_path / "nodes", "left")).items())
+    assert all(
+        torch.equal(value, kept[key]) for key, value in load_state(node_path(tmp_path / "nodes", "left")).items()
+    )
     for needs in ({"patience": 1}, {"weighting": "val_p1"}, {"init": "best_child"}):
-        with pytest.raises(ValueError, match=f"validate_every: 0 measures no P@1 on val, which {next(iter(needs))} needs"):
+        with pytest.raises(
+            ValueError, match=f"validate_every: 0 measures no P@1 on val, which {next(iter(needs))} needs"
+        ):
             Train(validate_every=0, **needs)
 
 
@@ -154,7 +168,10 @@ def test_batches_held_by_a_device_are_those_from_disk(tmp_path):
     rows = np.array([3, 1, 40, 3])
     for a, b in zip(images.batch(rows), held.batch(rows), strict=True):
         assert torch.equal(a, b)
-    states = [train_node("both", new_network(SETTINGS, 2, images.size), source, SETTINGS, CPU).state for source in (images, held)]
+    states = [
+        train_node("both", new_network(SETTINGS, 2, images.size), source, SETTINGS, CPU).state
+        for source in (images, held)
+    ]
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
     assert images.on(CPU) is images
 
@@ -246,7 +263,9 @@ def network_for(data, **options):
 @pytest.mark.parametrize("embedder", EMBEDDERS)
 def test_every_embedder_trains_a_node(tmp_path, embedder):
     options = {"horde": {"dims": 256}, "divide_conquer": {"learners": 2}}.get(embedder, {})
-    network, images, settings = network_for(make_node_data(tmp_path), embedder=embedder, embedder_options=options, epochs=4)
+    network, images, settings = network_for(
+        make_node_data(tmp_path), embedder=embedder, embedder_options=options, epochs=4
+    )
     result = train_node("left", network, images, settings, CPU)
     assert result.val_p1 >= 0.9
     assert all(np.isfinite(h.get("loss", 0)) for h in result.history)
@@ -286,7 +305,9 @@ def test_an_epoch_without_triplets_says_why(tmp_path):
     network, images, settings = network_for(data, miner="hard", epochs=6)
     result = train_node("left", network, images, settings, CPU)
     assert "no triplet was mined, since all satisfy the margin" in result.note
-    network, images, settings = network_for(data, loss="triplet_margin", miner="semihard", margin=1e-6, epochs=1, lr=1e-9)
+    network, images, settings = network_for(
+        data, loss="triplet_margin", miner="semihard", margin=1e-6, epochs=1, lr=1e-9
+    )
     with torch.no_grad():
         network.embedder.out.weight.zero_()
         network.embedder.out.bias.fill_(1.0)

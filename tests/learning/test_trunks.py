@@ -127,7 +127,8 @@ def test_an_unknown_trunk_lists_the_known():
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "least"), [("inception_v3", (64, 64), "80"), ("densenet121", (16, 32), "32"), ("convnext_tiny", (24, 24), "32")]
+    ("name", "size", "least"),
+    [("inception_v3", (64, 64), "80"), ("densenet121", (16, 32), "32"), ("convnext_tiny", (24, 24), "32")],
 )
 def test_too_small_a_canvas_is_said_with_what_would_do(name, size, least):
     with pytest.raises(HemlError, match=rf"{name}.*{size[0]}×{size[1]}.*about {least} on each side"):
@@ -147,10 +148,14 @@ def test_same_padding_is_tensorflows():
 def test_weights_of_a_file_fit_or_are_refused(tmp_path):
     donor, trunk = new_trunk("resnet18"), new_trunk("resnet18")
     for path in (tmp_path / "w.safetensors", tmp_path / "w.pth"):
-        state = {key: value.contiguous() for key, value in donor.state_dict().items()} | {"fc.weight": torch.zeros(1000, 512)}
+        state = {key: value.contiguous() for key, value in donor.state_dict().items()} | {
+            "fc.weight": torch.zeros(1000, 512)
+        }
         save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
         load_pretrained(trunk, "resnet18", str(path))
-        assert all(torch.equal(a, b) for a, b in zip(trunk.state_dict().values(), donor.state_dict().values(), strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(trunk.state_dict().values(), donor.state_dict().values(), strict=True)
+        )
         with pytest.raises(HemlError, match="not weights of 'mobilenet_v2'"):
             load_pretrained(new_trunk("mobilenet_v2"), "mobilenet_v2", str(path))
 
@@ -181,7 +186,9 @@ def test_nothing_is_unpickled_but_tensors(tmp_path, capsys):
 
 def test_torchvisions_weights_without_a_network_say_what_else_there_is(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no route to host")))
+    monkeypatch.setattr(
+        "torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no route to host"))
+    )
     with pytest.raises(HemlError, match=r"no route to host.*efficientnet_lite0.*heml\[pretrained\]"):
         load_pretrained(new_trunk("resnet18"), "resnet18", "imagenet")
 

@@ -29,19 +29,24 @@ class Project:
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "0" if "HF_ENDPOINT" in os.environ else "1",  # a test that serves a hub of its own says so
+            "HF_HUB_OFFLINE": "0"
+            if "HF_ENDPOINT" in os.environ
+            else "1",  # a test that serves a hub of its own says so
             "GIT_AUTHOR_NAME": "t",
             "GIT_AUTHOR_EMAIL": "t@example.com",
             "GIT_COMMITTER_NAME": "t",
             "GIT_COMMITTER_EMAIL": "t@example.com",
         }
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, cwd=self.root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
         output = done.stdout + done.stderr
         assert (done.returncode == 0) == ok, f"{' '.join(command)} exited with {done.returncode}:\n{output}"
         return output
 
     def repro(self, *arguments: str) -> set[str]:
-        """Run `dvc repro` and return the stages that it really ran: not what the run cache restored, nor `check`, which always runs."""
+        """Run `dvc repro` and return the stages that it really ran: not what the run cache restored, nor `check`, which
+        always runs."""
         return set(re.findall(r"Running stage '([^']+)'", self.run("dvc", "repro", *arguments))) - {"check"}
 
     def set(self, **values: object) -> None:
@@ -109,11 +114,14 @@ def draw_images(folder: Path, n: int = 48) -> None:
 
 
 def new_project(root: Path) -> Project:
-    """The tracked files of this project, as a repository of their own; without what a run of the project itself has staged."""
+    """The tracked files of this project, as a repository of their own; without what a run of the project itself has
+    staged."""
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, tracked.split("\0")):
         source = ROOT / name
-        if source.is_file() and not name.startswith(("tests/", "docs/", "benchmarks/", "reports/metrics", "reports/bias", "dvc.lock")):
+        if source.is_file() and not name.startswith(
+            ("tests/", "docs/", "benchmarks/", "reports/metrics", "reports/bias", "dvc.lock")
+        ):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, root / name)
     raw = yaml.safe_load((root / "params.yaml").read_text())

@@ -1,4 +1,5 @@
-"""The commands of DVC's graph in its order, one after the other in this process: imports cost once, not once per stage."""
+"""The commands of DVC's graph in its order, one after the other in this process: imports cost once, not once per
+stage."""
 
 import os
 import runpy

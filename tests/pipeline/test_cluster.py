@@ -1,4 +1,5 @@
-"""`heml repro --ray` on a real cluster of two nodes in this machine: the outputs of `dvc repro`, even if a node dies."""
+"""`heml repro --ray` on a real cluster of two nodes in this machine: the outputs of `dvc repro`, even if a node
+dies."""
 
 import shutil
 import tempfile

@@ -1,4 +1,5 @@
-"""What DVC records is what was used: edits during a run, kills, names that are paths, what is removed, weights under one path."""
+"""What DVC records is what was used: edits during a run, kills, names that are paths, what is removed, weights under
+one path."""
 
 import json
 import os
@@ -49,9 +50,18 @@ def halt(project: Project, script: str, before: str) -> None:
 
 
 def start(project: Project, *command: str) -> subprocess.Popen:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+    }
     process = subprocess.Popen(
-        command, cwd=project.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        cwd=project.root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     wait(lambda: (project.root / "begun").exists() or process.poll() is not None)
     assert process.poll() is None, process.stdout.read()
@@ -88,7 +98,9 @@ def test_an_edit_during_a_run_is_not_taken_for_what_was_used(project, edit):
         assert process.returncode == 0, output
         assert project.hashes("models/metric.json") == lock
         return
-    told = {"param": "metric in params.yaml", "code": "heml/evaluation/weighing.py", "dependency": "data/canvases/"}[edit]
+    told = {"param": "metric in params.yaml", "code": "heml/evaluation/weighing.py", "dependency": "data/canvases/"}[
+        edit
+    ]
     assert process.returncode != 0
     assert f"error: {told}" in output
     assert "changed while weigh ran" in output
@@ -111,7 +123,9 @@ def test_a_stage_ends_with_its_dvc_and_the_next_run_goes_on(project, command):
     wait(lambda: not lives(stage), 10)
     process.wait()
     held = set(re.findall(r'"pid": (\d+)', (project.root / ".dvc" / "tmp" / "rwlock").read_text()))
-    wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in held))  # DVC takes a process that is not yet reaped for a living one
+    wait(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in held)
+    )  # DVC takes a process that is not yet reaped for a living one
     assert not (project.root / "models" / "metric.json").exists()
     (project.root / "go").touch()
     assert project.repro("weigh") == {"weigh"}
@@ -124,7 +138,9 @@ def test_a_killed_stage_leaves_nothing_that_another_reads(project):
     path = project.root / "heml" / "segments" / "manifest.py"
     text = path.read_text()
     line = "        for rows in each(cut,"
-    path.write_text(text.replace(line, PAUSE.replace("    import", "        import").replace("\n    ", "\n        ") + line))
+    path.write_text(
+        text.replace(line, PAUSE.replace("    import", "        import").replace("\n    ", "\n        ") + line)
+    )
     process = start(project, "dvc", "repro", "manifest@hair")
     os.kill(int((project.root / "begun").read_text()), signal.SIGKILL)
     process.communicate(timeout=60)
@@ -168,7 +184,12 @@ def test_what_was_removed_is_gone_and_the_lock_is_that_of_a_clean_clone(project,
     assert lock_of(clone) == lock_of(project)
 
 
-NAMES = {"a command": "x; touch y #", "a quote": "x'; touch y; '", "two lines": "x\ntouch y", "outside": "../../../precious"}
+NAMES = {
+    "a command": "x; touch y #",
+    "a quote": "x'; touch y; '",
+    "two lines": "x\ntouch y",
+    "outside": "../../../precious",
+}
 
 
 @pytest.mark.parametrize("fresh", [True, False])
@@ -177,7 +198,11 @@ def test_a_name_that_is_none_does_no_harm(project, tmp_path, fresh, name):
     if fresh:
         project.run("git", "clean", "-fdxq", "-e", "data/raw")
         project.run("git", "checkout", "-q", "HEAD~1", "--", ".")
-    precious = [tmp_path / "precious" / "letter.txt", tmp_path / "precious.safetensors", project.root / "precious" / "letter.txt"]
+    precious = [
+        tmp_path / "precious" / "letter.txt",
+        tmp_path / "precious.safetensors",
+        project.root / "precious" / "letter.txt",
+    ]
     for file in precious:
         file.parent.mkdir(exist_ok=True)
         file.write_text("dear")
@@ -187,7 +212,10 @@ def test_a_name_that_is_none_does_no_harm(project, tmp_path, fresh, name):
     raw["tree"]["level_3"] = {name: {"left": "all", "right": name}}
     (project.root / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     targets = ([], [f"manifest@{name}"], [f"train_level_0@{name}"], ["-s", "train_level_3"], ["-s"])
-    for command in [("dvc", "repro", *target) for target in targets] + [("heml", "repro"), ("heml", "repro", "manifest")]:
+    for command in [("dvc", "repro", *target) for target in targets] + [
+        ("heml", "repro"),
+        ("heml", "repro", "manifest"),
+    ]:
         output = project.run(*command, ok=False)
         assert "precious" in output or "touch y" in output, command
         assert all(file.read_text() == "dear" for file in precious), command

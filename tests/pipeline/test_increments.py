@@ -43,7 +43,9 @@ def test_a_hidden_part_is_embedded_anew_and_trains_nothing(project):
     changed = {path for path, value in project.hashes("data/embeddings").items() if before[path] != value}
     assert changed == {"data/embeddings"}
     assert json.loads((project.root / "models" / "metric.json").read_text())["hidden"] == ["mouth"]
-    mouth, face = (pd.read_csv(project.root / "reports/nodes.csv").set_index("node").loc[n, "segments"] for n in ("mouth", "face"))
+    mouth, face = (
+        pd.read_csv(project.root / "reports/nodes.csv").set_index("node").loc[n, "segments"] for n in ("mouth", "face")
+    )
     assert (mouth, face) == ("mouth", "eyes")
 
 
@@ -58,7 +60,9 @@ def test_a_recomposed_segment_trains_the_nodes_that_hold_it_and_no_other(project
     assert "recipes=eyes" not in header.lineage
     project.set(recompose={})
     assert project.repro() == set()  # all of it comes out of the run cache
-    assert project.hashes("models/nodes") == {path: value for path, value in before.items() if path.startswith("models")}
+    assert project.hashes("models/nodes") == {
+        path: value for path, value in before.items() if path.startswith("models")
+    }
 
 
 def test_balanced_weights_train_nothing(project):

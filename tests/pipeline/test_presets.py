@@ -35,7 +35,14 @@ def small(params: dict) -> dict:
     for level in params["tree"].values():
         for node in level.values():
             node.pop("epochs", None)
-    params["train"] |= {"trunk": "mobilenet_v3_small", "hidden_dim": 16, "embedding_dim": 8, "epochs": 1, "batch_size": 8, "per_class": 4}
+    params["train"] |= {
+        "trunk": "mobilenet_v3_small",
+        "hidden_dim": 16,
+        "embedding_dim": 8,
+        "epochs": 1,
+        "batch_size": 8,
+        "per_class": 4,
+    }
     params["evaluate"]["bootstrap"] = 20
     params["report"] |= {"overlays": 2, "pairs": 1}
     return params

@@ -36,7 +36,9 @@ def test_two_at_a_time_give_the_bytes_of_one_after_another_and_a_clean_state(fin
     assert other.hashes(*SAME) == finished.hashes(*SAME)
     assert other.run("dvc", "status").split() == ["check:", "always", "changed"]
     assert not [p for p in other.root.rglob("*.partial")]
-    assert told(other.run("heml", "repro", "-j", "2")) == {"check": "ran"}  # unchanged stages are told at a terminal alone
+    assert told(other.run("heml", "repro", "-j", "2")) == {
+        "check": "ran"
+    }  # unchanged stages are told at a terminal alone
     other.set(tree__level_0__hair={"epochs": 2})
     path = {"train_level_0@hair", "train_level_2@all"}
     assert ran(other.run("heml", "repro", "train_level_2@all")) == path
@@ -60,14 +62,19 @@ def test_a_node_that_fails_leaves_the_others_and_the_next_run_goes_on(finished, 
 
 def test_an_interrupt_leaves_a_state_from_which_dvc_goes_on(finished, tmp_path):
     other = new_project(tmp_path / "other")
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+    }
     process = subprocess.Popen(
         ["heml", "repro", "-j", "2"],
         cwd=other.root,
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it, and hand that on
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background jobs ignore it, and hand that on
     )
     deadline = time.monotonic() + 120
     while not list(other.root.glob("data/segments/*")) and time.monotonic() < deadline:

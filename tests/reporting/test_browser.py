@@ -69,7 +69,10 @@ def choose(page, first, second):
     Select(page.find_element(By.ID, "second")).select_by_value(str(second))
     ids = [image["id"] for image in told(page)["images"]]
     wait(
-        lambda: [c.text.rpartition(" (")[0] for c in page.find_elements(By.CSS_SELECTOR, "#photos figcaption")] == [ids[first], ids[second]]
+        lambda: (
+            [c.text.rpartition(" (")[0] for c in page.find_elements(By.CSS_SELECTOR, "#photos figcaption")]
+            == [ids[first], ids[second]]
+        )
     )
 
 
@@ -109,19 +112,24 @@ def test_a_click_on_a_node_shows_its_neighbours_curve_and_worst_pairs(page):
 
 
 def test_the_evidence_is_that_of_the_run(page):
-    """Of every listed pair what the page shows against what Python has, and of any other pair that it sums to the sentence's odds."""
+    """Of every listed pair what the page shows against what Python has, and of any other pair that it sums to the
+    sentence's odds."""
     found = page.execute_script(
-        "const d = JSON.parse(document.getElementById('explorer-data').textContent);"
-        "return d.listed.filter(p => p.second < d.tests).map(p => [p.first, p.second, p.distance, p.evidence, p.sentence]);"
+        "const d = JSON.parse(document.getElementById('explorer-data').textContent);return d.listed.filter(p =>"
+        " p.second < d.tests).map(p => [p.first, p.second, p.distance, p.evidence, p.sentence]);"
     )
     assert found
     for first, second, distances, evidence, sentence in found:
         choose(page, first, second)
         chips = [node.find_element(By.CLASS_NAME, "chip").text.removesuffix(" (speck)") for node in nodes(page)]
-        assert chips == ["absent" if d is None else ("0" if e == 0 else signed(e)) for d, e in zip(distances, evidence, strict=True)]
+        assert chips == [
+            "absent" if d is None else ("0" if e == 0 else signed(e)) for d, e in zip(distances, evidence, strict=True)
+        ]
         assert page.find_element(By.ID, "verdict").text.startswith(sentence)
         script = "return [...document.querySelectorAll('#stage path')].map(p => parseFloat(p.style.strokeWidth))"
-        assert page.execute_script(script) == pytest.approx([1 + 10 * min(abs(e) / FULL_EDGE, 1) for e in evidence[1:]], abs=0.01)
+        assert page.execute_script(script) == pytest.approx(
+            [1 + 10 * min(abs(e) / FULL_EDGE, 1) for e in evidence[1:]], abs=0.01
+        )
 
 
 def test_any_pair_has_the_decision_that_its_evidence_sums_to(page):
@@ -151,11 +159,14 @@ def test_the_tree_works_by_keyboard(page):
 
 
 def test_everything_has_a_name_for_a_screen_reader(page):
-    assert all("distance" in node.get_attribute("aria-label") or "absent" in node.get_attribute("aria-label") for node in nodes(page))
+    assert all(
+        "distance" in node.get_attribute("aria-label") or "absent" in node.get_attribute("aria-label")
+        for node in nodes(page)
+    )
     unnamed = page.execute_script(
-        "return [...document.querySelectorAll('img:not([alt]), canvas[role=img]:not([aria-label]), select, button')]"
-        ".filter(e => e.tagName === 'IMG' || e.tagName === 'CANVAS' || !(e.labels && e.labels.length) && !e.textContent.trim() "
-        "&& !e.getAttribute('aria-label')).map(e => e.outerHTML.slice(0, 80))"
+        "return [...document.querySelectorAll('img:not([alt]), canvas[role=img]:not([aria-label]), select,"
+        " button')].filter(e => e.tagName === 'IMG' || e.tagName === 'CANVAS' || !(e.labels && e.labels.length) &&"
+        " !e.textContent.trim() && !e.getAttribute('aria-label')).map(e => e.outerHTML.slice(0, 80))"
     )
     assert unnamed == []
     assert page.execute_script("return document.documentElement.lang") == "en"
@@ -167,7 +178,10 @@ def test_a_table_sorts_by_a_column_and_says_so(page):
     for direction in ("descending", "ascending"):
         page.execute_script("arguments[0].click()", button)
         assert table.find_elements(By.TAG_NAME, "th")[1].get_attribute("aria-sort") == direction
-        values = [float(row.find_elements(By.TAG_NAME, "td")[0].text) for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
+        values = [
+            float(row.find_elements(By.TAG_NAME, "td")[0].text)
+            for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")
+        ]
         assert values == sorted(values, reverse=direction == "descending")
 
 
@@ -181,7 +195,9 @@ def test_switching_a_part_off_is_what_the_metric_without_its_nodes_says(page):
 
     def right(nodes):
         apart = np.full((tests, tests), np.inf)
-        known = {n["name"]: np.where(far[n["name"]] == 65535, n["threshold"], (far[n["name"]] / 65534) ** 2) for n in nodes}
+        known = {
+            n["name"]: np.where(far[n["name"]] == 65535, n["threshold"], (far[n["name"]] / 65534) ** 2) for n in nodes
+        }
         apart[np.triu_indices(tests, 1)] = sum(n["weight"] * known[n["name"]] for n in nodes)
         apart = np.minimum(apart, apart.T)
         return sum(labels[int(row.argmin())] == labels[k] for k, row in enumerate(apart))
@@ -210,7 +226,9 @@ def test_the_gallery_filters_finds_and_leads_to_a_pair(page):
     page.find_element(By.ID, "sought").send_keys("i04")
     found = page.find_elements(By.CSS_SELECTOR, "#thumbs .thumb")
     assert found
-    assert all("i04" in thumb.get_attribute("aria-label") and ", test" in thumb.get_attribute("aria-label") for thumb in found)
+    assert all(
+        "i04" in thumb.get_attribute("aria-label") and ", test" in thumb.get_attribute("aria-label") for thumb in found
+    )
     page.execute_script("arguments[0].click()", found[0])
     name = found[0].get_attribute("title")
     wait(lambda: page.find_element(By.CSS_SELECTOR, "#chosen h3").text == name)
@@ -222,7 +240,8 @@ def test_the_gallery_filters_finds_and_leads_to_a_pair(page):
     assert len(points) == np.sum(np.frombuffer(base64.b64decode(right["map"]), "<u2")[::2] != 65535)
     page.find_element(By.ID, "sought").clear()
     page.execute_script(
-        "document.getElementById('of-split').value = ''; document.getElementById('of-split').dispatchEvent(new Event('change'))"
+        "document.getElementById('of-split').value = ''; document.getElementById('of-split').dispatchEvent(new"
+        " Event('change'))"
     )
 
 
@@ -231,14 +250,18 @@ def test_an_address_leads_to_its_pair_and_node(page):
     first, second = (quote(data["images"][k]["id"]) for k in (3, 7))
     page.execute_script(f"location.hash = 'pair={first},{second}&node=left'")
     captions = lambda: [c.text for c in page.find_elements(By.CSS_SELECTOR, "#photos figcaption")]  # noqa: E731
-    wait(lambda: captions()[0].startswith(data["images"][3]["id"]) and captions()[1].startswith(data["images"][7]["id"]))
+    wait(
+        lambda: captions()[0].startswith(data["images"][3]["id"]) and captions()[1].startswith(data["images"][7]["id"])
+    )
     assert [node.get_attribute("aria-pressed") for node in nodes(page)] == ["false", "true", "false"]
     page.execute_script("location.hash = 'pair=nobody,no%20one&node=nothing'")
     assert page.get_log("browser") == []
 
 
 def test_a_narrow_window_makes_the_tree_a_list_and_back(page):
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": True})
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    )
     wait(lambda: "indented" in page.find_element(By.ID, "stage").get_attribute("class"))
     lefts, tops = zip(*((node.rect["x"], node.rect["y"]) for node in nodes(page)), strict=True)
     assert lefts[0] < lefts[1] == lefts[2]
@@ -268,13 +291,16 @@ def test_a_table_is_downloaded_as_it_stands(page, tmp_path):
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize("look", [("prefers-color-scheme", "light"), ("prefers-color-scheme", "dark"), ("forced-colors", "active")])
+@pytest.mark.parametrize(
+    "look", [("prefers-color-scheme", "light"), ("prefers-color-scheme", "dark"), ("forced-colors", "active")]
+)
 def test_axe_finds_nothing(page, width, look):
     """WCAG 2.2, A and AA, and best practices, with everything open."""
     name, value = look
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": name, "value": value}]})
     page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": width < 600}
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": width < 600},
     )
     page.refresh()
     wait(lambda: page.find_element(By.ID, "explorer").is_displayed())

@@ -26,7 +26,9 @@ def drawn(text: str, shape: tuple[int, int]) -> np.ndarray:
 
 def overlap(mask: np.ndarray) -> float:
     there = drawn(outlines(mask), mask.shape)
-    wanted = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize(there.shape[::-1], Image.Resampling.NEAREST)) > 0
+    wanted = (
+        np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize(there.shape[::-1], Image.Resampling.NEAREST)) > 0
+    )
     return float((there & wanted).sum() / (there | wanted).sum())
 
 

@@ -24,7 +24,10 @@ NASTY += "\x1b[2J\u202e"  # and what a terminal obeys
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
     """A run with a hostile image_id, label and class name, and its page."""
-    baselines = {"usual": {"method": "traditional", "epochs": 1}, "graph": {"method": "avsl", "loss": "proxy_anchor", "epochs": 1}}
+    baselines = {
+        "usual": {"method": "traditional", "epochs": 1},
+        "graph": {"method": "avsl", "loss": "proxy_anchor", "epochs": 1},
+    }
     params = run_params(NASTY, baselines)
     root = tmp_path_factory.mktemp("run")
     make_reports(root, params, make_trained(root, params, NASTY), NASTY)
@@ -34,7 +37,10 @@ def reported(tmp_path_factory):
 
 def test_nothing_from_data_is_markup(reported):
     _, page = reported
-    assert re.findall(r"<script[^>]*>", page.lower()) == ['<script type="application/json" id="explorer-data">', "<script>"]
+    assert re.findall(r"<script[^>]*>", page.lower()) == [
+        '<script type="application/json" id="explorer-data">',
+        "<script>",
+    ]
     assert page.count("</script>") == 2
     assert page.count("&lt;script&gt;") >= 7
     assert "near-duplicates</b>" in page

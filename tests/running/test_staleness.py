@@ -1,4 +1,5 @@
-"""What is stale, held against `dvc status` and `dvc repro` on a project of small scripts with the templates of this one."""
+"""What is stale, held against `dvc status` and `dvc repro` on a project of small scripts with the templates of this
+one."""
 
 import json
 import os
@@ -18,7 +19,12 @@ from heml.running.staleness import MEMORY, Hashes, standing
 PIPELINE = {
     "vars": ["params.yaml"],
     "stages": {
-        "check": {"cmd": "python code/check.py", "always_changed": True, "deps": ["code/check.py"], "outs": ["data/named"]},
+        "check": {
+            "cmd": "python code/check.py",
+            "always_changed": True,
+            "deps": ["code/check.py"],
+            "outs": ["data/named"],
+        },
         "segment": {
             "cmd": "python code/copy.py",
             "params": ["segmenter"],
@@ -92,7 +98,9 @@ for out in [*stage.get("outs", []), *(next(iter(m)) for m in stage.get("metrics"
 
 def dvc(root: Path, *command: str) -> str:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(["dvc", *command], cwd=root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        ["dvc", *command], cwd=root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -102,7 +110,9 @@ def finished(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("project")
     (root / "code").mkdir()
     (root / "code" / "copy.py").write_text(COPY)
-    check = "from pathlib import Path\nPath('data/named').mkdir(parents=True)\nPath('data/named/a.json').write_text('{}')\n"
+    check = (
+        "from pathlib import Path\nPath('data/named').mkdir(parents=True)\nPath('data/named/a.json').write_text('{}')\n"
+    )
     (root / "code" / "check.py").write_text(check)
     (root / "raw" / "sub").mkdir(parents=True)
     for name in ("b.txt", "a.txt", "sub/c.txt"):
@@ -151,8 +161,12 @@ CHANGES = {
     "a weight is gone": lambda root: (root / "models/nodes/hat.bin").unlink(),
     "a metric is edited": lambda root: write(root, "metrics.json", "{}"),
     "the order of keys": lambda root: (root / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=True)),
-    "a command": lambda root: (root / "dvc.yaml").write_text(
-        (root / "dvc.yaml").read_text().replace("embed:\n    cmd: python code/copy.py", "embed:\n    cmd: python  code/copy.py")
+    "a command": (
+        lambda root: (root / "dvc.yaml").write_text(
+            (root / "dvc.yaml")
+            .read_text()
+            .replace("embed:\n    cmd: python code/copy.py", "embed:\n    cmd: python  code/copy.py")
+        )
     ),
     "no lock": lambda root: (root / "dvc.lock").unlink(),
 }
@@ -183,8 +197,12 @@ def test_reasons_in_words(project):
     edit(project, train__lr=0.002, segments__hair={"dilate": 1})
     write(project, "raw/a.txt", "x")
     found = standing(project)
-    assert [str(reason) for reason in found.stale["train_level_1@head"]] == ["params.yaml: train.lr changed (0.001 → 0.002)"]
-    assert [str(reason) for reason in found.stale["manifest@hair"]] == ["params.yaml: segments.hair.dilate changed (0 → 1)"]
+    assert [str(reason) for reason in found.stale["train_level_1@head"]] == [
+        "params.yaml: train.lr changed (0.001 → 0.002)"
+    ]
+    assert [str(reason) for reason in found.stale["manifest@hair"]] == [
+        "params.yaml: segments.hair.dilate changed (0 → 1)"
+    ]
     assert [str(reason) for reason in found.stale["segment"]] == ["raw: changed"]
     assert found.after == ["manifest@hat", "embed"]
     assert found.seconds == {"train_level_0@hair": 1.5, "train_level_0@hat": 1.5, "train_level_1@head": 1.5}
@@ -247,19 +265,28 @@ def test_the_command_looks_at_the_parameters_first(real):
 
 def test_looking_imports_neither_dvc_nor_torch(real):
     slow = ("dvc", "torch", "pandas", "networkx")
-    code = f"import sys\nfrom heml.cli import main\nmain(['status', '--quiet'])\nprint([m for m in {slow} if m in sys.modules])"
+    code = (
+        f"import sys\nfrom heml.cli import main\nmain(['status', '--quiet'])\nprint([m for m in {slow} if m in"
+        " sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_heml_repro_prints_a_document_or_names_for_scripts(project):
-    """Here, where there is a project that runs in seconds; its parameters are not this project's, so they are not checked."""
-    code = "import heml.params\nheml.params.load_params = lambda *_: None\nfrom heml.cli import main\nmain(['repro', '-j', '1', {!r}])"
+    """Here, where there is a project that runs in seconds; its parameters are not this project's, so they are not
+    checked."""
+    code = (
+        "import heml.params\nheml.params.load_params = lambda *_: None\nfrom heml.cli import main\nmain(['repro', '-j',"
+        " '1', {!r}])"
+    )
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
     def repro(option: str) -> str:
         command = [sys.executable, "-c", code.format(option)]
-        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, cwd=project, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 

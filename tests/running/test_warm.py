@@ -40,12 +40,17 @@ def call(folder: Path, *arguments: str, path: Path | None = None, **options) -> 
     if path:
         environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
     python = "python" if path else sys.executable
-    return subprocess.run([python, *arguments], cwd=folder, env=environment, capture_output=True, text=True, input="asked", **options)
+    return subprocess.run(
+        [python, *arguments], cwd=folder, env=environment, capture_output=True, text=True, input="asked", **options
+    )
 
 
 @pytest.mark.parametrize("argument", ["0", "7", "text", "none"])
 def test_it_does_what_python_does(warm, program, argument):
-    cold, forked = call(program, "-m", "program", argument, "b"), call(program, "-m", "program", argument, "b", path=warm)
+    cold, forked = (
+        call(program, "-m", "program", argument, "b"),
+        call(program, "-m", "program", argument, "b", path=warm),
+    )
     assert (forked.returncode, forked.stdout, forked.stderr) == (cold.returncode, cold.stdout, cold.stderr)
 
 
@@ -70,10 +75,13 @@ def test_anything_but_a_module_is_pythons_own(warm, tmp_path):
 
 def test_an_interrupt_reaches_the_stage(warm, tmp_path):
     (tmp_path / "slow.py").write_text(
-        "import time\ntry:\n    print('begun', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('told')\n    raise\n"
+        "import time\ntry:\n    print('begun', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n   "
+        " print('told')\n    raise\n"
     )
     environment = os.environ | {"PATH": f"{warm}{os.pathsep}{os.environ['PATH']}"}
-    process = subprocess.Popen(["python", "-m", "slow"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        ["python", "-m", "slow"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20)[0] == "told\n"
@@ -84,7 +92,9 @@ def test_it_ends_with_who_started_it(tmp_path):
     (tmp_path / "slow.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n")
     with shim() as folder:
         environment = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-        process = subprocess.Popen(["python", "-m", "slow"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            ["python", "-m", "slow"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
         pid = int(process.stdout.readline())
     assert not folder.exists()
     process.wait(20)

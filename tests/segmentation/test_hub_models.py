@@ -51,7 +51,12 @@ def hub(tmp_path, monkeypatch, files):
 
 def test_only_configuration_and_safetensors_are_fetched(hub):
     folder = fetch_model(Repo("team/parser", COMMIT, "model"))
-    assert {p.name for p in folder.iterdir()} == {"config.json", "preprocessor_config.json", "model.safetensors", "README.md"}
+    assert {p.name for p in folder.iterdir()} == {
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+        "README.md",
+    }
     before = len(hub.requests)
     loaded = load_segmenter("team/parser", COMMIT)
     assert len(hub.requests) == before  # transformers asks for nothing of its own
@@ -109,7 +114,9 @@ def test_areas_are_the_share_of_pixels_by_a_naive_count(hub):
     for image_id, image in images:
         labels, _ = predict(network, np.asarray(image)[None], CPU)
         expected = sum(int(v in (1, 2)) for v in labels.ravel()) / labels.size
-        assert found[image_id] == pytest.approx(expected, abs=2e-3)  # a batch's sums may round otherwise at a pixel or two
+        assert found[image_id] == pytest.approx(
+            expected, abs=2e-3
+        )  # a batch's sums may round otherwise at a pixel or two
     with pytest.raises(HemlError, match=r"dataset\.rule\.classes: unknown sky; team/parser has wall, bed, tree"):
         covered(rule.model_copy(update={"classes": ["sky"]}))
 
@@ -152,7 +159,9 @@ def test_a_configuration_may_not_bring_code(hub, files):
     assert "handler.py" not in hub.fetched()
 
 
-def test_the_download_stage_asks_the_network_that_a_rule_names(hub, make_folder, tmp_path, monkeypatch, params_dict, capsys):
+def test_the_download_stage_asks_the_network_that_a_rule_names(
+    hub, make_folder, tmp_path, monkeypatch, params_dict, capsys
+):
     root = make_folder(masks=False)
     (root / "labels.csv").unlink()
     rule = Rule(classes=["bed"], model="team/parser", revision=COMMIT, size=SIZE)

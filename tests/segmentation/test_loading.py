@@ -81,7 +81,10 @@ def test_a_whole_network_is_loaded_bit_by_bit_and_nothing_is_said(folder, capfd)
             lambda s: s.pop("decode_head.linear_fuse.weight"),
             r"not in its weights, such as decode_head\.linear_fuse",
         ),
-        (lambda s: s.update(extra=torch.zeros(2)), "1 tensors of its weights are none of this SegFormer, such as extra"),
+        (
+            lambda s: s.update(extra=torch.zeros(2)),
+            "1 tensors of its weights are none of this SegFormer, such as extra",
+        ),
         (
             lambda s: s.update({"decode_head.linear_fuse.weight": torch.zeros(3, 3)}),
             r"another shape .*linear_fuse\.weight: \(3, 3\), not \(16,",
@@ -108,7 +111,10 @@ def test_weights_that_are_not_the_networks_are_named(folder, capfd, spoil, said)
     [
         ({"model_type": "bert"}, 'is no SegFormer: config.json says model_type "bert"'),
         ({"model_type": None}, "is no SegFormer"),
-        ({"id2label": {"0": "a", "1": "b", "2": "c"}}, r"names 3 classes \(id2label\), and its head has 4; name them all"),
+        (
+            {"id2label": {"0": "a", "1": "b", "2": "c"}},
+            r"names 3 classes \(id2label\), and its head has 4; name them all",
+        ),
         ({"num_channels": 4}, "reads images of 4 channels"),
     ],
 )
@@ -205,7 +211,10 @@ def test_sizes_and_filters_are_those_of_transformers_own_processor(folder, size,
         ({"do_pad": True}, "do_pad: true: is not done here"),
         ({"do_sharpen": 0.3}, "do_sharpen: 0.3: is not done here"),
         ({"auto_map": {"AutoImageProcessor": "x.Y"}}, "auto_map: "),
-        ({"image_processor_type": "ViTImageProcessor"}, 'image_processor_type: "ViTImageProcessor": expected SegformerImageProcessor'),
+        (
+            {"image_processor_type": "ViTImageProcessor"},
+            'image_processor_type: "ViTImageProcessor": expected SegformerImageProcessor',
+        ),
     ],
 )
 def test_what_is_not_done_here_is_refused_by_name(folder, keys, named):
@@ -222,7 +231,12 @@ def test_a_file_that_is_no_json_is_named(folder):
 
 
 def test_preprocessing_survives_saving(folder, tmp_path):
-    keys = {"rescale_factor": 1 / 127.5, "resample": 3, "image_mean": [0.5, 0.4, 0.3], "size": {"height": 48, "width": 64}}
+    keys = {
+        "rescale_factor": 1 / 127.5,
+        "resample": 3,
+        "image_mean": [0.5, 0.4, 0.3],
+        "size": {"height": 48, "width": 64},
+    }
     (folder / FILE).write_text(json.dumps(USUAL | keys))
     first = load_segmenter(folder)
     save_segmenter(first, tmp_path / "again")
@@ -231,6 +245,7 @@ def test_preprocessing_survives_saving(folder, tmp_path):
     assert second.size == Size(height=48, width=64)
     pixels = np.random.default_rng(2).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     theirs, told = (
-        SegformerImageProcessor.from_pretrained(f)(pixels, return_tensors="pt")["pixel_values"] for f in (tmp_path / "again", folder)
+        SegformerImageProcessor.from_pretrained(f)(pixels, return_tensors="pt")["pixel_values"]
+        for f in (tmp_path / "again", folder)
     )
     torch.testing.assert_close(theirs, told, atol=1e-5, rtol=1e-5)

@@ -58,14 +58,19 @@ def test_fitting_learns_the_rare_class_too_and_keeps_the_best_epoch(splits, tmp_
 
 def test_the_first_epochs_see_images_at_half_their_size_and_validation_never_does(splits, tmp_path):
     segmenter, sizes = fresh(), []
-    splits = {name: LabelledImages(s.images.repeat(2, 1).repeat(2, 2), s.masks.repeat(2, 1).repeat(2, 2)) for name, s in splits.items()}
+    splits = {
+        name: LabelledImages(s.images.repeat(2, 1).repeat(2, 2), s.masks.repeat(2, 1).repeat(2, 2))
+        for name, s in splits.items()
+    }
     segmenter.network.register_forward_pre_hook(
         lambda network, _, given: sizes.append((network.training, given["pixel_values"].shape[-1])), with_kwargs=True
     )
     F.finetune(segmenter, splits, SETTINGS.model_copy(update={"coarse": 0.5}), CPU, tmp_path / "ck")
     training, validation = 24 // 4, 8 // 4
     assert (
-        sizes == [*[(True, 32)] * training, *[(False, 64)] * validation] * 2 + [*[(True, 64)] * training, *[(False, 64)] * validation] * 2
+        sizes
+        == [*[(True, 32)] * training, *[(False, 64)] * validation] * 2
+        + [*[(True, 64)] * training, *[(False, 64)] * validation] * 2
     )
 
 
@@ -106,7 +111,9 @@ def test_the_loss_is_cross_entropy_and_dice_by_hand():
                     inter[c] += t * share[b, c, y, x]
                     total[c] += t + share[b, c, y, x]
     dice = ((2 * inter[:2] + 1) / (total[:2] + 1)).mean()  # class 2 is not there
-    assert float(F.segmentation_loss(logits, masks, weights)) == pytest.approx(entropy / weight + 1 - float(dice), rel=1e-4)
+    assert float(F.segmentation_loss(logits, masks, weights)) == pytest.approx(
+        entropy / weight + 1 - float(dice), rel=1e-4
+    )
 
 
 def test_class_weights_favour_the_rare_and_ignore_the_missing():
@@ -169,7 +176,9 @@ def test_a_pickle_an_unknown_id_and_a_missing_revision_are_refused(tmp_path, mon
 
 @pytest.mark.parametrize(("architecture", "millions"), [("tiny", 0.6), ("b0", 3.7), ("b1", 13.7), ("b2", 27.4)])
 def test_architectures_have_the_papers_sizes(architecture, millions):
-    network = new_segmenter(architecture, {f"c{i}": i for i in range(150)} if architecture != "tiny" else CLASSES, SIZE).network
+    network = new_segmenter(
+        architecture, {f"c{i}": i for i in range(150)} if architecture != "tiny" else CLASSES, SIZE
+    ).network
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.15)
     config = json.loads(network.config.to_json_string())
     assert len(config["depths"]) == 4

@@ -27,7 +27,9 @@ def test_any_changed_byte_is_noticed(folder):
     content = path.read_bytes()
     for at in range(len(content)):
         path.write_bytes(content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :])
-        with pytest.raises(HemlError, match=r"config\.json: is not what .*SHA256SUMS says; remove .* and run `dvc repro segmenter`"):
+        with pytest.raises(
+            HemlError, match=r"config\.json: is not what .*SHA256SUMS says; remove .* and run `dvc repro segmenter`"
+        ):
             segmenter_classes(folder)
     path.unlink()
     with pytest.raises(HemlError, match="no segmenter; run `dvc repro segmenter` first"):
@@ -51,6 +53,8 @@ def test_a_configuration_that_is_none(tmp_path, content):
 
 
 def test_two_classes_of_one_name(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "segformer", "id2label": {"0": "hair", "1": "hair"}}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "segformer", "id2label": {"0": "hair", "1": "hair"}})
+    )
     with pytest.raises(HemlError, match="two classes of one name"):
         segmenter_classes(tmp_path)

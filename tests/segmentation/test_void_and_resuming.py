@@ -1,4 +1,5 @@
-"""Void pixels are neither learnt nor scored; a fit goes on only under the code that began it; what is not judged is said."""
+"""Void pixels are neither learnt nor scored; a fit goes on only under the code that began it; what is not judged is
+said."""
 
 import ast
 import io
@@ -52,7 +53,10 @@ def voided(data: LabelledImages) -> LabelledImages:
 @pytest.mark.parametrize("hidden", [0, 1, 7])
 def test_the_loss_and_its_gradient_do_not_depend_on_what_the_network_says_of_void(hidden):
     generator = torch.Generator().manual_seed(0)
-    logits, masks = torch.randn(2, 3, 16, 16, generator=generator), torch.randint(0, 3, (2, 32, 32), generator=generator)
+    logits, masks = (
+        torch.randn(2, 3, 16, 16, generator=generator),
+        torch.randint(0, 3, (2, 32, 32), generator=generator),
+    )
     masks[:, :, 16:] = VOID
     weights = torch.tensor([0.5, 2.0, 1.0])
     other = logits.clone()
@@ -155,8 +159,14 @@ def test_the_code_of_a_fit_is_all_of_this_room_that_it_imports(monkeypatch, tmp_
         name = waiting.pop()
         if name not in used:
             used.add(name)
-            imports = [n.module for n in ast.walk(ast.parse((room / f"{name}.py").read_text())) if isinstance(n, ast.ImportFrom)]
-            waiting += [m.removeprefix("heml.segmentation.") for m in imports if m and m.startswith("heml.segmentation.")]
+            imports = [
+                n.module
+                for n in ast.walk(ast.parse((room / f"{name}.py").read_text()))
+                if isinstance(n, ast.ImportFrom)
+            ]
+            waiting += [
+                m.removeprefix("heml.segmentation.") for m in imports if m and m.startswith("heml.segmentation.")
+            ]
     assert set(F.CODE) == used
     before = F.code_fingerprint()
     for name in F.CODE:
@@ -188,7 +198,8 @@ def png(array) -> bytes:
 def stored(folder, classes, masks=None):
     masks = masks or squares(6, 3)
     records = [
-        ImageRecord(f"{i}", ("train", "val", "test")[i % 3], i % 2, png(masks.images[i]), "x.png", png(masks.masks[i])) for i in range(6)
+        ImageRecord(f"{i}", ("train", "val", "test")[i % 3], i % 2, png(masks.images[i]), "x.png", png(masks.masks[i]))
+        for i in range(6)
     ]
     write_images(folder, records, Description("t", "y", ["a", "b"], classes))
 
@@ -208,7 +219,9 @@ def test_ids_that_a_segformer_cannot_have_are_refused_before_a_fit(tmp_path, mon
     stored(tmp_path / "images", {"background": 0, "square": 255})
     monkeypatch.setattr(F, "finetune", lambda *a: pytest.fail("it was fitted"))
     with pytest.raises(HemlError, match="cannot be fitted to: 'square' has the id 255"):
-        prepare_segmenter(Settings(size=SIZE), tmp_path / "images", tmp_path / "out", tmp_path / "r.json", tmp_path / "ck")
+        prepare_segmenter(
+            Settings(size=SIZE), tmp_path / "images", tmp_path / "out", tmp_path / "r.json", tmp_path / "ck"
+        )
     assert not (tmp_path / "out").exists()
 
 

@@ -24,7 +24,11 @@ def data(tmp_path):
         if i % 3 == 0:
             labels[labels == 5] = 0
         maps.append(LabelMap(f"i{i:02d}", 10, 10, labels, None))
-    write_images(tmp_path / "images", [ImageRecord(m.image_id, "train", 0, b"x", "x.png") for m in maps], Description("t", "y", ["a"]))
+    write_images(
+        tmp_path / "images",
+        [ImageRecord(m.image_id, "train", 0, b"x", "x.png") for m in maps],
+        Description("t", "y", ["a"]),
+    )
     write_labelmaps(tmp_path / "labelmaps", maps, CLASSES)
     return tmp_path, maps
 

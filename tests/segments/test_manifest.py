@@ -42,7 +42,9 @@ def stored(tmp_path):
 
 def write(root, name="square", **options):
     segment = Segment(classes=[name], **options)
-    return write_manifest(root / "images", root / "labelmaps", root / "segments" / f"segment={name}", name, segment, CANVAS)
+    return write_manifest(
+        root / "images", root / "labelmaps", root / "segments" / f"segment={name}", name, segment, CANVAS
+    )
 
 
 def test_every_image_has_a_row_and_pandas_reads_the_whole_as_one_table(stored):
@@ -60,13 +62,18 @@ def test_every_image_has_a_row_and_pandas_reads_the_whole_as_one_table(stored):
     assert pd.isna(gone["confidence"])
     types = {f.name: str(f.type) for f in pq.read_schema(stored / "segments" / "segment=square" / "part-0.parquet")}
     assert types["area"] == "float"
-    assert (types["bbox"].startswith("fixed_size_list<") and types["bbox"].endswith("int16>[4]")) or "int16" in types["bbox"]
+    assert (types["bbox"].startswith("fixed_size_list<") and types["bbox"].endswith("int16>[4]")) or "int16" in types[
+        "bbox"
+    ]
 
 
 def test_duckdb_reads_it_and_a_row_unpacks_to_its_mask(stored):
     write(stored)
     path = stored / "segments" / "*" / "*.parquet"
-    rows = duckdb.sql(f"select image_id, area, mask from read_parquet('{path}', hive_partitioning=true) where present and split='train'")
+    rows = duckdb.sql(
+        f"select image_id, area, mask from read_parquet('{path}', hive_partitioning=true) where present and"
+        " split='train'"
+    )
     found = {image_id: (area, mask) for image_id, area, mask in rows.fetchall()}
     assert set(found) == {"i0", "i1"}
     metadata = json.loads(pq.read_schema(next(stored.glob("segments/*/*.parquet"))).metadata[b"heml"])
@@ -101,7 +108,9 @@ def test_too_small_is_absent(stored):
 def test_a_segment_in_no_training_image_or_of_an_unknown_class_is_named_and_leaves_nothing(stored):
     with pytest.raises(HemlError, match=r"segments\.dot: present in no training image"):
         write(stored, "dot")
-    with pytest.raises(HemlError, match=r"segments\.hat\.classes: unknown hat; the segmenter has background, square, dot"):
+    with pytest.raises(
+        HemlError, match=r"segments\.hat\.classes: unknown hat; the segmenter has background, square, dot"
+    ):
         write(stored, "hat")
     assert not list(stored.glob("segments/*")) or not list(stored.glob("segments/*/*"))
 

@@ -1,5 +1,5 @@
-"""Two finished runs, one whose SegFormer (never trained) finds parts in photographs and one that has its data set's own masks alone,
-and `heml serve` of both."""
+"""Two finished runs, one whose SegFormer (never trained) finds parts in photographs and one that has its data set's own
+masks alone, and `heml serve` of both."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def photographs(network_run: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def servers(network_run: Path, masks_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Served]]:
+def servers(
+    network_run: Path, masks_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Served]]:
     folder = tmp_path_factory.mktemp("servers")
     runs = {"network": network_run, "masks": masks_run}
     processes = {name: start(root, folder / f"{name}.txt") for name, root in runs.items()}

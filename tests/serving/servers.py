@@ -29,7 +29,9 @@ class Served:
     def path(self) -> str:
         return urlsplit(self.address).path
 
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, http.client.HTTPResponse, bytes]:
+    def ask(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, http.client.HTTPResponse, bytes]:
         """Of the exact path; headers by their names, `_` for `-`."""
         connection = http.client.HTTPConnection(self.host, timeout=60)
         given = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -54,7 +56,9 @@ def start(root: Path, errors: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "heml.cli", "serve", "--quiet", "--root", str(root)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     with errors.open("w") as file:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True, env=environment, cwd=errors.parent)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=file, text=True, env=environment, cwd=errors.parent
+        )
 
 
 def ready(process: subprocess.Popen[str], errors: Path) -> Served:

@@ -128,7 +128,10 @@ def test_no_file_is_written_and_none_opened_that_a_name_names(explainer, photogr
     sys.addaudithook(_listen)  # cannot be taken away again
     named, opened = str(photographs[0]), []
     try:
-        first, second = explainer.add(photographs[1].read_bytes(), named), explainer.add(photographs[2].read_bytes(), "../../etc/passwd")
+        first, second = (
+            explainer.add(photographs[1].read_bytes(), named),
+            explainer.add(photographs[2].read_bytes(), "../../etc/passwd"),
+        )
         explainer.pair(first["number"], second["number"])
         seen = list(opened)
         named_open = open(named)  # noqa: SIM115, PTH123 (the hook hears this one)

@@ -82,7 +82,15 @@ def test_nothing_without_the_token(server, path):
 def test_only_its_own_names_are_answered(server):
     port = server.host.rpartition(":")[2]
     assert server.ask("GET", server.path, Host=f"localhost:{port}")[0] == 200
-    for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1:{int(port) + 1}", "localhost", f"[::1]:{port}", ""):
+    for host in (
+        "evil.example",
+        f"evil.example:{port}",
+        "127.0.0.1",
+        f"127.0.0.1:{int(port) + 1}",
+        "localhost",
+        f"[::1]:{port}",
+        "",
+    ):
         status, _, found = server.ask("GET", server.path, Host=host)
         assert status == 403
         assert "no other name" in json.loads(found)["error"]
@@ -98,7 +106,9 @@ def test_only_the_page_itself_may_send(server, origin):
 
 
 def test_what_is_too_large_is_refused_as_it_comes(server):
-    status, _, found = server.ask("POST", f"{server.path}images?name=a", Origin=f"http://{server.host}", Content_Length=str(MOST_BYTES + 1))
+    status, _, found = server.ask(
+        "POST", f"{server.path}images?name=a", Origin=f"http://{server.host}", Content_Length=str(MOST_BYTES + 1)
+    )
     assert status == 413
     assert json.loads(found)["error"] == "the file is larger than 20 MB; save it smaller"
     sent = 0
@@ -129,7 +139,8 @@ def test_bad_photographs_are_one_message_each(server):
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("pair", 400), ("pair?first=0&second=x", 400), ("pair?first=0&second=99999", 400), ("else", 404), ("", 405)]
+    ("path", "status"),
+    [("pair", 400), ("pair?first=0&second=x", 400), ("pair?first=0&second=99999", 400), ("else", 404), ("", 405)],
 )
 def test_what_is_no_question(server, path, status):
     assert server.post(path)[0] == status
@@ -172,7 +183,9 @@ def test_twenty_at_once_are_all_answered_and_others_meanwhile(server, photograph
 
 def test_nothing_is_written_and_nothing_logged(server, network_run, photographs):
     def state():
-        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in network_run.rglob("*") if path.is_file()}
+        return {
+            path: (path.stat().st_mtime_ns, path.stat().st_size) for path in network_run.rglob("*") if path.is_file()
+        }
 
     before = state()
     server.add(photographs[0].read_bytes(), "../../escaped.png")
@@ -213,7 +226,10 @@ def test_a_port_that_is_taken(server, network_run, capsys):
     port = server.host.rpartition(":")[2]
     with pytest.raises(SystemExit) as ended:
         cli.main(["serve", "--root", str(network_run), "--port", port])
-    assert str(ended.value) == f"error: --port {port}: cannot be had (Address already in use); choose another, or 0 for any that is free"
+    assert (
+        str(ended.value)
+        == f"error: --port {port}: cannot be had (Address already in use); choose another, or 0 for any that is free"
+    )
     for wrong in ("65536", "-1", "x", "9" * 5000):
         with pytest.raises(SystemExit):
             cli.main(["serve", f"--port={wrong}"])

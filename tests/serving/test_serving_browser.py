@@ -1,4 +1,5 @@
-"""The served page in a real browser: photographs are dropped, named badly, too large, no photographs; and a run that takes none."""
+"""The served page in a real browser: photographs are dropped, named badly, too large, no photographs; and a run that
+takes none."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ pytestmark = needs_browser
 DROP = """
 const [target, files] = arguments;
 const transfer = new DataTransfer();
-for (const [name, text] of files) transfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
+for (const [name, text] of files) {
+  transfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
+}
 const about = { dataTransfer: transfer, bubbles: true, cancelable: true };
 for (const kind of ["dragover", "drop"]) target.dispatchEvent(new DragEvent(kind, about));
 """
@@ -51,7 +54,9 @@ def opened(browser, address):
 
 
 def captions(page):
-    return page.execute_script("return [...document.querySelectorAll('#photos figcaption')].map((caption) => caption.textContent)")
+    return page.execute_script(
+        "return [...document.querySelectorAll('#photos figcaption')].map((caption) => caption.textContent)"
+    )
 
 
 def message(page):
@@ -75,7 +80,8 @@ def test_two_files_are_dropped_and_the_page_says_why(page, network_run, photogra
     assert page.find_element(By.ID, "verdict").text == found.sentence  # nothing of labels, which nobody knows
     assert page.switch_to.active_element == page.find_element(By.ID, "verdict")
     chips = [
-        node.find_element(By.CLASS_NAME, "chip").text.removesuffix(" (speck)") for node in page.find_elements(By.CSS_SELECTOR, ".node")
+        node.find_element(By.CLASS_NAME, "chip").text.removesuffix(" (speck)")
+        for node in page.find_elements(By.CSS_SELECTOR, ".node")
     ]
     assert chips == [signed(found.nodes[name].evidence) for name in ("both", "left", "right")]
     assert page.find_elements(By.CSS_SELECTOR, ".photo .part")
@@ -92,7 +98,8 @@ def test_parts_of_photographs_are_switched_off(page, network_run, photographs):
     page.execute_script("arguments[0].click()", left)
     right = MetricTree.load(network_run / "models", network_run / "data").explain(*photographs[:2]).nodes["right"]
     chips = [
-        node.find_element(By.CLASS_NAME, "chip").text.removesuffix(" (speck)") for node in page.find_elements(By.CSS_SELECTOR, ".node")
+        node.find_element(By.CLASS_NAME, "chip").text.removesuffix(" (speck)")
+        for node in page.find_elements(By.CSS_SELECTOR, ".node")
     ]
     assert chips == ["off", "off", signed(right.evidence)]
     assert page.find_element(By.ID, "verdict").text.startswith("Same" if right.evidence > 0 else "Different")
@@ -104,8 +111,12 @@ def test_the_gallery_shows_a_photograph_and_leads_to_pairs_with_it(page, photogr
     drop(page, [("mine.png", photographs[2].read_bytes())], ".slot:nth-of-type(2)")
     wait(lambda: page.find_element(By.CSS_SELECTOR, "#chosen h3").text == "mine.png")
     assert page.find_element(By.ID, "count").text.startswith("49 of 49 images")
-    page.execute_script("const s = document.getElementById('of-split'); s.value = 'yours'; s.dispatchEvent(new Event('change'))")
-    assert [thumb.get_attribute("title") for thumb in page.find_elements(By.CSS_SELECTOR, "#thumbs .thumb")] == ["mine.png"]
+    page.execute_script(
+        "const s = document.getElementById('of-split'); s.value = 'yours'; s.dispatchEvent(new Event('change'))"
+    )
+    assert [thumb.get_attribute("title") for thumb in page.find_elements(By.CSS_SELECTOR, "#thumbs .thumb")] == [
+        "mine.png"
+    ]
     near = page.find_element(By.CSS_SELECTOR, "#chosen .tile")
     other = near.find_element(By.TAG_NAME, "figcaption").text
     page.execute_script("arguments[0].click()", near.find_elements(By.CSS_SELECTOR, ".jump")[1])
@@ -163,7 +174,11 @@ def test_the_oldest_photograph_leaves_the_page_where_the_server_forgets_it(page,
     drop(page, [("c.png", data)], ".slot:nth-of-type(2)")
     wait(lambda: "c.png (yours)" in first.text)
     assert "a.png (yours)" not in first.text
-    wait(lambda: [face.text for face in page.find_elements(By.CSS_SELECTOR, ".slot .face")] == ["", "c.png (label unknown)"])
+    wait(
+        lambda: (
+            [face.text for face in page.find_elements(By.CSS_SELECTOR, ".slot .face")] == ["", "c.png (label unknown)"]
+        )
+    )
     for _ in range(20):  # forgotten for another page's sake, of which this one knows nothing
         servers["network"].add(data)
     field = page.find_elements(By.CSS_SELECTOR, ".slot input[type=search]")[0]
@@ -179,7 +194,9 @@ def test_it_asks_nobody_but_its_own_server(page, servers, photographs):
     assert sum("/images?" in url for url in urls) == 2
     assert all(url.startswith((servers["network"].address, "data:", "blob:")) for url in urls)
     assert page.get_cookies() == []
-    refused = page.execute_async_script("const done = arguments[0]; fetch('http://127.0.0.2:1/').then(() => done(false), () => done(true))")
+    refused = page.execute_async_script(
+        "const done = arguments[0]; fetch('http://127.0.0.2:1/').then(() => done(false), () => done(true))"
+    )
     assert refused
     assert any("Content Security Policy" in entry["message"] for entry in page.get_log("browser"))
 
@@ -196,7 +213,9 @@ def test_a_run_of_masks_says_so_and_compares_its_gallery(browser, servers, photo
     assert not page.find_elements(By.CSS_SELECTOR, "#desk input[type=file]")
     drop(page, [("a.png", photographs[0].read_bytes())])
     wait(lambda: message(page).startswith("This run cannot find its parts in new photographs"))
-    for field, name in zip(page.find_elements(By.CSS_SELECTOR, ".slot input[type=search]"), ("i000", "i001"), strict=True):
+    for field, name in zip(
+        page.find_elements(By.CSS_SELECTOR, ".slot input[type=search]"), ("i000", "i001"), strict=True
+    ):
         field.send_keys(f"{name}\t")
         wait(lambda name=name: name in page.find_element(By.CSS_SELECTOR, ".slots").text)
     wait(lambda: [caption.partition(" ")[0] for caption in captions(page)] == ["i000", "i001"])
@@ -209,7 +228,8 @@ def test_axe_finds_nothing(page, photographs, width, look):
     """WCAG 2.2, A and AA, and best practices, with two photographs in."""
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": look}]})
     page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": width < 600}
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": width < 600},
     )
     drop_two(page, photographs)
     page.execute_cdp_cmd("Runtime.evaluate", {"expression": axe()})

@@ -6,7 +6,10 @@ from conftest import ROOT
 
 from heml.starting.places import Place, meaning, part, region, side, usual_area, usual_places
 
-CELEBA = "background skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat ear_r neck_l neck cloth".split()
+CELEBA = (
+    "background skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat ear_r neck_l neck"
+    " cloth".split()
+)
 CLOTHES = yaml.safe_load((ROOT / "data" / "human_parsing.yaml").read_text())["classes"]
 
 
@@ -35,7 +38,14 @@ def test_a_word_means_classes(word, classes, found):
 
 
 def test_sides():
-    assert [side(name) for name in ("l_eye", "Right-shoe", "l_lip", "left", "hair", "leg")] == ["l", "r", "", "", "", ""]
+    assert [side(name) for name in ("l_eye", "Right-shoe", "l_lip", "left", "hair", "leg")] == [
+        "l",
+        "r",
+        "",
+        "",
+        "",
+        "",
+    ]
     assert part("l_eye") == part("Right eyes") == "eye"
 
 

@@ -17,7 +17,10 @@ def table(tmp_path, text: str, encoding: str = "utf-8"):
 
 
 def rows(mark: str = ",", ending: str = "") -> str:
-    return "\n".join(mark.join((f"img{k}{ending}", "ab"[k % 2], str(20 + k), f"note {k}", "train")) for k in range(8)) + "\n"
+    return (
+        "\n".join(mark.join((f"img{k}{ending}", "ab"[k % 2], str(20 + k), f"note {k}", "train")) for k in range(8))
+        + "\n"
+    )
 
 
 def test_a_table_as_the_pipeline_reads_it(tmp_path):
@@ -39,7 +42,11 @@ def test_a_table_as_the_pipeline_reads_it(tmp_path):
     ],
 )
 def test_a_table_that_must_be_rewritten(tmp_path, header, mark, ending):
-    text = rows(mark, ending) if "\t" not in mark else "".join(f"{'ab'[k % 2]}\tsome/folder/img{k}.png\t{k}\n" for k in range(8))
+    text = (
+        rows(mark, ending)
+        if "\t" not in mark
+        else "".join(f"{'ab'[k % 2]}\tsome/folder/img{k}.png\t{k}\n" for k in range(8))
+    )
     found = table(tmp_path, header + "\n" + text, "utf-8-sig")
     assert set(found.rows) == set(IMAGES)
     assert not found.as_it_is
@@ -53,7 +60,9 @@ def test_rows_of_no_image_are_counted(tmp_path):
 
 
 def test_a_column_with_gaps_or_single_values_is_no_label(tmp_path):
-    text = "image_id,gaps,single,one,ok\n" + "".join(f"img{k},{'a' if k == 3 else 'NA'},{k // 7},x,{k % 3 % 2}\n" for k in range(8))
+    text = "image_id,gaps,single,one,ok\n" + "".join(
+        f"img{k},{'a' if k == 3 else 'NA'},{k // 7},x,{k % 3 % 2}\n" for k in range(8)
+    )
     assert table(tmp_path, text).labels() == ["ok"]
 
 

@@ -46,10 +46,15 @@ def objective(settings: Train, classes: int) -> Objective:
     distance = settings.distance or entry.distances[0]
     allowed = entry.distances
     if distance not in allowed and not ("l<p>" in allowed and distance.startswith("l")):
-        raise HemlError(f"train.distance {distance!r} does not go with loss {settings.loss!r}; it compares under {', '.join(allowed)}")
+        raise HemlError(
+            f"train.distance {distance!r} does not go with loss {settings.loss!r}; it compares under"
+            f" {', '.join(allowed)}"
+        )
     name = settings.miner or entry.miners[0]
     if name not in entry.miners:
-        raise HemlError(f"train.miner {name!r} does not go with loss {settings.loss!r}; choose from {', '.join(entry.miners)}")
+        raise HemlError(
+            f"train.miner {name!r} does not go with loss {settings.loss!r}; choose from {', '.join(entry.miners)}"
+        )
     options = settings.options
     loss = entry.build(options, distance, Shape(classes, settings.embedding_dim))
     return Objective(loss, MINERS[name](options.get("margin", 0.1), distance), distance)

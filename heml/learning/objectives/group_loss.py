@@ -8,22 +8,29 @@ from torch.nn import functional as F
 
 
 class GroupLoss(nn.Module):
-    """Class probabilities of a batch, refined by replicator dynamics over the similarities of its members, and cross-entropy beside it.
+    """Class probabilities of a batch, refined by replicator dynamics over the similarities of its members, and
+    cross-entropy beside it.
 
-    1. A linear classifier gives every sample its logits (B, C), and their softmax at `temperature` its probabilities X (B, C);
+    1. A linear classifier gives every sample its logits (B, C), and their softmax at `temperature` its probabilities X
+    (B, C);
        `anchors` samples of each class, drawn at random, take their label instead.
-    2. W (B, B) is Pearson's correlation of the embeddings, negatives set to 0. Its diagonal is 1: a sample is as similar as can be to
-       itself, and its own probabilities support it. So the authors' code has it, where other games on graphs leave it out.
+    2. W (B, B) is Pearson's correlation of the embeddings, negatives set to 0. Its diagonal is 1: a sample is as
+    similar as can be to
+       itself, and its own probabilities support it. So the authors' code has it, where other games on graphs leave it
+       out.
     3. `iterations` times: X ← X ∘ (W X), each row divided by its sum (eq. 4). An anchor keeps its label.
-    4. The loss is the mean of −log of the refined probability of the own label, 0 for anchors, plus the cross-entropy of the logits.
+    4. The loss is the mean of −log of the refined probability of the own label, 0 for anchors, plus the cross-entropy
+    of the logits.
 
     Args:
         scale: the classifier compares directions; its cosines times this are the logits.
-        temperature: what the logits are divided by before the softmax of X, and there alone. The authors' is 24 to 79 by data set, of
-            logits without bound.
+        temperature: what the logits are divided by before the softmax of X, and there alone. The authors' is 24 to 79
+            by data set, of logits without bound.
     """
 
-    def __init__(self, classes: int, embedding_dim: int, iterations: int, anchors: int, scale: float, temperature: float) -> None:
+    def __init__(
+        self, classes: int, embedding_dim: int, iterations: int, anchors: int, scale: float, temperature: float
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(classes, embedding_dim))
         nn.init.xavier_normal_(self.weight)
@@ -31,7 +38,9 @@ class GroupLoss(nn.Module):
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """(B, D) and (B,) int64 → scalar."""
-        logits = self.scale * F.normalize(embeddings, dim=1) @ F.normalize(self.weight.to(embeddings), dim=1).T  # (B, C)
+        logits = (
+            self.scale * F.normalize(embeddings, dim=1) @ F.normalize(self.weight.to(embeddings), dim=1).T
+        )  # (B, C)
         anchor = self._draw_anchors(labels)
         prior = (logits / self.temperature).softmax(1)
         shares = torch.where(anchor[:, None], F.one_hot(labels, logits.shape[1]).to(logits), prior)

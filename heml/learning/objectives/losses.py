@@ -62,14 +62,20 @@ def _snr(o: Mapping[str, float], distance: Distance, shape: Shape) -> nn.Module:
 
 
 def _contrastive(o: Mapping[str, float], distance: Distance, shape: Shape) -> nn.Module:
-    """max(0, d(pos) − pos_margin) + max(0, neg_margin − d(neg)), each averaged where positive (Hadsell et al. 2006, unsquared)."""
+    """max(0, d(pos) − pos_margin) + max(0, neg_margin − d(neg)), each averaged where positive (Hadsell et al. 2006,
+    unsquared)."""
     return losses.ContrastiveLoss(o["pos_margin"], o["neg_margin"], distance=training_distance(distance))
 
 
 def _margin(o: Mapping[str, float], distance: Distance, shape: Shape) -> nn.Module:
     """max(0, d(a, p) − β + margin) + max(0, β − d(a, n) + margin) with a learned β per class (Wu et al., ICCV 2017)."""
     return losses.MarginLoss(
-        o["margin"], o["nu"], o["beta"], learn_beta=True, num_classes=shape.classes, distance=training_distance(distance)
+        o["margin"],
+        o["nu"],
+        o["beta"],
+        learn_beta=True,
+        num_classes=shape.classes,
+        distance=training_distance(distance),
     )
 
 
@@ -81,12 +87,16 @@ LOSSES: dict[str, Loss] = {
     "margin": Loss(_margin, ANY, ("distance_weighted", *(m for m in TRIPLET_MINERS if m != "distance_weighted"))),
     "angular": Loss(lambda o, d, s: losses.AngularLoss(o["alpha"]), ("euclidean",), ("none",)),
     "multi_similarity": Loss(
-        lambda o, d, s: losses.MultiSimilarityLoss(o["alpha"], o["beta"], o["base"]), ("cosine",), ("multi_similarity", "none")
+        lambda o, d, s: losses.MultiSimilarityLoss(o["alpha"], o["beta"], o["base"]),
+        ("cosine",),
+        ("multi_similarity", "none"),
     ),
     "ntxent": Loss(lambda o, d, s: losses.NTXentLoss(o["temperature"]), ("cosine",), ("none",)),
     "circle": Loss(lambda o, d, s: losses.CircleLoss(o["relaxation"], o["scale"]), ("cosine",), PAIR_MINERS),
     "proxy_anchor": Loss(
-        lambda o, d, s: losses.ProxyAnchorLoss(s.classes, s.embedding_dim, o["margin"], o["alpha"]), ("cosine",), ("none",)
+        lambda o, d, s: losses.ProxyAnchorLoss(s.classes, s.embedding_dim, o["margin"], o["alpha"]),
+        ("cosine",),
+        ("none",),
     ),
     "subcenter_arcface": Loss(
         lambda o, d, s: losses.SubCenterArcFaceLoss(
@@ -100,7 +110,9 @@ LOSSES: dict[str, Loss] = {
         ("none",),
     ),
     "group": Loss(
-        lambda o, d, s: GroupLoss(s.classes, s.embedding_dim, int(o["iterations"]), int(o["anchors"]), o["scale"], o["temperature"]),
+        lambda o, d, s: GroupLoss(
+            s.classes, s.embedding_dim, int(o["iterations"]), int(o["anchors"]), o["scale"], o["temperature"]
+        ),
         ("snr",),
         ("none",),
     ),

@@ -1,5 +1,6 @@
-"""The page's sections. A panel is two files: `<name>.py`, with `PLACE` (its order), `TITLE` (its name in the navigation) and
-`context(run)`, and `<name>.html.j2`, which is rendered with what that returns; None leaves the panel out."""
+"""The page's sections. A panel is two files: `<name>.py`, with `PLACE` (its order), `TITLE` (its name in the
+navigation) and `context(run)`, and `<name>.html.j2`, which is rendered with what that returns; None leaves the panel
+out."""
 
 from __future__ import annotations
 
@@ -24,5 +25,7 @@ class Panel(Protocol):
 
 def panels() -> list[Panel]:
     """All of them, in their order on the page."""
-    found: list[Any] = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    found: list[Any] = [
+        importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)
+    ]
     return sorted(found, key=lambda panel: (panel.PLACE, panel.__name__))

@@ -1,4 +1,5 @@
-"""What was found, in sentences: which part tells the label, what looks like a bias, how sure the tree is, and where it errs."""
+"""What was found, in sentences: which part tells the label, what looks like a bias, how sure the tree is, and where it
+errs."""
 
 from __future__ import annotations
 
@@ -21,10 +22,16 @@ MOST = 3
 
 def context(run: Run) -> dict[str, Any]:
     """Cards: `sentence`, `sure`, `pictures` and `link`, the one to read first in front."""
-    return {"cards": [card for card in (_bias(run), _tells(run), _whole(run), _mistakes(run), _labels(run), _twice(run)) if card]}
+    return {
+        "cards": [
+            card for card in (_bias(run), _tells(run), _whole(run), _mistakes(run), _labels(run), _twice(run)) if card
+        ]
+    }
 
 
-def _card(sentence: str, sure: str, link: tuple[str, str], pictures: list[dict[str, str]], kind: str = "") -> dict[str, Any]:
+def _card(
+    sentence: str, sure: str, link: tuple[str, str], pictures: list[dict[str, str]], kind: str = ""
+) -> dict[str, Any]:
     return {"sentence": sentence, "sure": sure, "link": link[0], "linked": link[1], "pictures": pictures, "kind": kind}
 
 
@@ -38,7 +45,8 @@ def _bias(run: Run) -> dict[str, Any]:
         looked = len(run.bias.associations)
         return _card(
             "No part was found that tells the label in the training images alone.",
-            f"{looked} looks of parts and columns were held against the label, with a false discovery rate of {run.params.bias.fdr:g}.",
+            f"{looked} looks of parts and columns were held against the label, with a false discovery rate of"
+            f" {run.params.bias.fdr:g}.",
             ("#bias", "what was looked at"),
             [],
         )
@@ -46,10 +54,15 @@ def _bias(run: Run) -> dict[str, Any]:
     ids = [image_id for group in first["typical"].values() for image_id in group[:1]]
     more = len(run.bias.told["findings"]) - 1
     part, kind = words(first["part"]), first["kind"]
-    told = f"Looks like a bias: the {kind} of {part} tells {run.description.label} in the training images, and not in the others."
+    told = (
+        f"Looks like a bias: the {kind} of {part} tells {run.description.label} in the training images, and not in the"
+        " others."
+    )
     if more:
         told += f" {more} more {'look' if more > 1 else 'looks'} like it."
-    return _card(told, first["sentence"], ("#bias", "the evidence, and ways out"), _crops(run, ids, first["part"]), "warn")
+    return _card(
+        told, first["sentence"], ("#bias", "the evidence, and ways out"), _crops(run, ids, first["part"]), "warn"
+    )
 
 
 def _tells(run: Run) -> dict[str, Any] | None:
@@ -69,11 +82,11 @@ def _tells(run: Run) -> dict[str, Any] | None:
     best = sure.sort_values("p@1", ascending=False, kind="stable").iloc[0]
     name = str(best["node"])
     return _card(
-        f"Of all parts, {words(name)} tells {run.description.label} best: for {_percent(best['p@1'])} of the test images that show it, the "
-        f"image with the most similar {words(name)} has the same label.",
-        f"95 % interval {_percent(best['p@1_low'])} to {_percent(best['p@1_high'])}; a random image would be right in "
-        f"{_percent(best['chance'])}, the commonest label in {_percent(best['majority'])}. {len(sure)} of {len(leaves)} parts are surely "
-        "above that.",
+        f"Of all parts, {words(name)} tells {run.description.label} best: for {_percent(best['p@1'])} of the test"
+        f" images that show it, the image with the most similar {words(name)} has the same label.",
+        f"95 % interval {_percent(best['p@1_low'])} to {_percent(best['p@1_high'])}; a random image would be right in"
+        f" {_percent(best['chance'])}, the commonest label in {_percent(best['majority'])}. {len(sure)} of"
+        f" {len(leaves)} parts are surely above that.",
         (f"#node={name}", f"look at {words(name)}"),
         _crops(run, _alike(run, name), name),
     )
@@ -98,12 +111,17 @@ def _whole(run: Run) -> dict[str, Any] | None:
         return None
     low, high = (run.metrics.get(f"tree_p@1_{end}") for end in ("low", "high"))
     sure = f"95 % interval {_percent(low)} to {_percent(high)}; " if low is not None and high is not None else ""
-    sure += f"a random image would be right in {_percent(root['chance'])}, the commonest label in {_percent(root['majority'])}"
+    sure += (
+        f"a random image would be right in {_percent(root['chance'])}, the commonest label in"
+        f" {_percent(root['majority'])}"
+    )
     if not pd.isna(root["limit"]):
         sure += f"; the best that anything could reach is {_percent(root['limit'])}"
     if "tree_ece" in run.metrics:
         off = 100 * run.metrics["tree_ece"]
-        sure += f". What it gives as probability is {off:.1f} points off on average" + (": too much to read it as one" if off > 5 else "")
+        sure += f". What it gives as probability is {off:.1f} points off on average" + (
+            ": too much to read it as one" if off > 5 else ""
+        )
     told = f"All parts together are right for {_percent(run.metrics['tree_p@1'])} of the test images."
     return _card(told, sure + ".", ("#numbers", "all numbers"), [])
 
@@ -112,13 +130,16 @@ def _mistakes(run: Run) -> dict[str, Any] | None:
     wrong = run.audit.mistakes
     asked = int((run.gallery.canvases.splits == "test").sum())
     if not len(wrong):
-        return _card(f"None of the {asked} test images is taken for another label.", "", ("#audit", "what to look at"), [])
+        return _card(
+            f"None of the {asked} test images is taken for another label.", "", ("#audit", "what to look at"), []
+        )
     first, blame = wrong.iloc[0], wrong["blame"].value_counts()
     names = run.labels
     return _card(
-        f"{len(wrong)} of {asked} test images {'is' if len(wrong) == 1 else 'are'} taken for another label; {words(blame.index[0])} is to "
-        f"blame most often ({blame.iloc[0]} of {len(wrong)}).",
-        f"The surest one: {first['image_id']} ({names[first['label']]}), taken for {first['nearest']} ({names[first['nearest_label']]}).",
+        f"{len(wrong)} of {asked} test images {'is' if len(wrong) == 1 else 'are'} taken for another label;"
+        f" {words(blame.index[0])} is to blame most often ({blame.iloc[0]} of {len(wrong)}).",
+        f"The surest one: {first['image_id']} ({names[first['label']]}), taken for {first['nearest']}"
+        f" ({names[first['nearest_label']]}).",
         (f"#pair={first['image_id']},{first['nearest']}", "why"),
         _crops(run, [first["image_id"], first["nearest"]], ""),
     )
@@ -130,8 +151,10 @@ def _labels(run: Run) -> dict[str, Any] | None:
         return None
     first = doubtful.iloc[0]
     return _card(
-        f"{len(doubtful)} label{'s' if len(doubtful) > 1 else ''} should be checked: nearly all images most like these have another one.",
-        f"First of them {first['image_id']}: {run.labels[int(first['label'])]}, and {_percent(first['doubt'])} of its neighbours are not.",
+        f"{len(doubtful)} label{'s' if len(doubtful) > 1 else ''} should be checked: nearly all images most like these"
+        " have another one.",
+        f"First of them {first['image_id']}: {run.labels[int(first['label'])]}, and {_percent(first['doubt'])} of its"
+        " neighbours are not.",
         ("#audit", "all of them"),
         _crops(run, doubtful["image_id"].head(MOST).tolist(), ""),
     )
@@ -144,8 +167,8 @@ def _twice(run: Run) -> dict[str, Any] | None:
     count = len(run.duplicates)
     known = [i for i in (first["image_a"], first["image_b"]) if i in run.gallery]
     return _card(
-        f"{count} pair{'s' if count > 1 else ''} of images in different splits look{'' if count > 1 else 's'} like the same picture: "
-        "test scores may be too good.",
+        f"{count} pair{'s' if count > 1 else ''} of images in different splits look{'' if count > 1 else 's'} like the"
+        " same picture: test scores may be too good.",
         f"Correlation of grey thumbnails at least {run.params.evaluate.near_duplicate:g}.",
         ("#data", "which"),
         _crops(run, known, ""),

@@ -41,7 +41,11 @@ def _finding(finding: dict[str, Any], run: Run) -> dict[str, Any]:
     own = _of(run.bias.groups, finding)
     return finding | {
         "sides": [
-            {"group": group, "label": finding["told"][group], "crops": [crop(run, image_id, finding["part"]) for image_id in ids]}
+            {
+                "group": group,
+                "label": finding["told"][group],
+                "crops": [crop(run, image_id, finding["part"]) for image_id in ids],
+            }
             for group, ids in finding["typical"].items()
         ],
         "groups": own.to_dict("records"),
@@ -64,7 +68,9 @@ def _strongest(associations: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _turning(reliance: pd.DataFrame) -> list[dict[str, Any]]:
     """How often one part is enough to turn the decision, the most often first."""
-    found = reliance[(reliance["group"] == "all") & (reliance["different"] > 0)].sort_values("turned", ascending=False, kind="stable")
+    found = reliance[(reliance["group"] == "all") & (reliance["different"] > 0)].sort_values(
+        "turned", ascending=False, kind="stable"
+    )
     return [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
 
 
@@ -74,7 +80,10 @@ def _samples(part: str, run: Run) -> dict[str, Any]:
     images = compose(data / "canvases", data / "segments", leaves, recipes=data / "recipes")
     place = [leaf for leaf in leaves if leaf in run.params.recompose].index(part)
     donors = images.recomposed[place].recipes.donors[:, 0]
-    return {"part": part, "samples": [_sample(images, row, int(donors[row])) for row in np.flatnonzero(donors >= 0)[:SAMPLES].tolist()]}
+    return {
+        "part": part,
+        "samples": [_sample(images, row, int(donors[row])) for row in np.flatnonzero(donors >= 0)[:SAMPLES].tolist()],
+    }
 
 
 def _sample(images: NodeImages, row: int, donor: int) -> dict[str, Any]:

@@ -67,4 +67,10 @@ def _tree(run: Run) -> dict[str, Any]:
         for child in node.children:
             cx, cy = place[child][0] * across + across / 2, (top - place[child][1]) * down + 18
             edges.append(f"M{x:g} {y + size + 34:g}V{(y + size + 34 + cy - 14) / 2:g}H{cx:g}V{cy - 14:g}")
-    return {"nodes": nodes, "edges": edges, "width": len(run.tree.leaves()) * across, "height": (top + 1) * down + 4, "size": size}
+    return {
+        "nodes": nodes,
+        "edges": edges,
+        "width": len(run.tree.leaves()) * across,
+        "height": (top + 1) * down + 4,
+        "size": size,
+    }

@@ -18,5 +18,7 @@ def context(run: Run) -> dict[str, Any]:
     if run.drawing:
         explanation, svg = run.drawing
         names = explanation.first.name, explanation.second.name
-        drawn.append({"text": str(explanation), "sentence": explanation.sentence, "picture": svg_uri(svg), "pair": names})
+        drawn.append(
+            {"text": str(explanation), "sentence": explanation.sentence, "picture": svg_uri(svg), "pair": names}
+        )
     return {"drawn": drawn, "shades": SHADES, "parts": run.tree.leaves(run.tree.root)}

@@ -15,7 +15,11 @@ def context(run: Run) -> dict[str, Any]:
     """A row a method, and how each explains the drawn pairs."""
     names = list(run.params.baselines)
     pairs = [
-        {"first": first, "second": second, "pictures": [(name, file_uri(run.reports / "peers" / name / f"pair-{k}.png")) for name in names]}
+        {
+            "first": first,
+            "second": second,
+            "pictures": [(name, file_uri(run.reports / "peers" / name / f"pair-{k}.png")) for name in names],
+        }
         for k, (first, second) in enumerate(run.drawn)
     ]
     return {"peers": run.peers, "pairs": pairs if names else []}

@@ -14,10 +14,25 @@ from heml.reporting.run import Run
 PLACE = 160
 TITLE = "Run"
 
-_PACKAGES = ("torch", "torchvision", "transformers", "pytorch-metric-learning", "dvc", "pandas", "pyarrow", "numpy", "pillow")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "pytorch-metric-learning",
+    "dvc",
+    "pandas",
+    "pyarrow",
+    "numpy",
+    "pillow",
+)
 
 
 def context(run: Run) -> dict[str, Any]:
     """Parameters and versions."""
-    versions = {"heml": __version__, "python": platform.python_version()} | {p: importlib.metadata.version(p) for p in _PACKAGES}
-    return {"versions": versions, "params": yaml.safe_dump(run.params.model_dump(mode="json", exclude_none=True), sort_keys=False)}
+    versions = {"heml": __version__, "python": platform.python_version()} | {
+        p: importlib.metadata.version(p) for p in _PACKAGES
+    }
+    return {
+        "versions": versions,
+        "params": yaml.safe_dump(run.params.model_dump(mode="json", exclude_none=True), sort_keys=False),
+    }

@@ -15,7 +15,9 @@ def test_correlation_is_numpys():
     assert np.allclose(correlation(x).numpy(), np.corrcoef(x.numpy()), atol=1e-5)
 
 
-@pytest.mark.parametrize(("iterations", "anchors", "temperature"), [(1, 2, 10.0), (1, 1, 1.0), (3, 1, 2.0), (0, 1, 1.0)])
+@pytest.mark.parametrize(
+    ("iterations", "anchors", "temperature"), [(1, 2, 10.0), (1, 1, 1.0), (3, 1, 2.0), (0, 1, 1.0)]
+)
 def test_against_a_naive_loop(iterations, anchors, temperature):
     torch.manual_seed(0)
     x, y = torch.randn(8, 5), torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
@@ -24,7 +26,9 @@ def test_against_a_naive_loop(iterations, anchors, temperature):
     value = loss(x, y).item()
     torch.manual_seed(3)
     anchor = loss._draw_anchors(y).tolist()
-    assert [sum(a for a, label in zip(anchor, y.tolist(), strict=True) if label == c) for c in range(3)] == [anchors] * 3
+    assert [sum(a for a, label in zip(anchor, y.tolist(), strict=True) if label == c) for c in range(3)] == [
+        anchors
+    ] * 3
     w = np.corrcoef(x.numpy())  # with a diagonal of 1: a sample supports itself
     cosine = [[F.cosine_similarity(x[i], loss.weight[c].detach(), dim=0).item() for c in range(3)] for i in range(8)]
     p, classified = [], []

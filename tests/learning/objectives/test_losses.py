@@ -106,7 +106,11 @@ def test_angular(x):
     for a, p in itertools.permutations(range(B), 2):
         if LABELS[a] != LABELS[p]:
             continue
-        terms = [4 * tangent * ((x[a] + x[p]) @ x[n]) - 2 * (1 + tangent) * (x[a] @ x[p]) for n in range(B) if LABELS[n] != LABELS[a]]
+        terms = [
+            4 * tangent * ((x[a] + x[p]) @ x[n]) - 2 * (1 + tangent) * (x[a] @ x[p])
+            for n in range(B)
+            if LABELS[n] != LABELS[a]
+        ]
         parts.append(torch.log(1 + torch.stack(terms).exp().sum()))
     value, _ = make(loss="angular", loss_options={"alpha": 35})(x, LABELS)
     assert value.item() == pytest.approx(torch.stack(parts).mean().item(), rel=1e-5)
@@ -169,7 +173,9 @@ def test_subcenter_arcface(x):
     centres = F.normalize(aim.parameters()[0].double(), dim=0)  # (D, classes · sub-centres)
     cosine = (x @ centres).view(B, C, 2).amax(2)
     angle = torch.acos(cosine)
-    logits = torch.stack([torch.where(torch.arange(C) == LABELS[i], torch.cos(angle[i] + math.radians(20)), cosine[i]) for i in range(B)])
+    logits = torch.stack(
+        [torch.where(torch.arange(C) == LABELS[i], torch.cos(angle[i] + math.radians(20)), cosine[i]) for i in range(B)]
+    )
     value, _ = aim(x, LABELS)
     assert value.item() == pytest.approx(F.cross_entropy(8 * logits, LABELS).item(), rel=1e-4)
 
