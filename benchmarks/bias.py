@@ -38,7 +38,7 @@ from heml.distances import Metric
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.retrieval import interval, search_in
 from heml.evaluation.weighing import weigh
-from heml.images.store import read_description
+from heml.images.shards import read_description
 from heml.learning.node import build_node
 from heml.learning.recipes import write_recipes
 from heml.params import Metric as Weighing

@@ -27,7 +27,7 @@ from heml.bias.ties import Labelled, agrees
 from heml.datasets.avatars import avatars
 from heml.datasets.folder import folder as read_folder
 from heml.images.canvas import Canvases, load_canvases, write_canvases
-from heml.images.store import Description, ImageRecord, read_description, write_images
+from heml.images.shards import Description, ImageRecord, read_description, write_images
 from heml.params import FolderDataset, Params, Split
 from heml.segmentation.segment import segment_images, write_mask_segmenter
 from heml.segments.manifest import read_manifest, write_manifest

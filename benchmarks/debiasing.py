@@ -1,4 +1,4 @@
-"""Peers that remove a bias: one network on the whole image, trained with cross-entropy, as these methods are
+"""Other methods that remove a bias: one network on the whole image, trained with cross-entropy, as these methods are
 defined."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from benchmarks.biased import Planted
 from heml.learning.augment import augment, may_flip
-from heml.learning.embedding import embed
+from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages, compose, prepare
 from heml.learning.networks import new_network
 from heml.learning.optimisation import new_optimizer, new_schedule

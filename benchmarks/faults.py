@@ -73,7 +73,7 @@ EDITED = {
     "manifest@hair": ("canvas", "fit", "stretch"),
 }
 """Stage → a parameter of its own, and another value."""
-TIMED = re.compile(r"reports/(nodes/|peers|baselines|students)")
+TIMED = re.compile(r"reports/(nodes/|comparison|baselines|students)")
 """Outs that hold timings of their own stage, of which it is only looked whether they are there."""
 
 

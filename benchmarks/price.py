@@ -31,8 +31,8 @@ from heml.baselines.build import baseline_images, load_baseline
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.retrieval import interval, reported, search_in
 from heml.evaluation.weighing import weigh
-from heml.learning.embedding import embed
-from heml.learning.store import node_path
+from heml.learning.checkpoints import node_path
+from heml.learning.inference import embed
 from heml.params import Params, load_params
 from heml.running.warm import shim
 from heml.tree import Tree

@@ -43,10 +43,10 @@ from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.retrieval import floors, interval, score, search_in
 from heml.evaluation.weighing import weigh
 from heml.learning import node as node_module
-from heml.learning.embedding import embed
+from heml.learning.checkpoints import load_header, load_network, load_state, node_path, save_node, untrained
+from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages, compose
 from heml.learning.networks import MetricNetwork, new_network
-from heml.learning.store import load_header, load_network, load_state, node_path, save_node, untrained
 from heml.learning.training import train_node
 from heml.params import Metric, Params, Train, load_params
 from heml.progress import progress

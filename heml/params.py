@@ -555,7 +555,7 @@ class Student(Strict):
 
 
 class _Baseline(Strict):
-    """A peer on the same images; its other training keys, where given, override those of `train`."""
+    """Another method on the same images; its other training keys, where given, override those of `train`."""
 
     background: bool = False
     """See the whole image; false: what lies in any of `segments`, which is what the root of a tree over all of them

@@ -61,8 +61,8 @@ class BaselineReport(Training):
     method: str
 
 
-class PeerRow(BaseModel, extra="allow"):
-    """`reports/peers/<name>/row.json`; the scores and costs that it has besides are numbers or null."""
+class ComparisonRow(BaseModel, extra="allow"):
+    """`reports/comparison/<name>/row.json`; the scores and costs that it has besides are numbers or null."""
 
     __pydantic_extra__: dict[str, float | None]
     name: str

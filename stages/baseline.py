@@ -1,4 +1,4 @@
-"""One peer of the tree, trained on the same images → models/baselines/<name>.safetensors and
+"""One other method, trained on the same images → models/baselines/<name>.safetensors and
 reports/baselines/<name>.json."""
 
 from pathlib import Path

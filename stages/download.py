@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from heml.datasets.adapters import dataset_terms, open_dataset
 from heml.datasets.assemble import Areas
-from heml.images.store import SPLITS, Description, count_labels, write_images
+from heml.images.shards import SPLITS, Description, count_labels, write_images
 from heml.params import Dataset, load_params
 from heml.running.stage import stage
 from heml.terms import keep_terms

@@ -1,6 +1,6 @@
 """What every node and the tree reach → reports/nodes.csv, what compares experiments → reports/metrics.json, whether
 probabilities are what they say → reports/reliability.csv, what stands in two splits → reports/duplicates.csv, and the
-tree as a peer → reports/peers/tree."""
+tree as a method beside others → reports/comparison/tree."""
 
 import json
 
@@ -11,7 +11,7 @@ from heml.evaluation.duplicates import near_duplicates
 from heml.evaluation.embeddings import read_all
 from heml.evaluation.table import node_table, summary, tree_scores
 from heml.evaluation.tree_metric import read_metric
-from heml.images.store import read_description
+from heml.images.shards import read_description
 from heml.params import load_params
 from heml.running.stage import stage
 from heml.tree import Tree

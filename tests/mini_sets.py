@@ -20,9 +20,9 @@ from PIL import Image
 
 from heml.params import Segmenter as SegmenterSettings
 from heml.params import Size
-from heml.segmentation.dataset import LabelledImages
 from heml.segmentation.finetune import finetune
 from heml.segmentation.model import new_segmenter, save_segmenter
+from heml.segmentation.samples import LabelledImages
 
 ROOT = Path(__file__).parent.parent
 SIDE = 48

@@ -9,7 +9,7 @@ import numpy as np
 
 from heml.images.canvas import write_canvases
 from heml.images.decoding import encode_png
-from heml.images.store import Description, ImageRecord, write_images
+from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Canvas, Segment
 from heml.segments.labelmaps import LabelMap, write_labelmaps
 from heml.segments.manifest import write_manifest

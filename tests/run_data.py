@@ -11,8 +11,8 @@ from conftest import ROOT
 from node_data import NodeData, make_node_data
 
 from heml.baselines.build import build_baseline
+from heml.baselines.comparison import write_comparison
 from heml.baselines.measure import write_tree
-from heml.baselines.peers import write_peer
 from heml.bias.write import write_bias
 from heml.cells import write_csv
 from heml.evaluation.audit import write_audit
@@ -22,7 +22,7 @@ from heml.evaluation.mapping import write_map
 from heml.evaluation.table import node_table, summary, tree_scores
 from heml.evaluation.tree_metric import read_metric, write_metric
 from heml.evaluation.weighing import weigh
-from heml.images.store import Description, ImageRecord, read_description, read_rows, write_images
+from heml.images.shards import Description, ImageRecord, read_description, read_rows, write_images
 from heml.learning.node import build_node
 from heml.params import Evaluate, Params, parse_params
 from heml.segmentation.segment import write_mask_segmenter
@@ -117,4 +117,4 @@ def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") ->
             root / "models/baselines",
             report,
         )
-        write_peer(name, params, root)
+        write_comparison(name, params, root)

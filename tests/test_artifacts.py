@@ -19,9 +19,9 @@ from heml.evaluation.embeddings import embed_node, read_all, write_embeddings
 from heml.evaluation.tree_metric import read_metric
 from heml.explanation.metric_tree import MetricTree
 from heml.images.canvas import load_canvases
-from heml.images.store import ImageRecord, read_description, read_rows, write_images
+from heml.images.shards import ImageRecord, read_description, read_rows, write_images
+from heml.learning.checkpoints import load_network, node_path
 from heml.learning.inputs import compose
-from heml.learning.store import load_network, node_path
 from heml.segments.labelmaps import read_labelmaps, write_labelmaps
 from heml.segments.manifest import read_manifest
 from heml.tree import Tree
@@ -276,9 +276,9 @@ def test_a_map_with_classes_that_it_does_not_name(scratch):
 
 
 def test_a_shard_that_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("heml.images.store.ROWS_PER_SHARD", 4)
+    monkeypatch.setattr("heml.images.shards.ROWS_PER_SHARD", 4)
     records = [ImageRecord(f"{k}", "train", k % 2, b"x", "x.png") for k in range(10)]
-    from heml.images.store import Description
+    from heml.images.shards import Description
 
     for gone, said in (
         (0, "a shard before it is missing"),

@@ -57,7 +57,7 @@ RECIPES = re.findall(
 )
 """Kind, file and body of each block."""
 
-PEERS = (ROOT / "docs" / "peers.md").read_text("utf-8")
+BASELINES = (ROOT / "docs" / "baselines.md").read_text("utf-8")
 METHODS = (ROOT / "docs" / "methods.md").read_text("utf-8")
 
 
@@ -92,7 +92,7 @@ def test_the_presets_are_whole_parameter_files():
 
 
 def test_the_block_of_baselines_can_be_pasted_into_every_preset():
-    block = PEERS.split("```yaml\n")[1].split("```")[0]
+    block = BASELINES.split("```yaml\n")[1].split("```")[0]
     for path in [ROOT / "params.yaml", *(ROOT / "presets").glob("*.yaml")]:
         lines = path.read_text("utf-8").splitlines()
         text = "\n".join(line for line in lines if not line.startswith("baselines:")) + "\n" + block
@@ -106,7 +106,7 @@ def test_the_block_of_baselines_can_be_pasted_into_every_preset():
 
 
 def test_the_methods_and_their_defaults_are_those_of_the_parameters():
-    rows = [line.split("|")[1:3] for line in PEERS.splitlines() if line.startswith("| `")]
+    rows = [line.split("|")[1:3] for line in BASELINES.splitlines() if line.startswith("| `")]
     known = {kind.model_fields["method"].annotation.__args__[0]: kind for kind in METHOD_KINDS}
     assert [name.strip(" `") for name, _ in rows] == list(known)
     own = {"method", "background", *Train.model_fields}

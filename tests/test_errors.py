@@ -22,7 +22,7 @@ from run_data import run_params
 
 from heml.atomic import new_file
 from heml.errors import HemlError, exit_on_error, out_of_memory, out_of_space, shown
-from heml.images.store import Description, ImageRecord, read_rows, write_images
+from heml.images.shards import Description, ImageRecord, read_rows, write_images
 
 WRITERS = {
     "torch": "import torch; torch.save({'a': torch.randn(100_000)}, path)",

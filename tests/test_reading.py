@@ -8,10 +8,10 @@ from typing_extensions import TypedDict
 from heml.errors import HemlError
 from heml.reading import (
     BaselineReport,
+    ComparisonRow,
     Findings,
     NodeReport,
     Numbers,
-    PeerRow,
     SegmenterReport,
     check_known,
     read_csv,
@@ -37,7 +37,7 @@ WHOLE = {
     NodeReport: TRAINING
     | {"node": "hair", "level": 0, "start": "scratch", "box": [0, 0, 8, 8], "present": {"train": 3}},
     BaselineReport: TRAINING | {"method": "avsl"},
-    PeerRow: {"name": "tree", "method": "heml", "p@1": 0.5, "queries": 4, "eer": None},
+    ComparisonRow: {"name": "tree", "method": "heml", "p@1": 0.5, "queries": 4, "eer": None},
     SegmenterReport: {
         "source": "masks",
         "iou": {"hair": None},

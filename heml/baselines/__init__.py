@@ -1,2 +1,2 @@
-"""Peers of the metric tree: other ways to learn a metric and to explain it, on the same images, trunk and
+"""Baselines: other ways to learn a metric and to explain it, on the same images, trunk and
 evaluation."""

@@ -15,10 +15,10 @@ from heml.baselines.avsl import Avsl
 from heml.baselines.diml import Diml
 from heml.baselines.grouping import AttentiveGrouping
 from heml.baselines.traditional import Traditional
+from heml.learning.checkpoints import Header, load_header, load_state, save_node
 from heml.learning.inputs import NodeImages, compose, uncovered
 from heml.learning.networks import Architecture
 from heml.learning.node import peak_bytes
-from heml.learning.store import Header, load_header, load_state, save_node
 from heml.learning.training import train_node
 from heml.learning.trunks import load_pretrained
 from heml.params import Train

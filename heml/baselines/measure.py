@@ -19,9 +19,9 @@ from heml.atomic import new_folder
 from heml.distances import Metric, correlation_distance
 from heml.evaluation.retrieval import floors, interval, reported, search_in
 from heml.evaluation.table import METRICS
-from heml.learning.embedding import embed
+from heml.learning.checkpoints import Header, load_network, node_path
+from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages, compose, prepare
-from heml.learning.store import Header, load_network, node_path
 from heml.params import Evaluate, Params
 from heml.reading import read_node_report
 from heml.tree import Tree
@@ -164,7 +164,7 @@ def write_row(folder: Path, row: Mapping[str, Any]) -> None:
 
 
 def write_tree(scores: Mapping[str, float], params: Params, root: Path = Path()) -> dict[str, Any]:
-    """Measure the whole tree as one of the methods and write `reports/peers/tree/`; returns its row.
+    """Measure the whole tree as one of the methods and write `reports/comparison/tree/`; returns its row.
 
     Args:
         scores: of `heml.evaluation.table.tree_scores`.
@@ -173,7 +173,7 @@ def write_tree(scores: Mapping[str, float], params: Params, root: Path = Path())
     tree = Tree.from_params(params)
     reports = [read_node_report(root / "reports", node.name) for node in tree]
     row = tree_row(tree, scores, reports, root / "data/canvases", root / "data/segments", root / "models/nodes")
-    with new_folder(root / "reports/peers/tree") as partial:
+    with new_folder(root / "reports/comparison/tree") as partial:
         write_row(partial, row)
     return row
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from heml.errors import HemlError
 from heml.images.canvas import Canvases
-from heml.images.store import extra_columns, read_description, read_rows
+from heml.images.shards import extra_columns, read_description, read_rows
 from heml.params import Bias
 from heml.segments.manifest import Partition
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from heml.bias.attributes import Attribute, part_attributes
 from heml.bias.ties import Labelled
 from heml.images.canvas import load_canvases
-from heml.images.store import read_description
+from heml.images.shards import read_description
 from heml.segments.manifest import read_manifest
 
 MOST = 10.0

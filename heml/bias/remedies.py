@@ -9,7 +9,7 @@ import pandas as pd
 
 from heml.bias.attributes import Attribute
 from heml.bias.balance import balanced
-from heml.bias.groups import leaning_row, tree_hits
+from heml.bias.group_scores import leaning_row, tree_hits
 from heml.bias.ties import Labelled
 from heml.evaluation.embeddings import NodeEmbeddings, embed_node
 from heml.evaluation.weighing import weigh

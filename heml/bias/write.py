@@ -14,7 +14,7 @@ import pandas as pd
 from heml.atomic import new_file, new_folder
 from heml.bias.attributes import Attribute, attributes
 from heml.bias.findings import CAVEATS, Finding, findings
-from heml.bias.groups import GROUPS, LEANS, group_table, leaning_row, node_hits, tree_hits
+from heml.bias.group_scores import GROUPS, LEANS, group_table, leaning_row, node_hits, tree_hits
 from heml.bias.reliance import exchanges, pairs_of_two_labels, reliance_rows, reliance_table
 from heml.bias.remedies import remedies, remedy_table
 from heml.bias.ties import Labelled, associations
@@ -22,7 +22,7 @@ from heml.cells import write_csv
 from heml.evaluation.retrieval import floors, search_in
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.views import Gallery
-from heml.images.store import read_description
+from heml.images.shards import read_description
 from heml.params import Params
 from heml.tree import Tree
 

@@ -24,7 +24,7 @@ Commands = Any
 """What `add_subparsers` returns, whose class argparse keeps to itself."""
 
 SPLITS = ("train", "val", "test")
-"""As `heml.images.store` has them, which imports Arrow."""
+"""As `heml.images.shards` has them, which imports Arrow."""
 
 
 def distance(name: str) -> str:

@@ -65,7 +65,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     from heml.explanation.metric_tree import MetricTree
-    from heml.images.store import read_description
+    from heml.images.shards import read_description
 
     if arguments.to.exists() and (not arguments.to.is_dir() or any(arguments.to.iterdir())):
         raise HemlError(f"{arguments.to}: exists and is not an empty folder; name a new one")

@@ -14,7 +14,7 @@ from heml.commands.screen import FAINT, PATH, STRONG, WARN, Screen, add_output, 
 from heml.errors import HemlError, shown
 
 if TYPE_CHECKING:
-    from heml.starting.folder import Photos
+    from heml.starting.looking import Photos
     from heml.starting.proposal import Question
     from heml.starting.table import Table
 
@@ -68,8 +68,8 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
-    from heml.starting.folder import look
     from heml.starting.gathering import gather
+    from heml.starting.looking import look
     from heml.starting.models import named_model, preset_models
     from heml.starting.proposal import ask, choose, draft
     from heml.starting.table import read_table
@@ -190,7 +190,7 @@ def _relative(where: Path, out: Path) -> str:
 
 
 def _say_found(screen: Screen, photos: Photos, table: Table | None) -> None:
-    from heml.starting.folder import sizes_in_words, within
+    from heml.starting.looking import sizes_in_words, within
 
     screen.say(
         text((f"{photos.root}: ", STRONG), f"{len(photos.images):,} photographs, {sizes_in_words(photos.sizes)}")

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         from heml.explanation.metric_tree import MetricTree
         from heml.explanation.neighbours import disagreements, neighbours
         from heml.explanation.pairs import digits
-        from heml.images.store import read_description
+        from heml.images.shards import read_description
 
         bar.update()
         tree = MetricTree.load(arguments.models, arguments.data)

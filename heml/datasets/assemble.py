@@ -16,7 +16,7 @@ from PIL import Image
 from heml.datasets.splits import check_labels, split_by_label, stratified_split
 from heml.errors import HemlError
 from heml.images.decoding import BadImage, check_mask, decode_image, decode_mask, encode_png, orientation, turned
-from heml.images.store import SPLITS, Description, ImageRecord
+from heml.images.shards import SPLITS, Description, ImageRecord
 from heml.params import FolderDataset, HubDataset, Limit, Rule
 from heml.progress import progress
 from heml.segments.void import VOID, void_ids

@@ -27,7 +27,7 @@ from heml.datasets.splits import check_labels, split_by_label, stratified_split
 from heml.datasets.yaml_file import read_yaml
 from heml.errors import HemlError
 from heml.images.decoding import encode_png
-from heml.images.store import Description, ImageRecord
+from heml.images.shards import Description, ImageRecord
 from heml.lifetime import end_with
 from heml.machine import cores
 from heml.params import AvatarsDataset

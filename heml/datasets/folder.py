@@ -13,7 +13,7 @@ from heml.datasets.assemble import Adapted, Areas, Candidate, RawImage, assemble
 from heml.datasets.listing import Listing, check_file, list_images, meant, some
 from heml.datasets.words import check_spelling, cleaned, is_missing
 from heml.errors import HemlError
-from heml.images.store import OWN, SPLITS
+from heml.images.shards import OWN, SPLITS
 from heml.params import FolderDataset
 from heml.segments.void import class_faults
 

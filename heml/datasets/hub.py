@@ -20,7 +20,7 @@ from heml.datasets.card import Card, load_card
 from heml.datasets.words import check_spelling, cleaned, is_missing
 from heml.errors import HemlError
 from heml.fetch import Repo, fetch, list_files
-from heml.images.store import OWN
+from heml.images.shards import OWN
 from heml.params import HubDataset
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from heml.errors import HemlError
-from heml.images.store import SPLITS
+from heml.images.shards import SPLITS
 
 
 def stratified_split(labels: Mapping[str, int], fractions: Mapping[str, float], seed: int) -> dict[str, str]:

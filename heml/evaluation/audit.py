@@ -19,7 +19,7 @@ from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.pairing import MOST_PAIRS, draw_pairs, measure, pair_distances
 from heml.evaluation.retrieval import interval, nearest_but_itself, reported, search_in
 from heml.evaluation.tree_metric import TreeMetric
-from heml.images.store import SPLITS
+from heml.images.shards import SPLITS
 from heml.params import Evaluate
 from heml.tree import Tree
 

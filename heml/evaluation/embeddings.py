@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from heml.atomic import new_folder
 from heml.errors import HemlError
-from heml.groups import Each
 from heml.images.canvas import load_canvases
 from heml.images.parquet import Stored, writer
-from heml.learning.embedding import embed
+from heml.learning.checkpoints import check_lineage, load_header, load_network, node_path, untrained
+from heml.learning.inference import embed
 from heml.learning.inputs import compose
-from heml.learning.store import check_lineage, load_header, load_network, node_path, untrained
 from heml.progress import progress
+from heml.row_groups import Each
 from heml.sealed import fingerprint
 from heml.tree import Node, Tree
 

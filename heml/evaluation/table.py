@@ -17,7 +17,7 @@ from heml.evaluation.retrieval import Search, floors, interval, reported, search
 from heml.evaluation.tree_metric import TreeMetric
 from heml.evaluation.verification import calibration_error, reliability, verify
 from heml.evaluation.weighing import held_out, without_each
-from heml.images.store import Description
+from heml.images.shards import Description
 from heml.params import Evaluate, Segment
 from heml.params import Metric as MetricSettings
 from heml.tree import Tree

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from heml.distances import correlation_distance
 from heml.evaluation.tree_metric import TreeMetric
 from heml.explanation.views import View
+from heml.learning.checkpoints import Header
 from heml.learning.inputs import prepare
 from heml.learning.networks import MetricNetwork
-from heml.learning.store import Header
 from heml.tree import Tree
 
 Image = tuple[NDArray[np.uint8], NDArray[np.bool_]]

@@ -26,8 +26,8 @@ from heml.explanation.published import check_header, published_run
 from heml.explanation.views import Gallery, View
 from heml.images.canvas import lay_image
 from heml.images.decoding import decode_image, to_rgb
+from heml.learning.checkpoints import Header, check_lineage, load_header, load_network, node_path
 from heml.learning.networks import MetricNetwork
-from heml.learning.store import Header, check_lineage, load_header, load_network, node_path
 from heml.segmentation.predict import best_device, predict
 from heml.segmentation.segment import segmenter_classes
 from heml.segments.labelmaps import LabelMap

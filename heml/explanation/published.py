@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from heml.errors import HemlError
 from heml.evaluation.tree_metric import TreeMetric, read_metric
-from heml.learning.store import Header
+from heml.learning.checkpoints import Header
 from heml.params import Name
 
 METRIC = "metric.json"

@@ -24,7 +24,7 @@ from heml.evaluation.tree_metric import TreeMetric
 from heml.explanation.views import Gallery
 from heml.images.canvas import placement
 from heml.images.decoding import decode_image, encode_png
-from heml.images.store import SPLITS, read_description, read_rows
+from heml.images.shards import SPLITS, read_description, read_rows
 from heml.params import Canvas, Evaluate
 from heml.progress import progress
 

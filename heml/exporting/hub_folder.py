@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from heml.atomic import new_folder
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.explanation.views import Gallery
-from heml.images.store import read_description, read_rows
+from heml.images.shards import read_description, read_rows
 
 _FILES = {"train": "train", "val": "validation", "test": "test"}
 """Split → the name that `datasets` looks for."""

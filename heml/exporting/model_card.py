@@ -15,7 +15,7 @@ import yaml
 from heml.errors import HemlError, fault, shown
 from heml.explanation.metric_tree import MetricTree
 from heml.params import Params
-from heml.reading import Findings, Numbers, PeerRow, check_known, read_csv, read_json, read_node_report
+from heml.reading import ComparisonRow, Findings, Numbers, check_known, read_csv, read_json, read_node_report
 from heml.tree import Tree
 
 COLUMNS = "node segments p@1 p@1_low p@1_high chance majority p@1_untrained queries".split()
@@ -29,7 +29,7 @@ class Told:
     nodes: pd.DataFrame
     """`reports/nodes.csv`."""
     whole: dict[str, Any]
-    """`reports/peers/tree/row.json`: the whole tree's scores and floors."""
+    """`reports/comparison/tree/row.json`: the whole tree's scores and floors."""
     metrics: dict[str, float | None]
     """`reports/metrics.json`."""
     bias: dict[str, Any]
@@ -55,7 +55,7 @@ class Told:
             raise fault(reports / "nodes.csv", "does not list the tree's nodes", "dvc repro evaluate")
         return cls(
             table,
-            read_json(reports / "peers/tree/row.json", "dvc repro evaluate", PeerRow),
+            read_json(reports / "comparison/tree/row.json", "dvc repro evaluate", ComparisonRow),
             read_json(reports / "metrics.json", "dvc repro evaluate", Numbers),
             read_json(reports / "bias/findings.json", "dvc repro bias", Findings),
             read_node_report(reports, tree.root),

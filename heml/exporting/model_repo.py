@@ -11,7 +11,7 @@ from heml.errors import HemlError
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.published import METRIC, SEGMENTER
 from heml.exporting.model_card import Told, model_card
-from heml.learning.store import load_state, node_path
+from heml.learning.checkpoints import load_state, node_path
 from heml.params import parse_params
 from heml.segmentation.segment import segmenter_classes
 from heml.tree import Tree

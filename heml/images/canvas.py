@@ -16,7 +16,7 @@ from heml.atomic import new_folder
 from heml.errors import HemlError
 from heml.images.decoding import decode_image
 from heml.images.parquet import Stored, checksum, write_table
-from heml.images.store import count_images, read_rows
+from heml.images.shards import count_images, read_rows
 from heml.params import Canvas
 from heml.progress import progress
 

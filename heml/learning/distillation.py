@@ -23,13 +23,13 @@ from heml.distances import Distance, nearest
 from heml.errors import HemlError
 from heml.imports import no_compiler
 from heml.learning.augment import augment, may_flip
-from heml.learning.embedding import embed
+from heml.learning.checkpoints import load_network, node_path, save_node
+from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages, compose
 from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.objectives import objective
 from heml.learning.optimisation import new_optimizer, new_schedule
 from heml.learning.sampling import pk_batches
-from heml.learning.store import load_network, node_path, save_node
 from heml.learning.training import precision_at_1
 from heml.params import Student, Train
 from heml.progress import progress

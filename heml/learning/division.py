@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from heml.learning.embedders import DivideAndConquer
-from heml.learning.embedding import embed
+from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages
 from heml.learning.networks import MetricNetwork
 from heml.learning.sampling import pk_batches

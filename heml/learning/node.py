@@ -15,11 +15,11 @@ import torch
 from heml.atomic import new_file
 from heml.errors import HemlError
 from heml.learning.averaging import average, reestimate_batchnorm
+from heml.learning.checkpoints import Header, load_header, load_state, node_path, save_node
 from heml.learning.inputs import NodeImages, compose, prepared_batches
 from heml.learning.live import curve_writer
 from heml.learning.networks import Architecture, MetricNetwork, new_network
 from heml.learning.recipes import read_recipes
-from heml.learning.store import Header, load_header, load_state, node_path, save_node
 from heml.learning.training import Training, train_node, untrainable
 from heml.params import Train
 from heml.sealed import fingerprint

@@ -21,7 +21,7 @@ from heml.imports import no_compiler
 from heml.learning.augment import augment, may_flip
 from heml.learning.averaging import State, reestimate_batchnorm
 from heml.learning.division import Division, new_division
-from heml.learning.embedding import embed
+from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages, prepared_batches
 from heml.learning.live import Watch
 from heml.learning.networks import MetricNetwork

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from heml.bias.groups import GROUPS
+from heml.bias.group_scores import GROUPS
 from heml.bias.reliance import RELIANCE
 from heml.bias.remedies import REMEDIES
 from heml.bias.ties import ASSOCIATIONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from heml.reporting.embedded import webp_uri
+from heml.reporting.inline import webp_uri
 from heml.reporting.photographs import photographs
 from heml.reporting.run import Run
 

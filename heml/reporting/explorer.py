@@ -26,7 +26,7 @@ from heml.explanation.exchange import Counterfactual
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import SPECK, Explanation, telling_pairs, words
 from heml.explanation.views import Gallery
-from heml.reporting.embedded import encoded, webp_uri
+from heml.reporting.inline import encoded, webp_uri
 from heml.reporting.outlines import GRID
 from heml.reporting.photographs import fine_outlines, photographs, small_outlines, thumbnail
 from heml.reporting.run import Run

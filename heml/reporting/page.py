@@ -27,7 +27,9 @@ def write_report(run: Run, reports: Path) -> None:
     """Write `index.html` and `plots/` into the folder `reports`."""
     with new_folder(reports / "plots") as partial:
         curve_table(run.nodes).to_csv(partial / "curves.csv", index=False, float_format="%.6g")
-        pd.DataFrame(run.peers, columns=COLUMNS).to_csv(partial / "peers.csv", index=False, float_format="%.6g")
+        pd.DataFrame(run.comparison, columns=COLUMNS).to_csv(
+            partial / "comparison.csv", index=False, float_format="%.6g"
+        )
         if run.drawing:
             (partial / "pair.png").write_bytes(to_png(run.drawing[1]))
     page = render(run)

@@ -12,7 +12,7 @@ from PIL import Image
 from heml.explanation.views import Gallery
 from heml.images.canvas import lay_image
 from heml.images.decoding import decode_image
-from heml.images.store import ROWS_PER_GROUP, read_rows
+from heml.images.shards import ROWS_PER_GROUP, read_rows
 from heml.params import Canvas
 from heml.reporting.outlines import outlines
 from heml.segments.labelmaps import LabelMap, read_classes, read_labelmaps

@@ -19,9 +19,9 @@ from heml.explanation.drawing import pair_svg, segment_pictures
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import Explanation, telling_pairs
 from heml.explanation.views import Gallery
-from heml.images.store import Description, read_description
+from heml.images.shards import Description, read_description
 from heml.params import Params
-from heml.reading import Numbers, PeerRow, SegmenterReport, check_known, read_csv, read_json, read_node_report
+from heml.reading import ComparisonRow, Numbers, SegmenterReport, check_known, read_csv, read_json, read_node_report
 from heml.reporting.audited import Audit
 from heml.reporting.biased import Bias
 from heml.tree import Tree
@@ -47,8 +47,8 @@ class Run:
     metrics: dict[str, float]
     nodes: list[dict[str, Any]]
     """`reports/nodes/*.json`, in the order of the tree."""
-    peers: list[dict[str, Any]]
-    """`reports/peers/*/row.json`: the tree, then the baselines in their order."""
+    comparison: list[dict[str, Any]]
+    """`reports/comparison/*/row.json`: the tree, then the baselines in their order."""
     segmenter: dict[str, Any]
     terms: list[str]
     """Of the data set and of the segmenter."""
@@ -114,7 +114,7 @@ def load_run(params: Params, root: Path = Path()) -> Run:
         metrics,
         [read_node_report(root / "reports", node.name) for node in tree],
         [
-            read_json(root / "reports/peers" / name / "row.json", "dvc repro", PeerRow)
+            read_json(root / "reports/comparison" / name / "row.json", "dvc repro", ComparisonRow)
             for name in ("tree", *params.baselines)
         ],
         read_json(root / "reports/segmenter.json", "dvc repro segmenter", SegmenterReport),

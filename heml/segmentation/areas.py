@@ -10,9 +10,9 @@ from PIL import Image
 from heml.datasets.assemble import Areas
 from heml.errors import HemlError
 from heml.params import Rule
-from heml.segmentation.dataset import batches
 from heml.segmentation.model import load_segmenter
 from heml.segmentation.predict import best_device, predict
+from heml.segmentation.samples import batches
 from heml.segments.names import unknown_names
 
 

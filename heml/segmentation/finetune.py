@@ -21,10 +21,10 @@ from heml import params as P
 from heml.atomic import new_file
 from heml.errors import HemlError, out_of_memory
 from heml.progress import progress
-from heml.segmentation.dataset import LabelledImages
 from heml.segmentation.iou import iou
 from heml.segmentation.model import Segmenter, normalise
 from heml.segmentation.predict import evaluate_segmenter
+from heml.segmentation.samples import LabelledImages
 from heml.segments.void import VOID
 
 

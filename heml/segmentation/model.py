@@ -22,8 +22,8 @@ from transformers.utils import logging as transformers_logging
 from heml.errors import HemlError, out_of_memory
 from heml.fetch import Repo, fetch, list_files, model_repo
 from heml.params import Size
-from heml.segmentation.dataset import resize_image
 from heml.segmentation.preprocessing import FILE, Preprocessing, read_preprocessing, to_json
+from heml.segmentation.samples import resize_image
 
 _B: dict[str, dict[str, Any]] = {  # Table 6 of the paper
     "b0": {"hidden_sizes": [32, 64, 160, 256], "depths": [2, 2, 2, 2], "decoder_hidden_size": 256},

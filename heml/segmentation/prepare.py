@@ -11,7 +11,7 @@ import numpy as np
 
 from heml.atomic import new_file, new_folder
 from heml.errors import HemlError
-from heml.images.store import read_description
+from heml.images.shards import read_description
 from heml.params import Segmenter as Settings
 from heml.segmentation.segment import write_mask_segmenter, write_sums
 from heml.segments.names import unknown_names
@@ -62,10 +62,10 @@ def segmenter_terms(settings: Settings) -> list[str]:
 def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) -> dict[str, Any]:
     import torch  # half of the sources need no network
 
-    from heml.segmentation.dataset import load_labelled
     from heml.segmentation.finetune import finetune
     from heml.segmentation.model import load_segmenter, new_segmenter, save_segmenter
     from heml.segmentation.predict import best_device
+    from heml.segmentation.samples import load_labelled
 
     device = best_device()
     classes = read_description(images).classes
@@ -132,9 +132,9 @@ def held_out_iou(
     Returns:
         Nothing where there are no masks, or no class in common.
     """
-    from heml.segmentation.dataset import batches, read_labelled
     from heml.segmentation.iou import confusion, iou
     from heml.segmentation.predict import predict
+    from heml.segmentation.samples import batches, read_labelled
 
     shared = [name for name in segmenter.classes if name in classes]
     table = np.full(256, VOID, np.uint8)

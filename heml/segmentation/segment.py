@@ -15,11 +15,11 @@ from PIL import Image
 
 from heml.atomic import new_folder
 from heml.errors import HemlError
-from heml.groups import Each
 from heml.images.decoding import check_mask, decode_image, decode_mask
-from heml.images.store import count_images, read_rows
+from heml.images.shards import count_images, read_rows
 from heml.params import Size
 from heml.progress import progress
+from heml.row_groups import Each
 from heml.sealed import fingerprint
 from heml.segments.labelmaps import ROWS_PER_GROUP, LabelMap, write_labelmaps
 
@@ -143,8 +143,8 @@ def _from_masks(images: str | Path, classes: dict[str, int], size: Size, start: 
 def _from_network(images: str | Path, segmenter: str | Path, size: Size, batch_size: int, start: int) -> list[LabelMap]:
     """The same by a SegFormer; batches do not cross row groups, so that a group's bytes do not depend on who labels the
     others."""
-    from heml.segmentation.dataset import batches, resize_image  # torch and transformers only where a network runs
     from heml.segmentation.predict import predict
+    from heml.segmentation.samples import batches, resize_image  # torch and transformers only where a network runs
 
     network, device = _network(Path(segmenter).resolve())
 

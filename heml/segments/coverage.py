@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from heml.images.store import count_images
+from heml.images.shards import count_images
 from heml.params import Segment
 from heml.progress import progress
 from heml.segments.labelmaps import read_classes, read_labelmaps

@@ -21,12 +21,12 @@ from PIL import Image, ImageFilter
 
 from heml.atomic import new_folder
 from heml.errors import HemlError
-from heml.groups import Each
 from heml.images.canvas import lay_mask, placement
 from heml.images.parquet import Stored, writer
-from heml.images.store import count_images, read_rows
+from heml.images.shards import count_images, read_rows
 from heml.params import Canvas, Segment
 from heml.progress import progress
+from heml.row_groups import Each
 from heml.segments.labelmaps import LabelMap, read_classes, read_labelmaps
 from heml.segments.masks import BIT_ORDER, pack_mask, unpack_mask
 from heml.segments.names import unknown_names

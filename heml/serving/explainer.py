@@ -13,8 +13,8 @@ from heml.errors import HemlError, shown
 from heml.explanation.views import View
 from heml.images.canvas import lay_image
 from heml.images.decoding import decode_image
-from heml.reporting.embedded import webp_uri
 from heml.reporting.explorer import NEIGHBOURS, told_pair
+from heml.reporting.inline import webp_uri
 from heml.reporting.photographs import SIDE, fine_outline, larger
 from heml.reporting.run import Run
 from heml.segmentation.segment import segmenter_classes

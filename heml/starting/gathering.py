@@ -12,7 +12,7 @@ from heml.atomic import new_folder
 from heml.datasets.words import is_missing
 from heml.errors import HemlError
 from heml.progress import progress
-from heml.starting.folder import Photos
+from heml.starting.looking import Photos
 from heml.starting.table import Table
 
 NOTE = "FROM.txt"

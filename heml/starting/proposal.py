@@ -14,8 +14,8 @@ from heml.errors import HemlError
 from heml.meant import meant
 from heml.params import Params, Segment, parse_params
 from heml.segments.coverage import NO_PART, Coverage, proposed_segments, segments_yaml
-from heml.starting.folder import Part, Photos, shape
 from heml.starting.growing import grow
+from heml.starting.looking import Part, Photos, shape
 from heml.starting.models import Model
 from heml.starting.places import meaning, part, plain, usual_area, usual_places
 from heml.starting.table import Table

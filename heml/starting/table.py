@@ -11,7 +11,7 @@ from pathlib import Path
 from heml.datasets.listing import SUFFIXES
 from heml.datasets.words import cleaned, is_missing
 from heml.errors import HemlError
-from heml.images.store import SPLITS
+from heml.images.shards import SPLITS
 
 FEW = 20
 """Values of a column that is taken for a label unasked."""

@@ -9,18 +9,18 @@ import torch
 from conftest import ROOT
 from node_data import make_node_data
 
-from benchmarks.peers import tables
+from benchmarks.baselines import tables
 from heml.baselines.build import baseline_images, build_baseline, load_baseline, new_baseline
+from heml.baselines.evidence_figure import evidence_figure, heat
 from heml.baselines.measure import COLUMNS, baseline_row, prepared_pair, tree_row
-from heml.baselines.pictures import evidence_figure, heat
 from heml.errors import HemlError
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.table import tree_scores
 from heml.evaluation.weighing import weigh
-from heml.learning.embedding import embed
+from heml.learning.checkpoints import load_state, node_path
+from heml.learning.inference import embed
 from heml.learning.networks import Architecture, new_network
 from heml.learning.node import build_node
-from heml.learning.store import load_state, node_path
 from heml.params import Evaluate, Params, parse_params
 from heml.tree import Node, Tree
 

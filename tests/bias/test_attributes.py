@@ -9,7 +9,7 @@ from node_data import make_node_data
 from heml.bias import attributes as A
 from heml.errors import HemlError
 from heml.images.canvas import load_canvases
-from heml.images.store import Description, ImageRecord, write_images
+from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Bias
 from heml.segments.manifest import read_manifest
 

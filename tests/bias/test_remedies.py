@@ -6,7 +6,7 @@ import pytest
 from run_data import make_trained, run_params
 
 from heml.bias.attributes import Attribute
-from heml.bias.groups import leaning_row, tree_hits
+from heml.bias.group_scores import leaning_row, tree_hits
 from heml.bias.remedies import REMEDIES, remedies, remedy_table
 from heml.bias.ties import Labelled
 from heml.evaluation.embeddings import read_all, write_embeddings

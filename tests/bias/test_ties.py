@@ -3,7 +3,7 @@
 import numpy as np
 
 from heml.bias.attributes import Attribute
-from heml.bias.groups import Found, group_table, leaning_row
+from heml.bias.group_scores import Found, group_table, leaning_row
 from heml.bias.ties import Labelled, agrees, apart, associations, leaning
 
 N = 1200

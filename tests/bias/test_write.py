@@ -12,7 +12,7 @@ from heml.bias.write import write_bias
 from heml.cli import main
 from heml.explanation.exchange import exchange
 from heml.explanation.metric_tree import MetricTree
-from heml.images.store import Description, ImageRecord, read_rows, write_images
+from heml.images.shards import Description, ImageRecord, read_rows, write_images
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from run_data import make_reports, make_trained, run_params
 
 from heml.cli import main
 from heml.explanation.metric_tree import MetricTree
-from heml.images.store import Description, ImageRecord, write_images
+from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import load_params
 from heml.segments.labelmaps import LabelMap, write_labelmaps
 from heml.tree import Tree

@@ -10,7 +10,7 @@ from PIL import Image
 from heml.datasets.folder import folder
 from heml.errors import HemlError
 from heml.images.decoding import ORIENTATION, decode_image, decode_mask, turned
-from heml.images.store import read_description, read_rows, write_images
+from heml.images.shards import read_description, read_rows, write_images
 from heml.params import FolderDataset
 
 

@@ -15,7 +15,7 @@ from heml.datasets.card import load_card
 from heml.datasets.hub import hub as open_hub
 from heml.errors import HemlError
 from heml.images.decoding import decode_mask
-from heml.images.store import read_description, read_rows, write_images
+from heml.images.shards import read_description, read_rows, write_images
 from heml.params import HubDataset
 
 COMMIT = "a" * 40

@@ -8,7 +8,7 @@ from PIL import Image
 from heml.evaluation.duplicates import near_duplicates, thumbnails
 from heml.images.canvas import write_canvases
 from heml.images.decoding import encode_png
-from heml.images.store import Description, ImageRecord, write_images
+from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Canvas
 
 

@@ -13,12 +13,12 @@ from heml.errors import HemlError
 from heml.evaluation.embeddings import embed_node, read_all, read_embeddings, stored_tree, write_embeddings
 from heml.evaluation.table import COLUMNS, evaluate_node, node_limit, node_table, summary, tree_scores
 from heml.evaluation.weighing import weigh
-from heml.images.store import Description
-from heml.learning.embedding import embed
+from heml.images.shards import Description
+from heml.learning.checkpoints import load_header, load_network, node_path
+from heml.learning.inference import embed
 from heml.learning.inputs import compose
 from heml.learning.networks import new_network
 from heml.learning.node import build_node
-from heml.learning.store import load_header, load_network, node_path
 from heml.params import Evaluate, Metric, Segment, Train
 from heml.tree import Node, Tree
 

@@ -18,7 +18,7 @@ from heml.explanation.exchange import distances, exchange, give
 from heml.explanation.metric_tree import MetricTree
 from heml.images.canvas import write_canvases
 from heml.images.decoding import BadImage, encode_png
-from heml.images.store import Description, ImageRecord, write_images
+from heml.images.shards import Description, ImageRecord, write_images
 from heml.learning.node import build_node
 from heml.params import Canvas, Size
 from heml.segmentation.model import new_segmenter, save_segmenter

@@ -20,7 +20,7 @@ from heml.evaluation.audit import mistake_table
 from heml.explanation.metric_tree import MetricTree
 from heml.exporting.fiftyone_folder import write_fiftyone
 from heml.images.canvas import write_canvases
-from heml.images.store import Description, ImageRecord, write_images
+from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Canvas, Evaluate, Segment
 from heml.segments.labelmaps import LabelMap, write_labelmaps
 from heml.segments.manifest import write_manifest

@@ -22,7 +22,7 @@ from heml.errors import HemlError
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.views import View
 from heml.exporting.model_repo import write_model_repo
-from heml.learning.store import load_header, load_state, node_path, save_node
+from heml.learning.checkpoints import load_header, load_state, node_path, save_node
 from heml.sealed import seal, unseal
 
 COMMIT = "c" * 40

@@ -7,7 +7,7 @@ from PIL import Image
 from heml.errors import HemlError
 from heml.images.canvas import lay_image, lay_mask, load_canvases, placement, write_canvases
 from heml.images.decoding import encode_png
-from heml.images.store import Description, ImageRecord, write_images
+from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Canvas
 
 

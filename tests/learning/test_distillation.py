@@ -12,13 +12,13 @@ from node_data import make_node_data
 from torch.nn import functional as F
 
 from heml.learning import distillation
+from heml.learning.checkpoints import load_network, node_path
 from heml.learning.distillation import _measure, build_student, distillation_loss
-from heml.learning.embedding import embed
+from heml.learning.inference import embed
 from heml.learning.inputs import compose
 from heml.learning.networks import new_network
 from heml.learning.node import build_node
 from heml.learning.objectives import Objective
-from heml.learning.store import load_network, node_path
 from heml.params import Student, Train
 from heml.sealed import fingerprint
 from heml.tree import Node

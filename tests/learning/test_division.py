@@ -8,12 +8,12 @@ import pytest
 import torch
 from node_data import make_node_data
 
+from heml.learning.checkpoints import load_network, node_path
 from heml.learning.division import Division, cluster_batches, matched, new_division, pooled
-from heml.learning.embedding import embed
+from heml.learning.inference import embed
 from heml.learning.inputs import compose, prepare
 from heml.learning.networks import new_network
 from heml.learning.node import build_node
-from heml.learning.store import load_network, node_path
 from heml.learning.training import train_node
 from heml.params import Train
 from heml.tree import Node

@@ -12,11 +12,11 @@ from torch.optim.swa_utils import AveragedModel
 from heml.distances import snr
 from heml.errors import HemlError
 from heml.evaluation.retrieval import score
-from heml.learning.embedding import embed
+from heml.learning.checkpoints import load_header, load_network, load_state, node_path
+from heml.learning.inference import embed
 from heml.learning.inputs import compose
 from heml.learning.networks import new_network
 from heml.learning.node import build_node
-from heml.learning.store import load_header, load_network, load_state, node_path
 from heml.learning.training import precision_at_1, train_node
 from heml.params import EMBEDDERS, Train
 from heml.sealed import fingerprint

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from heml.learning.store import load_header
+from heml.learning.checkpoints import load_header
 
 pytestmark = pytest.mark.pipeline
 
@@ -74,11 +74,11 @@ def test_balanced_weights_train_nothing(project):
 
 def test_a_baseline_trains_alone_and_a_leafs_settings_leave_it_be(project):
     project.set(baselines={"usual": {"method": "traditional", "epochs": 1}})
-    assert project.repro() == {"baseline@usual", "peer@usual", "report"}
-    assert (project.root / "reports" / "peers" / "usual" / "pair-0.png").is_file()
-    assert pd.read_csv(project.root / "reports" / "plots" / "peers.csv")["name"].tolist() == ["tree", "usual"]
+    assert project.repro() == {"baseline@usual", "compare@usual", "report"}
+    assert (project.root / "reports" / "comparison" / "usual" / "pair-0.png").is_file()
+    assert pd.read_csv(project.root / "reports" / "plots" / "comparison.csv")["name"].tolist() == ["tree", "usual"]
     project.set(tree__level_0__hair={"epochs": 2})
-    assert project.repro() == HAIR_PATH | END | {"peer@usual"}  # which explains the pairs that the tree chose
+    assert project.repro() == HAIR_PATH | END | {"compare@usual"}  # which explains the pairs that the tree chose
     project.set(baselines={})
     assert project.repro() == {"report"}
     assert "usual" not in (project.root / "reports" / "index.html").read_text()

@@ -11,8 +11,8 @@ from run_data import make_reports, make_trained, run_params
 
 from heml.reading import read_csv
 from heml.reporting.curves import curve_figure
-from heml.reporting.embedded import figure_uri
 from heml.reporting.explorer import NEIGHBOURS
+from heml.reporting.inline import figure_uri
 from heml.reporting.page import write_report
 from heml.reporting.panels import panels
 from heml.reporting.run import load_run
@@ -111,10 +111,10 @@ def test_every_node_every_epoch_and_both_pairs_are_there(reported):
     for name, method in (("usual", "traditional"), ("graph", "avsl")):
         assert f'<th scope="row">{name} <span class="soft">({method})</span></th>' in page
     assert page.count('alt="How graph explains') == 2
-    peers = pd.read_csv(root / "reports" / "plots" / "peers.csv")
-    assert peers["name"].tolist() == ["tree", "graph", "usual"]
+    methods = pd.read_csv(root / "reports" / "plots" / "comparison.csv")
+    assert methods["name"].tolist() == ["tree", "graph", "usual"]
     metrics = json.loads((root / "reports" / "metrics.json").read_text())
-    assert peers.loc[0, "p@1"] == pytest.approx(metrics["tree_p@1"], abs=1e-5)
+    assert methods.loc[0, "p@1"] == pytest.approx(metrics["tree_p@1"], abs=1e-5)
     assert page.count("As text, with percentiles") == 1
     assert re.search(rf"<b>{100 * metrics['tree_p@1']:.1f} %</b>\s*<span>of the test images", page)
     assert 'id="probabilities"' in page

@@ -13,7 +13,7 @@ from PIL import Image
 
 from heml.errors import HemlError
 from heml.fetch import Repo
-from heml.images.store import Description, ImageRecord, read_rows, write_images
+from heml.images.shards import Description, ImageRecord, read_rows, write_images
 from heml.params import Rule, Size
 from heml.segmentation.areas import covered
 from heml.segmentation.model import fetch_model, load_segmenter, new_segmenter, save_segmenter

@@ -11,10 +11,10 @@ from heml.errors import HemlError
 from heml.params import Segmenter as Settings
 from heml.params import Size
 from heml.segmentation import finetune as F
-from heml.segmentation.dataset import LabelledImages
 from heml.segmentation.iou import iou
 from heml.segmentation.model import load_segmenter, new_segmenter, save_segmenter
 from heml.segmentation.predict import evaluate_segmenter, predict
+from heml.segmentation.samples import LabelledImages
 
 CPU = torch.device("cpu")
 CLASSES = {"background": 0, "square": 1, "rare": 2}

@@ -11,15 +11,15 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from heml.errors import HemlError
-from heml.images.store import Description, ImageRecord, write_images
+from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Segmenter as Settings
 from heml.params import Size
 from heml.segmentation import finetune as F
-from heml.segmentation.dataset import LabelledImages
 from heml.segmentation.iou import iou
 from heml.segmentation.model import new_segmenter, save_segmenter
 from heml.segmentation.predict import evaluate_segmenter, predict
 from heml.segmentation.prepare import held_out_iou, prepare_segmenter, unjudged
+from heml.segmentation.samples import LabelledImages
 from heml.segments.names import unknown_names
 from heml.segments.void import VOID
 

@@ -6,7 +6,7 @@ import yaml
 from conftest import ROOT
 
 from heml.cli import main
-from heml.images.store import Description, ImageRecord, write_images
+from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import parse_params
 from heml.segments.coverage import Coverage, class_coverage, proposed_segments, segments_yaml
 from heml.segments.labelmaps import LabelMap, write_labelmaps

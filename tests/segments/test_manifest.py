@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from heml.errors import HemlError
 from heml.images.decoding import encode_png
-from heml.images.store import Description, ImageRecord, write_images
+from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Canvas, Segment, Size
 from heml.segmentation.segment import segment_images, write_mask_segmenter
 from heml.segments.labelmaps import LabelMap, read_labelmaps, write_labelmaps

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from heml.errors import HemlError
-from heml.starting.folder import look, moments, shape, sizes_in_words
+from heml.starting.looking import look, moments, shape, sizes_in_words
 
 
 def test_moments_are_means_over_pixels():

@@ -10,8 +10,8 @@ from pytorch_metric_learning.regularizers import ZeroMeanRegularizer
 from torch import nn
 
 from heml.distances import Distance
-from heml.learning.objectives.distances import training_distance
 from heml.learning.objectives.group_loss import GroupLoss
+from heml.learning.objectives.pml_distances import training_distance
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pytorch_metric_learning import miners
 from torch import nn
 
 from heml.distances import Distance
-from heml.learning.objectives.distances import training_distance
+from heml.learning.objectives.pml_distances import training_distance
 
 MINERS: dict[str, Callable[[float, Distance], nn.Module | None]] = {
     # every triplet that violates the margin; those with the negative beyond the positive; those with it nearer

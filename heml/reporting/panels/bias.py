@@ -11,7 +11,7 @@ from heml.explanation.pictures import grey_out
 from heml.learning.inputs import NodeImages, compose
 from heml.learning.recipes import KEPT
 from heml.reporting.crops import crop
-from heml.reporting.embedded import webp_uri
+from heml.reporting.inline import webp_uri
 from heml.reporting.run import Run
 
 PLACE = 20

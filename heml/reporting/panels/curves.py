@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from heml.reporting.curves import curve_figure, curve_table
-from heml.reporting.embedded import figure_uri
+from heml.reporting.inline import figure_uri
 from heml.reporting.run import Run
 
 PLACE = 120

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from heml.images.store import SPLITS
+from heml.images.shards import SPLITS
 from heml.reporting.run import Run
 
 PLACE = 140

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from heml.explanation.drawing import positions
-from heml.reporting.embedded import webp_uri
+from heml.reporting.inline import webp_uri
 from heml.reporting.run import Run
 
 PLACE = 70

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from heml.explanation.drawing import SHADES
-from heml.reporting.embedded import svg_uri
+from heml.reporting.inline import svg_uri
 from heml.reporting.run import Run
 
 PLACE = 30

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from heml.explanation.pictures import overlay, palette
-from heml.reporting.embedded import image_uri
+from heml.reporting.inline import image_uri
 from heml.reporting.run import Run
 
 PLACE = 110

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from heml import params
 from heml.errors import HemlError
 from heml.learning.objectives import objective
-from heml.learning.objectives.distances import training_distance
 from heml.learning.objectives.losses import LOSSES
+from heml.learning.objectives.pml_distances import training_distance
 from heml.params import Train
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 1, 1, 2, 2, 2])

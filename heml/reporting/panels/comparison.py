@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from heml.reporting.embedded import file_uri
+from heml.reporting.inline import file_uri
 from heml.reporting.run import Run
 
 PLACE = 100
-TITLE = "Peers"
+TITLE = "Other methods"
 
 
 def context(run: Run) -> dict[str, Any]:
@@ -18,8 +18,8 @@ def context(run: Run) -> dict[str, Any]:
         {
             "first": first,
             "second": second,
-            "pictures": [(name, file_uri(run.reports / "peers" / name / f"pair-{k}.png")) for name in names],
+            "pictures": [(name, file_uri(run.reports / "comparison" / name / f"pair-{k}.png")) for name in names],
         }
         for k, (first, second) in enumerate(run.drawn)
     ]
-    return {"peers": run.peers, "pairs": pairs if names else []}
+    return {"comparison": run.comparison, "pairs": pairs if names else []}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from heml.images.decoding import decode_image, decode_mask
-from heml.images.store import count_images, read_rows
+from heml.images.shards import count_images, read_rows
 from heml.params import Size
 from heml.progress import progress
 

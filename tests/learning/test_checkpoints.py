@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from heml.learning.checkpoints import Header, load_network, node_path, save_node
 from heml.learning.networks import Architecture, MetricNetwork
-from heml.learning.store import Header, load_network, node_path, save_node
 from heml.params import Canvas, Segment
 
 CPU = torch.device("cpu")

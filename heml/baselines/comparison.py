@@ -1,4 +1,4 @@
-"""`reports/peers/<name>/`: one method's row and its explanations of the report's pairs; the tree's is in `measure`."""
+"""`reports/comparison/<name>/`: a method's row and its explanations of the report's pairs; the tree's: `measure`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 
 from heml.atomic import new_folder
 from heml.baselines.build import baseline_images, load_baseline
+from heml.baselines.evidence_figure import evidence_figure
 from heml.baselines.measure import baseline_row, prepared_pair, write_row
-from heml.baselines.pictures import evidence_figure
 from heml.evaluation.embeddings import read_all
 from heml.explanation.pairs import telling_pairs
 from heml.explanation.pictures import segment_picture
-from heml.learning.store import node_path
+from heml.learning.checkpoints import node_path
 from heml.params import Params
 from heml.reading import BaselineReport, read_json
 from heml.tree import Tree
 
 
-def write_peer(name: str, params: Params, root: Path = Path()) -> dict[str, Any]:
+def write_comparison(name: str, params: Params, root: Path = Path()) -> dict[str, Any]:
     """Measure a trained baseline and draw `pair-<k>.png`, its evidence on each of the report's pairs; returns its row.
 
     Args:
@@ -34,7 +34,7 @@ def write_peer(name: str, params: Params, root: Path = Path()) -> dict[str, Any]
     images = baseline_images(settings, root / "data/canvases", root / "data/segments", header.leaves)
     report = read_json(root / "reports/baselines" / f"{name}.json", f"dvc repro baseline@{name}", BaselineReport)
     tree = Tree.from_params(params)
-    with new_folder(root / "reports/peers" / name) as partial:
+    with new_folder(root / "reports/comparison" / name) as partial:
         row = baseline_row(name, network, header, report, path, images, params.evaluate)
         write_row(partial, row)
         for k, pair in enumerate(telling_pairs(read_all(root / "data/embeddings", tree), tree, params.report.pairs)):

@@ -11,7 +11,7 @@ import pytest
 from node_data import CANVAS, NodeData, make_node_data
 
 from heml.evaluation import embeddings
-from heml.images import store
+from heml.images import shards
 from heml.images.parquet import Stored
 from heml.learning.inputs import compose
 from heml.learning.node import build_node
@@ -31,8 +31,8 @@ def elsewhere(function, items):
 
 @pytest.fixture
 def small_groups(monkeypatch):
-    monkeypatch.setattr(store, "ROWS_PER_SHARD", 20)
-    monkeypatch.setattr(store, "ROWS_PER_GROUP", 7)
+    monkeypatch.setattr(shards, "ROWS_PER_SHARD", 20)
+    monkeypatch.setattr(shards, "ROWS_PER_GROUP", 7)
     for module in (labelmaps, segment):
         monkeypatch.setattr(module, "ROWS_PER_GROUP", 9)
     monkeypatch.setattr(manifest, "ROWS_PER_GROUP", 13)
@@ -48,10 +48,10 @@ def data(small_groups, tmp_path: Path) -> NodeData:
     ("start", "stop"), [(0, None), (0, 48), (5, 6), (6, 29), (19, 41), (40, 99), (48, None), (60, 70)]
 )
 def test_a_range_of_rows_is_pandas_slice_across_shards_and_groups(data, tmp_path, start, stop):
-    shards = sorted((tmp_path / "images").glob("*.parquet"))
-    assert len(shards) == 3
-    whole = pd.concat([pd.read_parquet(path) for path in shards])
-    found = [row["image_id"] for row in store.read_rows(tmp_path / "images", ["image_id"], start, stop)]
+    files = sorted((tmp_path / "images").glob("*.parquet"))
+    assert len(files) == 3
+    whole = pd.concat([pd.read_parquet(path) for path in files])
+    found = [row["image_id"] for row in shards.read_rows(tmp_path / "images", ["image_id"], start, stop)]
     assert found == whole["image_id"].tolist()[start:stop]
     path = tmp_path / "segments" / "segment=left" / "part-0.parquet"
     table = Stored(path, [("area", pa.float32())], "dvc repro").table(["image_id", "area"], start, stop)

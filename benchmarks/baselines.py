@@ -1,8 +1,8 @@
 """The report's comparison with other methods as Markdown: what each reaches, and what it costs.
 
-dvc repro                                # with `baselines` named in params.yaml (docs/peers.md)
-python -m benchmarks.peers [reports/plots/peers.csv]
-python -m benchmarks.peers --paired RUN [RUN …]     # finished runs whose baselines are named method0, method1 … by
+dvc repro                                # with `baselines` named in params.yaml (docs/baselines.md)
+python -m benchmarks.baselines [reports/plots/comparison.csv]
+python -m benchmarks.baselines --paired RUN [RUN …]     # finished runs whose baselines are named method0, method1 … by
 seed, train.seeds: 3
 
 With `--paired`, per run: P@1 and MAP@R of the tree, of its root and of every method, means over seeds, and the
@@ -23,16 +23,16 @@ from heml.baselines.build import baseline_images, load_baseline
 from heml.evaluation.embeddings import read_all
 from heml.evaluation.retrieval import Scores, floors, interval, search_in
 from heml.evaluation.weighing import weigh
-from heml.learning.embedding import embed
-from heml.learning.store import node_path
+from heml.learning.checkpoints import node_path
+from heml.learning.inference import embed
 from heml.params import load_params
 from heml.tree import Tree
 
 
-def tables(peers: pd.DataFrame) -> str:
+def tables(rows: pd.DataFrame) -> str:
     """Two tables, a row per method: scores with the 95 % interval of P@1, then costs."""
     scores, costs = [], []
-    for row in peers.to_dict("records"):
+    for row in rows.to_dict("records"):
         shown = ("p@1", "p@1_low", "p@1_high", "p@2", "p@8", "r_precision", "map@r")
         percent = {key: "–" if pd.isna(row[key]) else f"{100 * row[key]:.1f}" for key in shown}
         scores.append(
@@ -58,7 +58,7 @@ def tables(peers: pd.DataFrame) -> str:
                 "explanation, ms": f"{1000 * row['explanation_seconds']:.0f}",
             }
         )
-    first = peers.iloc[0]
+    first = rows.iloc[0]
     floor = (
         f"Floors: majority {100 * first['majority']:.1f}, chance {100 * first['chance']:.1f}; {first['queries']:.0f}"
         " test images."
@@ -111,7 +111,7 @@ def paired(root: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", nargs="?", type=Path, default=Path("reports/plots/peers.csv"))
+    parser.add_argument("table", nargs="?", type=Path, default=Path("reports/plots/comparison.csv"))
     parser.add_argument("--paired", nargs="+", type=Path, metavar="RUN", help="folders of finished runs")
     args = parser.parse_args()
     print("\n\n".join(map(paired, args.paired)) if args.paired else tables(pd.read_csv(args.table)))

@@ -1,4 +1,4 @@
-"""What a peer reaches, what it costs and how it explains the report's pairs → reports/peers/<name>/."""
+"""What a baseline reaches, what it costs and how it explains the report's pairs → reports/comparison/<name>/."""
 
 from heml.params import load_params
 from heml.running.stage import stage
@@ -7,9 +7,11 @@ from heml.running.stage import stage
 def main(name: str) -> None:
     params = load_params()
     params.baseline(name)
-    from heml.baselines.peers import write_peer  # brings torch, which what is checked above need not wait for
+    from heml.baselines.comparison import (
+        write_comparison,  # brings torch, which what is checked above need not wait for
+    )
 
-    row = write_peer(name, params)
+    row = write_comparison(name, params)
     print(f"{name}: P@1 on test {row['p@1']:.3f}, {row['explanation_seconds']:.3f} s per explanation")
 
 
