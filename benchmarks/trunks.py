@@ -5,7 +5,7 @@
 Forward and backward of a batch of 32 on one thread, the variants in turn in one run, medians; channels first and
 channels last in memory. The ratio is to the first trunk, channels first, at the same size. What it does to accuracy:
 `python -m benchmarks.tables
---variants` with `trunk` (docs/results.md).
+--variants` with `trunk` (docs/results/index.md).
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def test_search_finds_what_the_pages_hold(site):
 
 @pytest.mark.parametrize(
     "mistake",
-    ["[gone](gone.md)", "[no heading](results.md#there-is-no-such-heading)"],
+    ["[gone](gone.md)", "[no heading](results/index.md#there-is-no-such-heading)"],
 )
 def test_a_broken_link_fails_the_build(tmp_path, mistake):
     root = copied(tmp_path)
