@@ -23,8 +23,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
 from heml.cli import main as heml
+from heml.evaluation.telling import read_pairs
 from heml.explanation.metric_tree import MetricTree
-from heml.explanation.pairs import telling_pairs
 
 WIDTH = 1280
 SECTIONS = {"findings": "answer", "bias": "bias", "page": "pair", "gallery": "gallery"}
@@ -95,7 +95,7 @@ def figures(root: Path, docs: Path) -> None:
     where = ["--models", str(root / "models"), "--data", str(root / "data")]
     tree = MetricTree.load(root / "models", root / "data")
     assert tree.gallery is not None
-    first, second = telling_pairs(tree.gallery.embeddings, tree.tree, 2)[-1]
+    first, second = read_pairs(root / "reports/audit/pairs.csv", tree.gallery.canvases.image_ids)[1]
     leaf = tree.tree.leaves()[0]
     with tempfile.TemporaryDirectory() as folder:
         heml(["explain", first, second, "--out", folder, *where])

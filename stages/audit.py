@@ -1,4 +1,4 @@
-"""What to look at: siblings, mistakes and the nodes to blame, odd images → reports/audit."""
+"""What to look at: siblings, mistakes and the nodes to blame, odd images, telling pairs → reports/audit."""
 
 from heml.params import load_params
 from heml.running.stage import stage

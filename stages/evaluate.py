@@ -1,13 +1,12 @@
 """What every node and the tree reach → reports/nodes.csv, what compares experiments → reports/metrics.json, whether
-probabilities are what they say → reports/reliability.csv, what stands in two splits → reports/duplicates.csv, and the
-tree as a method beside others → reports/comparison/tree."""
+probabilities are what they say → reports/reliability.csv, and the tree as a method beside others →
+reports/comparison/tree."""
 
 import json
 
 from heml.atomic import new_file
 from heml.baselines.measure import write_tree
 from heml.cells import write_csv
-from heml.evaluation.duplicates import near_duplicates
 from heml.evaluation.embeddings import read_all
 from heml.evaluation.table import node_table, summary, tree_scores
 from heml.evaluation.tree_metric import read_metric
@@ -31,8 +30,6 @@ def main() -> None:
         write_csv(reliability, partial, "%.4f")
     with new_file("reports/nodes.csv") as partial:
         write_csv(table, partial, "%.4f")
-    with new_file("reports/duplicates.csv") as partial:
-        write_csv(near_duplicates("data/canvases", params.evaluate.near_duplicate), partial)
     with new_file("reports/metrics.json") as partial:
         partial.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
     write_tree(scores, params)

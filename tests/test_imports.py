@@ -91,7 +91,7 @@ def test_stages_that_need_no_network_do_not_import_one(stage):
     assert python(f"import sys, stages.{stage}\nprint([m for m in {HEAVY} if m in sys.modules])") == "[]"
 
 
-@pytest.mark.parametrize("stage", ["train", "baseline", "student", "compare", "embed", "weigh", "audit"])
+@pytest.mark.parametrize("stage", ["train", "baseline", "student", "compare", "embed", "weigh", "audit", "duplicates"])
 def test_stages_check_names_before_they_import_torch(stage):
     assert python(f"import sys, stages.{stage}\nprint([m for m in {HEAVY} if m in sys.modules])") == "[]"
 

@@ -12,13 +12,11 @@ from heml.atomic import new_folder
 from heml.baselines.build import baseline_images, load_baseline
 from heml.baselines.evidence_figure import evidence_figure
 from heml.baselines.measure import baseline_row, prepared_pair, write_row
-from heml.evaluation.embeddings import read_all
-from heml.explanation.pairs import telling_pairs
+from heml.evaluation.telling import read_pairs
 from heml.explanation.pictures import segment_picture
 from heml.learning.checkpoints import node_path
 from heml.params import Params
 from heml.reading import BaselineReport, read_json
-from heml.tree import Tree
 
 
 def write_comparison(name: str, params: Params, root: Path = Path()) -> dict[str, Any]:
@@ -33,11 +31,11 @@ def write_comparison(name: str, params: Params, root: Path = Path()) -> dict[str
     header, network = load_baseline(settings, path, device)
     images = baseline_images(settings, root / "data/canvases", root / "data/segments", header.leaves)
     report = read_json(root / "reports/baselines" / f"{name}.json", f"dvc repro baseline@{name}", BaselineReport)
-    tree = Tree.from_params(params)
+    pairs = read_pairs(root / "reports/audit/pairs.csv", set(images.image_ids))
     with new_folder(root / "reports/comparison" / name) as partial:
         row = baseline_row(name, network, header, report, path, images, params.evaluate)
         write_row(partial, row)
-        for k, pair in enumerate(telling_pairs(read_all(root / "data/embeddings", tree), tree, params.report.pairs)):
+        for k, pair in enumerate(pairs[: params.report.pairs]):
             a, b = (images.image_ids.index(image_id) for image_id in pair)
             evidence = network.evidence(*prepared_pair(images, a, b, device))
             figure = evidence_figure(name, evidence, segment_picture(images, a), segment_picture(images, b))

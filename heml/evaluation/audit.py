@@ -1,5 +1,5 @@
-"""What to look at in a data set: what siblings share, which searches go wrong and which node is to blame, and odd
-images."""
+"""What to look at in a data set: what siblings share, which searches go wrong and which node is to blame, odd images,
+and telling pairs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from heml.distances import Metric
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.pairing import MOST_PAIRS, draw_pairs, measure, pair_distances
 from heml.evaluation.retrieval import interval, nearest_but_itself, reported, search_in
+from heml.evaluation.telling import PAIRS, TELLING, telling_pairs
 from heml.evaluation.tree_metric import TreeMetric
 from heml.images.shards import SPLITS
 from heml.params import Evaluate
@@ -44,11 +45,13 @@ def _hits(embeddings: NodeEmbeddings, settings: Evaluate) -> NDArray[np.float64]
 def write_audit(
     embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeMetric, settings: Evaluate, folder: str | Path
 ) -> None:
-    """Write `siblings.csv`, `mistakes.csv` and `images.csv`; their columns are those of the functions below."""
+    """Write `siblings.csv`, `mistakes.csv` and `images.csv`, their columns those of the functions below, and
+    `pairs.csv`, the pairs of `telling_pairs`."""
     tables = {
         "siblings": sibling_table(embeddings, tree, settings),
         "mistakes": mistake_table(embeddings, tree, metric, settings),
         "images": image_table(embeddings, tree, metric, settings),
+        "pairs": pd.DataFrame(telling_pairs(embeddings, tree, TELLING), columns=PAIRS),
     }
     with new_folder(folder) as partial:
         for name, table in tables.items():

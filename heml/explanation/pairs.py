@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
-from heml.distances import Distance, correlation_distance, nearest
-from heml.evaluation.embeddings import NodeEmbeddings
-from heml.evaluation.pairing import ranks
+from heml.distances import Distance, nearest
 from heml.evaluation.tree_metric import TreeMetric
 from heml.explanation.exchange import distances as node_distances
 from heml.explanation.exchange import shares, shown
@@ -213,38 +210,3 @@ def explain(
             tuple(int(view.seen(tree.sees(name)).sum()) for view in (first, second)),  # type: ignore[arg-type]
         )
     return Explanation(first, second, tree, nodes, float(metric.distance(found)), log_odds)
-
-
-def telling_pairs(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, count: int) -> list[tuple[str, str]]:
-    """Test pairs worth looking at: alike at the root but for one leaf, and unlike at the root but for one leaf, in
-    turn.
-
-    Deterministic: of 4,000 random pairs those whose leaves disagree most with the root, no image used twice. Nodes
-    stretch their distances differently, so each node's are compared as ranks among the pairs.
-    """
-    root = embeddings[tree.root]
-    rows = root.rows("test")
-    if len(rows) < 2:
-        return []
-    rng = np.random.default_rng(0)
-    a = rows[rng.integers(0, len(rows), 4000)]
-    b = rows[rng.integers(0, len(rows), 4000)]
-    top, *below = (
-        ranks(correlation_distance(embeddings[n].vectors[a], embeddings[n].vectors[b]))
-        for n in (tree.root, *tree.leaves())
-    )
-    leaves = torch.stack(below)
-    known = leaves.isfinite()
-    alike = torch.where(known, leaves, -1.0).max(0).values - top
-    unlike = top - torch.where(known, leaves, 2.0).min(0).values
-    pairs: list[tuple[str, str]] = []
-    used: set[int] = set()
-    orders = [alike.argsort(descending=True).tolist(), unlike.argsort(descending=True).tolist()]
-    while len(pairs) < count:
-        order = orders[len(pairs) % 2]
-        pick = next((i for i in order if a[i] != b[i] and not {int(a[i]), int(b[i])} & used), None)
-        if pick is None:
-            return pairs
-        used |= {int(a[pick]), int(b[pick])}
-        pairs.append((root.image_ids[a[pick]], root.image_ids[b[pick]]))
-    return pairs

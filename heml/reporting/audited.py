@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from heml.evaluation.audit import IMAGES, MISTAKES, SIBLINGS
+from heml.evaluation.telling import read_pairs
 from heml.explanation.views import Gallery
 from heml.reading import check_known, read_csv
 from heml.tree import Tree
@@ -24,6 +25,8 @@ class Audit:
     siblings: pd.DataFrame
     mistakes: pd.DataFrame
     images: pd.DataFrame
+    pairs: list[tuple[str, str]]
+    """Telling ones, as image_ids."""
 
     @classmethod
     def read(cls, folder: Path, tree: Tree, gallery: Gallery) -> Audit:
@@ -46,6 +49,7 @@ class Audit:
             table("siblings", SIBLINGS, ["node", "left", "right"], []),
             table("mistakes", MISTAKES, ["blame"], ["image_id", "nearest", "right"]),
             table("images", IMAGES, [], ["image_id"]),
+            read_pairs(folder / "pairs.csv", images),
         )
 
     @property

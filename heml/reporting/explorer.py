@@ -24,8 +24,9 @@ from heml.evaluation.retrieval import nearest_but_itself
 from heml.explanation.drawing import FULL, FULL_EDGE, SHADES, positions
 from heml.explanation.exchange import Counterfactual
 from heml.explanation.metric_tree import MetricTree
-from heml.explanation.pairs import SPECK, Explanation, telling_pairs, words
+from heml.explanation.pairs import SPECK, Explanation, words
 from heml.explanation.views import Gallery
+from heml.reporting.audited import Audit
 from heml.reporting.inline import encoded, webp_uri
 from heml.reporting.outlines import GRID
 from heml.reporting.photographs import fine_outlines, photographs, small_outlines, thumbnail
@@ -37,7 +38,6 @@ MOST_SHOWN = 1500
 """Images in the sheet, neighbours among them."""
 NEIGHBOURS = 4
 MISTAKES = 24
-TELLING = 8
 SIDE = 72
 """Longer side of a thumbnail, pixels, at most."""
 _ACROSS = 25
@@ -50,7 +50,7 @@ _SCORES = ["p@1", "p@1_low", "p@1_high", "limit", "chance", "majority", "coverag
 def explorer(run: Run) -> dict[str, Any]:
     """The page's data."""
     tree, gallery, search = run.metric, run.gallery, run.params.evaluate.search
-    listed = _listed(tree, gallery, run.audit.mistakes)
+    listed = _listed(tree, gallery, run.audit)
     first = [gallery.row(name) for e, _ in listed for name in (e.first.name, e.second.name)]
     tests = _test_images(gallery, first)
     rows = _shown(gallery, tests, first, search)
@@ -126,10 +126,11 @@ def _images(run: Run, rows: Sequence[int]) -> list[dict[str, Any]]:
     return found
 
 
-def _listed(tree: MetricTree, gallery: Gallery, mistakes: pd.DataFrame) -> list[tuple[Explanation, str]]:
+def _listed(tree: MetricTree, gallery: Gallery, audit: Audit) -> list[tuple[Explanation, str]]:
     """Pairs with contributions: the surest mistakes with what they were taken for, then telling ones."""
-    pairs = [(a, b, "mistake") for a, b in mistakes[["image_id", "nearest"]].head(MISTAKES).itertuples(index=False)]
-    pairs += [(a, b, "telling") for a, b in telling_pairs(gallery.embeddings, tree.tree, TELLING)]
+    mistakes = audit.mistakes[["image_id", "nearest"]].head(MISTAKES)
+    pairs = [(a, b, "mistake") for a, b in mistakes.itertuples(index=False)]
+    pairs += [(a, b, "telling") for a, b in audit.pairs]
     return [(tree.explain(gallery.find(a), gallery.find(b)), kind) for a, b, kind in pairs]
 
 

