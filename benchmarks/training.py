@@ -33,8 +33,9 @@ from torchvision import transforms
 
 from heml.datasets.avatars import avatars
 from heml.images.canvas import write_canvases
+from heml.images.imagenet import MEAN, STD
 from heml.images.shards import read_description, read_rows, write_images
-from heml.learning.inputs import MEAN, STD, NodeImages, compose, prepare
+from heml.learning.inputs import NodeImages, compose, prepare
 from heml.learning.networks import new_network
 from heml.learning.objectives import objective
 from heml.learning.training import train_node

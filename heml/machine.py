@@ -1,9 +1,13 @@
-"""What this machine has, without asking torch, which takes longer than what asks."""
+"""What this machine has; torch, which takes longer than what asks, is asked for `best_device` alone."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def cores() -> int:
@@ -17,3 +21,10 @@ def visible_gpus() -> list[str]:
         return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
     folder = Path("/proc/driver/nvidia/gpus")
     return [str(k) for k in range(len(list(folder.iterdir())))] if folder.is_dir() else []
+
+
+def best_device() -> torch.device:
+    """Where networks compute: the first GPU, or the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

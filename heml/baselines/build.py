@@ -21,6 +21,7 @@ from heml.learning.networks import Architecture
 from heml.learning.node import peak_bytes
 from heml.learning.training import train_node
 from heml.learning.trunks import load_pretrained
+from heml.machine import best_device
 from heml.params import Train
 from heml.sealed import fingerprint
 
@@ -73,7 +74,7 @@ def build_baseline(
     began, cpu = time.perf_counter(), time.process_time()
     torch.set_num_threads(train.threads)
     torch.set_deterministic_debug_mode("warn")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     images = baseline_images(settings, canvases, segments, leaves)
     architecture = Architecture.of(train, images.classes)
     torch.manual_seed(train.seed)  # the first drawn is the trunk: the same for all methods

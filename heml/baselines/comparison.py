@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import torch
 
 from heml.atomic import new_folder
 from heml.baselines.build import baseline_images, load_baseline
@@ -15,6 +14,7 @@ from heml.baselines.measure import baseline_row, prepared_pair, write_row
 from heml.evaluation.telling import read_pairs
 from heml.explanation.pictures import segment_picture
 from heml.learning.checkpoints import node_path
+from heml.machine import best_device
 from heml.params import Params
 from heml.reading import BaselineReport, read_json
 
@@ -26,7 +26,7 @@ def write_comparison(name: str, params: Params, root: Path = Path()) -> dict[str
         root: the working folder of a run.
     """
     settings = params.baselines[name]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     path = node_path(root / "models/baselines", name)
     header, network = load_baseline(settings, path, device)
     images = baseline_images(settings, root / "data/canvases", root / "data/segments", header.leaves)

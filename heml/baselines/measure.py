@@ -22,6 +22,7 @@ from heml.evaluation.table import METRICS
 from heml.learning.checkpoints import Header, load_network, node_path
 from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages, compose, prepare
+from heml.machine import best_device
 from heml.params import Evaluate, Params
 from heml.reading import read_node_report
 from heml.tree import Tree
@@ -139,7 +140,7 @@ def tree_row(
             for node, r in zip(tree, reports, strict=True)
         ),
     }
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     nodes = []
     for node in tree:
         header, network = load_network(node_path(models, node.name), device)

@@ -17,9 +17,9 @@ from heml.datasets.splits import check_labels, split_by_label, stratified_split
 from heml.errors import HemlError
 from heml.images.decoding import BadImage, check_mask, decode_image, decode_mask, encode_png, orientation, turned
 from heml.images.shards import SPLITS, Description, ImageRecord
+from heml.images.void import VOID, void_ids
 from heml.params import FolderDataset, HubDataset, Limit, Rule
 from heml.progress import progress
-from heml.segments.void import VOID, void_ids
 
 Areas = Callable[[Iterable[tuple[str, Image.Image]]], Iterator[tuple[str, float]]]
 """Images by id → by id, the fraction of each that the rule's classes cover, as a network sees it."""

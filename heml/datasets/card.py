@@ -10,8 +10,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from heml.datasets.yaml_file import read_yaml
+from heml.images.void import class_faults
 from heml.params import Strict
-from heml.segments.void import class_faults
 
 
 class Files(Strict):

@@ -14,8 +14,8 @@ from heml.datasets.listing import Listing, check_file, list_images, meant, some
 from heml.datasets.words import check_spelling, cleaned, is_missing
 from heml.errors import HemlError
 from heml.images.shards import OWN, SPLITS
+from heml.images.void import class_faults
 from heml.params import FolderDataset
-from heml.segments.void import class_faults
 
 
 def _read_labels(path: Path, root: Path, label: str | None) -> tuple[list[dict[str, str]], list[str]]:

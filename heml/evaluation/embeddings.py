@@ -21,6 +21,7 @@ from heml.images.parquet import Stored, writer
 from heml.learning.checkpoints import check_lineage, load_header, load_network, node_path, untrained
 from heml.learning.inference import embed
 from heml.learning.inputs import compose
+from heml.machine import best_device
 from heml.progress import progress
 from heml.row_groups import Each
 from heml.sealed import fingerprint
@@ -85,7 +86,7 @@ def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, f
 def _embed_group(canvases: Path, segments: Path, models: Path, group: tuple[str, list[str], int]) -> pa.Table:
     """The rows of one row group of a node that sees some leaves, the one that begins at row `start`."""
     node, leaves, start = group
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     path = node_path(models, node)
     header = load_header(path)
     if start == 0:

@@ -28,7 +28,8 @@ from heml.images.canvas import lay_image
 from heml.images.decoding import decode_image, to_rgb
 from heml.learning.checkpoints import Header, check_lineage, load_header, load_network, node_path
 from heml.learning.networks import MetricNetwork
-from heml.segmentation.predict import best_device, predict
+from heml.machine import best_device
+from heml.segmentation.predict import predict
 from heml.segmentation.segment import segmenter_classes
 from heml.segments.labelmaps import LabelMap
 from heml.segments.manifest import cut_segment

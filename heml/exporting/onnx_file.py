@@ -12,7 +12,7 @@ from torch import nn
 from heml.atomic import new_file
 from heml.errors import HemlError
 from heml.explanation.metric_tree import MetricTree
-from heml.learning.inputs import MEAN, STD
+from heml.images.imagenet import MEAN, STD
 
 TOLERANCE = 1e-4
 """Largest difference from torch in any dimension of an embedding of length 1."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from heml.errors import HemlError
+from heml.images.void import VOID
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 MASK_FORMATS = ("PNG", "BMP", "TIFF")
@@ -155,7 +156,7 @@ def _tiff_scale(image: Image.Image, source: str, mend: str) -> int:
 
 
 def check_mask(mask: NDArray[np.uint8], size: tuple[int, int], classes: dict[str, int], source: str) -> None:
-    """Check a mask against its image's size (width, height) and the declared class ids; 255 is always allowed.
+    """Check a mask against its image's size (width, height) and the declared class ids; `VOID` is always allowed.
 
     Raises:
         BadImage: another size, or ids that `classes` does not declare.
@@ -164,7 +165,7 @@ def check_mask(mask: NDArray[np.uint8], size: tuple[int, int], classes: dict[str
         raise BadImage(
             f"{source}: the mask is {mask.shape[1]}×{mask.shape[0]} but its (upright) image is {size[0]}×{size[1]}"
         )
-    unknown = np.setdiff1d(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)), [*classes.values(), 255])
+    unknown = np.setdiff1d(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)), [*classes.values(), VOID])
     if unknown.size:
         raise BadImage(f"{source}: class ids {unknown.tolist()} are not declared among the data set's classes")
 

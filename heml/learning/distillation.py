@@ -31,6 +31,7 @@ from heml.learning.objectives import objective
 from heml.learning.optimisation import new_optimizer, new_schedule
 from heml.learning.sampling import pk_batches
 from heml.learning.training import precision_at_1
+from heml.machine import best_device
 from heml.params import Student, Train
 from heml.progress import progress
 from heml.sealed import fingerprint
@@ -64,7 +65,7 @@ def build_student(
     Raises:
         HemlError: the teacher is missing, the loss is not finite, or its settings do not go together.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     torch.set_num_threads(train.threads)
     torch.set_deterministic_debug_mode("warn")
     header, teacher = load_network(node_path(models, settings.teacher), device)

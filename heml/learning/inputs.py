@@ -17,14 +17,11 @@ from numpy.typing import NDArray
 
 from heml.errors import HemlError
 from heml.images.canvas import load_canvases
+from heml.images.imagenet import MEAN, STD
 from heml.learning.recipes import KEPT, Recomposed, read_recipes
 from heml.params import Canvas, Segment
 from heml.segments.manifest import Partition, read_manifest
 from heml.segments.masks import unpack_mask
-
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-"""ImageNet's, which torchvision's weights expect."""
 
 MIN_SIDE = 16
 """Smallest side of a box, pixels: below it a trunk's last feature map is a single cell."""

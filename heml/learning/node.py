@@ -21,6 +21,7 @@ from heml.learning.live import curve_writer
 from heml.learning.networks import Architecture, MetricNetwork, new_network
 from heml.learning.recipes import read_recipes
 from heml.learning.training import Training, train_node, untrainable
+from heml.machine import best_device
 from heml.params import Train
 from heml.sealed import fingerprint
 from heml.tree import Node
@@ -51,7 +52,7 @@ def build_node(
     began, cpu = time.perf_counter(), time.process_time()
     torch.set_num_threads(settings.threads)
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports the compiler
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     children = [load_header(node_path(models, child)) for child in node.children]
     leaves = [leaf for child in children for leaf in child.leaves] or [node.name]
     images = compose(canvases, segments, leaves, recipes=recipes)

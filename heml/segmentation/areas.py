@@ -9,9 +9,10 @@ from PIL import Image
 
 from heml.datasets.assemble import Areas
 from heml.errors import HemlError
+from heml.machine import best_device
 from heml.params import Rule
 from heml.segmentation.model import load_segmenter
-from heml.segmentation.predict import best_device, predict
+from heml.segmentation.predict import predict
 from heml.segmentation.samples import batches
 from heml.segments.names import unknown_names
 

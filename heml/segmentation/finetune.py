@@ -20,12 +20,12 @@ from torch.nn import functional as F
 from heml import params as P
 from heml.atomic import new_file
 from heml.errors import HemlError, out_of_memory
+from heml.images.void import VOID
 from heml.progress import progress
 from heml.segmentation.iou import iou
 from heml.segmentation.model import Segmenter, normalise
 from heml.segmentation.predict import evaluate_segmenter
 from heml.segmentation.samples import LabelledImages
-from heml.segments.void import VOID
 
 
 def class_weights(masks: NDArray[np.uint8], classes: int, power: float) -> torch.Tensor:
@@ -88,7 +88,7 @@ def augment(x: torch.Tensor, masks: torch.Tensor, generator: torch.Generator) ->
     return x.clamp(0, 1), moved[:, 0].long()
 
 
-CODE = ("dataset", "finetune", "iou", "model", "predict", "preprocessing")
+CODE = ("finetune", "iou", "model", "predict", "preprocessing", "samples")
 """Modules beside this one that decide what a fit comes to."""
 
 

@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from heml.errors import HemlError, out_of_memory
 from heml.fetch import Repo, fetch, list_files, model_repo
+from heml.images.void import VOID
 from heml.params import Size
 from heml.segmentation.preprocessing import FILE, Preprocessing, read_preprocessing, to_json
 from heml.segmentation.samples import resize_image
@@ -246,7 +247,7 @@ def _own_classes(config: SegformerConfig) -> dict[str, int]:
     """Class name → id; some hub configurations have blanks around names."""
     names = config.id2label or {}
     own = {str(name).strip(): int(i) for i, name in names.items()}
-    if len(own) != len(names) or not all(0 <= i < 255 for i in own.values()):
+    if len(own) != len(names) or not all(0 <= i < VOID for i in own.values()):
         raise ValueError(
             "its classes must have distinct names and ids from 0 to 254, since label maps are stored in bytes"
         )

@@ -8,16 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from heml.images.void import VOID
 from heml.segmentation.iou import confusion
-from heml.segments.void import VOID
 
 if TYPE_CHECKING:  # it brings transformers
     from heml.segmentation.model import Segmenter
-
-
-def best_device() -> torch.device:
-    """The first GPU, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @torch.inference_mode()

@@ -12,10 +12,11 @@ import numpy as np
 from heml.atomic import new_file, new_folder
 from heml.errors import HemlError
 from heml.images.shards import read_description
+from heml.images.void import VOID, class_faults
+from heml.machine import best_device
 from heml.params import Segmenter as Settings
 from heml.segmentation.segment import write_mask_segmenter, write_sums
 from heml.segments.names import unknown_names
-from heml.segments.void import VOID, class_faults
 from heml.terms import hub_terms
 
 if TYPE_CHECKING:  # half of the sources need no network
@@ -64,7 +65,6 @@ def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) 
 
     from heml.segmentation.finetune import finetune
     from heml.segmentation.model import load_segmenter, new_segmenter, save_segmenter
-    from heml.segmentation.predict import best_device
     from heml.segmentation.samples import load_labelled
 
     device = best_device()

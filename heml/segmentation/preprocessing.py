@@ -13,11 +13,10 @@ from typing import Any
 from PIL import Image
 from pydantic import ValidationError
 
+from heml.images.imagenet import MEAN, STD
 from heml.params import Size
 
 FILE = "preprocessor_config.json"
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 OWN_SIZE = Size(height=512, width=512)
 """SegFormer's own, where nothing is said."""
 
@@ -54,8 +53,8 @@ class Preprocessing:
     """Images are stretched to a size; then, of pixels in [0, 1], the mean is taken and the rest divided by the
     deviation, per channel."""
 
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
     size: Size = OWN_SIZE
     resample: Image.Resampling = Image.Resampling.BILINEAR
 
@@ -79,8 +78,8 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     _check_keys(found)
     factor = 255 * _number(found, "rescale_factor", 1 / 255) if _switch(found, "do_rescale") else 255.0
     normalised = _switch(found, "do_normalize")
-    mean = _channels(found, "image_mean", IMAGENET_MEAN) if normalised else (0.0,) * 3
-    std = _channels(found, "image_std", IMAGENET_STD) if normalised else (1.0,) * 3
+    mean = _channels(found, "image_mean", MEAN) if normalised else (0.0,) * 3
+    std = _channels(found, "image_std", STD) if normalised else (1.0,) * 3
     if not factor or not all(std):
         raise _refused(found, "image_std" if factor else "rescale_factor", "0 leaves nothing of an image")
     return Preprocessing(

@@ -17,6 +17,7 @@ from heml.atomic import new_folder
 from heml.errors import HemlError
 from heml.images.decoding import check_mask, decode_image, decode_mask
 from heml.images.shards import count_images, read_rows
+from heml.machine import best_device
 from heml.params import Size
 from heml.progress import progress
 from heml.row_groups import Each
@@ -169,7 +170,6 @@ def _network(folder: Path) -> tuple[Segmenter, torch.device]:
 @lru_cache(maxsize=1)
 def _load(folder: Path, written: int) -> tuple[Segmenter, torch.device]:
     from heml.segmentation.model import load_segmenter
-    from heml.segmentation.predict import best_device
 
     device, network = best_device(), load_segmenter(folder)
     network.network.to(device).eval()

@@ -18,7 +18,7 @@ from PIL import Image
 from heml.atomic import new_folder
 from heml.images.decoding import encode_png
 from heml.images.parquet import Stored, writer
-from heml.segments.void import VOID, class_faults
+from heml.images.void import VOID, class_faults
 
 ROWS_PER_GROUP = 256
 

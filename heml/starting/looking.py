@@ -14,10 +14,10 @@ from heml.datasets.folder import _read_classes as read_classes
 from heml.datasets.listing import SUFFIXES, list_images
 from heml.errors import HemlError
 from heml.images.decoding import FORMATS, ORIENTATION, BadImage, decode_mask
+from heml.images.void import void_ids
 from heml.params import Segment
 from heml.progress import progress
 from heml.segments.coverage import Coverage
-from heml.segments.void import void_ids
 from heml.starting.places import Place
 
 LOOKED = 400

@@ -9,7 +9,7 @@ from torch import nn
 from heml.distances import correlation_distance
 from heml.evaluation.tree_metric import Term, TreeMetric
 from heml.explanation.exchange import counterfactual, distances, embed_images, exchange, give, shares
-from heml.learning.inputs import MEAN, STD
+from heml.images.imagenet import MEAN, STD
 
 NAMES = ["left", "right", "both"]
 

@@ -5,7 +5,8 @@ import pytest
 from node_data import make_node_data
 
 from heml.errors import HemlError
-from heml.learning.inputs import MEAN, STD, compose, find_box, prepare
+from heml.images.imagenet import MEAN, STD
+from heml.learning.inputs import compose, find_box, prepare
 
 
 def test_a_node_sees_the_union_of_its_segments_and_nothing_else(tmp_path):

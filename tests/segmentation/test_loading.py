@@ -17,9 +17,10 @@ from transformers import (
 )
 
 from heml.errors import HemlError
+from heml.images.imagenet import MEAN, STD
 from heml.params import Size
 from heml.segmentation.model import load_segmenter, save_segmenter
-from heml.segmentation.preprocessing import FILE, IMAGENET_MEAN, IMAGENET_STD
+from heml.segmentation.preprocessing import FILE
 
 CPU = torch.device("cpu")
 NAMES = {0: "background", 1: "hair", 2: "eyes", 3: "mouth"}
@@ -38,8 +39,8 @@ USUAL = {
     "do_rescale": True,
     "rescale_factor": 1 / 255,
     "do_normalize": True,
-    "image_mean": list(IMAGENET_MEAN),
-    "image_std": list(IMAGENET_STD),
+    "image_mean": list(MEAN),
+    "image_std": list(STD),
 }
 
 

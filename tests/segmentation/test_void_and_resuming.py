@@ -12,6 +12,7 @@ from sklearn.metrics import jaccard_score
 
 from heml.errors import HemlError
 from heml.images.shards import Description, ImageRecord, write_images
+from heml.images.void import VOID
 from heml.params import Segmenter as Settings
 from heml.params import Size
 from heml.segmentation import finetune as F
@@ -21,7 +22,6 @@ from heml.segmentation.predict import evaluate_segmenter, predict
 from heml.segmentation.prepare import held_out_iou, prepare_segmenter, unjudged
 from heml.segmentation.samples import LabelledImages
 from heml.segments.names import unknown_names
-from heml.segments.void import VOID
 
 CPU = torch.device("cpu")
 SIZE = Size(height=32, width=32)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from heml.segments.void import class_faults, void_ids
+from heml.images.void import class_faults, void_ids
 
 
 def test_255_and_classes_that_are_called_so_are_void():
