@@ -55,6 +55,8 @@ class Run:
         self.reliability = self.reports / "reliability.csv"
         self.duplicates = self.reports / "duplicates.csv"
         self.audit = self.reports / "audit"
+        self.pairs = self.audit / "pairs.csv"
+        """The telling pairs, which the page and the baselines explain."""
         self.bias = self.reports / "bias"
         self.bias_metrics = self.reports / "bias.json"
         self.plots = self.reports / "plots"
