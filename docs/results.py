@@ -1,10 +1,10 @@
-"""docs/results/: tables as commands printed them, kept as JSON, and put into the pages from there, so that none is typed.
+"""docs/results/: tables as commands printed them, kept as JSON, and put into the pages, so that none is typed.
 
     python docs/results.py keep bias-scores bias-gaps -- python -m benchmarks.bias summary RUNS
     python docs/results.py                     # every kept table into its page, after its mark <!-- name -->
 
-`keep` runs a command and keeps the Markdown tables that it prints, in their order, each under a name (`-`: not this one)
-and with the command.
+`keep` runs a command and keeps the Markdown tables that it prints, in their order, each under a name (`-`: not this
+one) and with the command.
 """
 
 from __future__ import annotations

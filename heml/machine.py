@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+CLUSTER = "HEML_RAY"
+"""Environment of a stage that runs on a cluster: the cluster's address."""
+
 
 def cores() -> int:
     """The CPU cores that this process may use."""

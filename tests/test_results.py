@@ -42,6 +42,15 @@ def test_every_page_is_reached_from_the_first():
     assert {page.name for page in PAGES} - {"index.md"} <= set(re.findall(r"\]\(([a-z]+\.md)\)", first))
 
 
+def test_the_readme_says_nothing_else():
+    """Every number of its section on results stands in a kept table."""
+    said = (ROOT / "README.md").read_text("utf-8").split("## Results")[1].split("## How")[0]
+    kept = "".join(path.read_text("utf-8") for path in KEPT)
+    numbers = re.findall(r"\d+\.\d+", said)
+    assert len(numbers) > 10
+    assert [number for number in numbers if not re.search(rf"(?<![\d.]){re.escape(number)}(?!\d)", kept)] == []
+
+
 def test_a_commands_tables_are_kept_as_printed(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "TABLES", tmp_path)
     command = [sys.executable, "-c", r"print('x\n\n| a | |\n|---|---|\n| 1 | −2 |\n\n| b |\n|---|\n| 3 |')"]

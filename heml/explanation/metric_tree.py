@@ -159,7 +159,8 @@ class MetricTree:
             return image if image.vectors else self._embedded([image])[0]
         if isinstance(image, Image.Image):
             return to_rgb(image, "the image")
-        if os.path.isfile(image):  # noqa: PTH113 (pathlib fails at a name that is too long to be one, as an image_id may be)
+        # pathlib fails at a name that is too long to be one, as an image_id may be
+        if os.path.isfile(image):  # noqa: PTH113
             return decode_image(Path(image).read_bytes(), str(image))
         if self.gallery and str(image) in self.gallery:
             return self.gallery.find(str(image))

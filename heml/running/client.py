@@ -22,7 +22,8 @@ def ask(python: str, path: str) -> None:
     told = (signal.SIGINT, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, told)  # until it is known whom to pass them on to
     environment = {**os.environ, "HEML_CHAIN": " ".join(map(str, _chain()))}
-    request = {"module": sys.argv[2], "arguments": sys.argv[3:], "folder": os.getcwd(), "environment": environment}  # noqa: PTH109 (pathlib takes as long as all the rest)
+    folder = os.getcwd()  # noqa: PTH109 (pathlib takes as long as all the rest)
+    request = {"module": sys.argv[2], "arguments": sys.argv[3:], "folder": folder, "environment": environment}
     message = json.dumps(request).encode() + b"\n"
     sent = socket.send_fds(connection, [message], [0, 1, 2])
     connection.sendall(message[sent:])

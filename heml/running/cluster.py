@@ -34,11 +34,11 @@ from typing import Any, TypeVar
 import yaml
 
 from heml.errors import HemlError
+from heml.machine import CLUSTER
 from heml.running.board import Ended, board
 from heml.running.plan import plan
 from heml.running.schedule import Outcome, run_all
 from heml.running.side_by_side import captured, reproduce
-from heml.running.spread import ADDRESS
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -209,7 +209,7 @@ def _in_workspace(state: State, stage: str, below: Sequence[str], lock: str) -> 
         environment = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "OMP_NUM_THREADS": "1",
-            ADDRESS: state.address,
+            CLUSTER: state.address,
             STATE: str(Path("../state").resolve()),
         }
         os.environ.update(environment)
@@ -289,7 +289,7 @@ def on_nodes(function: Callable[[A], B], work: Sequence[A]) -> Iterator[B]:
         function: of what lies in the workspace; each node checks out what the stage reads.
     """
     ray = _ray()
-    ray.init(address=os.environ[ADDRESS], log_to_driver=False, logging_level="warning")
+    ray.init(address=os.environ[CLUSTER], log_to_driver=False, logging_level="warning")
     try:
         yield from _in_order(ray, function, work)
     finally:
@@ -303,7 +303,7 @@ def _in_order(ray: Any, function: Callable[[A], B], work: Sequence[A]) -> Iterat
         below = plan(repo, [os.environ["DVC_STAGE"]])[os.environ["DVC_STAGE"]]
         cache = repo.config["cache"].get("dir")
         lock = Path("dvc.lock").read_text("utf-8")
-    state = ray.put(State(Path(os.environ[STATE]).read_bytes(), cache, os.environ[ADDRESS]))
+    state = ray.put(State(Path(os.environ[STATE]).read_bytes(), cache, os.environ[CLUSTER]))
     task = ray.remote(_group).options(max_retries=-1, scheduling_strategy="SPREAD")
     waiting = queue.SimpleQueue[Any]()
     most = 2 * max(int(ray.cluster_resources().get("CPU", 1)), 1)  # the next ones wait at the workers' doors

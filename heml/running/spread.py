@@ -14,19 +14,16 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
 from heml.lifetime import end_with
-from heml.machine import cores, visible_gpus
+from heml.machine import CLUSTER, cores, visible_gpus
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-ADDRESS = "HEML_RAY"
-"""Environment of a stage that runs on a cluster: the cluster's address."""
 
 
 def across_nodes(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]:
     """`map`; on a cluster its calls run on any node, and their results come in order all the same."""
     work = list(items)
-    if ADDRESS not in os.environ or len(work) < 2:
+    if CLUSTER not in os.environ or len(work) < 2:
         return map(function, work)
     from heml.running.cluster import on_nodes
 
@@ -37,7 +34,7 @@ def across_cores(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[
     """The same; without a cluster, and without a GPU, which would do all the work, its calls run on all cores: for a
     stage beside which nothing else could run."""
     work = list(items)
-    if ADDRESS in os.environ:
+    if CLUSTER in os.environ:
         yield from across_nodes(function, work)
         return
     processes = min(cores(), len(work))

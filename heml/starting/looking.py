@@ -100,7 +100,8 @@ def look(root: Path) -> Photos:
         try:
             with Image.open(path, formats=FORMATS) as image:
                 size, how = image.size, image.getexif().get(ORIENTATION, 1)
-        except Exception:  # noqa: BLE001 (Pillow raises many kinds on hostile bytes; the stage that decodes it says what is wrong)
+        # Pillow raises many kinds on hostile bytes; the stage that decodes it says what is wrong
+        except Exception:  # noqa: BLE001
             unreadable.append(path.name)
             continue
         if 5 <= how <= 8 and size[0] != size[1] and image_id in masks:
