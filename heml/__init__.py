@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from heml.explanation.metric_tree import MetricTree
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["MetricTree", "__version__"]
 
 
