@@ -19,7 +19,7 @@ from statistics import mean, median
 import networkx as nx
 
 ROOMS = (
-    *"errors meant lifetime cells machine imports row_groups progress atomic sealed fetch terms".split(),
+    *"errors meant lifetime cells machine imports row_groups progress atomic json_file sealed fetch terms".split(),
     *"params tree distances reading run".split(),
     *"images segments datasets segmentation learning evaluation explanation bias baselines reporting serving".split(),
     *"exporting starting running commands cli".split(),

@@ -2,8 +2,6 @@
 probabilities are what they say → reports/reliability.csv, and the tree as a method beside others →
 reports/comparison/tree."""
 
-import json
-
 from heml.atomic import new_file
 from heml.baselines.measure import write_tree
 from heml.cells import write_csv
@@ -11,6 +9,7 @@ from heml.evaluation.embeddings import read_all
 from heml.evaluation.table import node_table, summary, tree_scores
 from heml.evaluation.tree_metric import read_metric
 from heml.images.shards import read_description
+from heml.json_file import write_json
 from heml.params import load_params
 from heml.running.stage import stage
 from heml.tree import Tree
@@ -30,8 +29,7 @@ def main() -> None:
         write_csv(reliability, partial, "%.4f")
     with new_file("reports/nodes.csv") as partial:
         write_csv(table, partial, "%.4f")
-    with new_file("reports/metrics.json") as partial:
-        partial.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+    write_json("reports/metrics.json", metrics)
     write_tree(scores, params)
     print(", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
 

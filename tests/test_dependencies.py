@@ -11,7 +11,7 @@ from conftest import ROOT
 ELSEWHERE = {"heml/running"} | {
     f"heml/{name}.py"
     for name in (
-        *"__init__ errors atomic lifetime progress params reading run sealed tree".split(),
+        *"__init__ errors atomic json_file lifetime progress params reading run sealed tree".split(),
         *"imports machine row_groups fetch terms".split(),
     )
 }

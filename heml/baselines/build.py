@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 
 import torch
 
-from heml.atomic import new_file
 from heml.baselines.avsl import Avsl
 from heml.baselines.diml import Diml
 from heml.baselines.grouping import AttentiveGrouping
 from heml.baselines.traditional import Traditional
+from heml.json_file import write_json
 from heml.learning.checkpoints import Header, load_header, load_state, save_node
 from heml.learning.inputs import NodeImages, compose, uncovered
 from heml.learning.networks import Architecture
@@ -107,18 +106,16 @@ def build_baseline(
         "method": settings.method,
         "loss": train.loss,
         "best_epoch": result.best_epoch,
-        "val_p1": None if result.val_p1 != result.val_p1 else result.val_p1,
+        "val_p1": result.val_p1,
         "note": result.note,
-        "history": [{k: None if v != v else v for k, v in row.items()} for row in result.history],
+        "history": result.history,
         "device": str(device),
         "peak_bytes": peak_bytes(device),
         "images_per_second": result.images_per_second,
         "seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time() - cpu,
     }
-    with new_file(report_path) as partial:
-        partial.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    return report
+    return write_json(report_path, report)
 
 
 def load_baseline(settings: Any, path: Path, device: torch.device) -> tuple[Header, Network]:

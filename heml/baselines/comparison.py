@@ -10,9 +10,10 @@ import matplotlib.pyplot as plt
 from heml.atomic import new_folder
 from heml.baselines.build import baseline_images, load_baseline
 from heml.baselines.evidence_figure import evidence_figure
-from heml.baselines.measure import baseline_row, prepared_pair, write_row
+from heml.baselines.measure import baseline_row, prepared_pair
 from heml.evaluation.telling import read_pairs
 from heml.explanation.pictures import segment_picture
+from heml.json_file import write_json
 from heml.learning.checkpoints import node_path
 from heml.machine import best_device
 from heml.params import Params
@@ -34,7 +35,7 @@ def write_comparison(name: str, params: Params, root: Path = Path()) -> dict[str
     pairs = read_pairs(root / "reports/audit/pairs.csv", set(images.image_ids))
     with new_folder(root / "reports/comparison" / name) as partial:
         row = baseline_row(name, network, header, report, path, images, params.evaluate)
-        write_row(partial, row)
+        write_json(partial / "row.json", row)
         for k, pair in enumerate(pairs[: params.report.pairs]):
             a, b = (images.image_ids.index(image_id) for image_id in pair)
             evidence = network.evidence(*prepared_pair(images, a, b, device))

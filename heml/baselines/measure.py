@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from heml.atomic import new_folder
 from heml.distances import Metric, correlation_distance
 from heml.evaluation.retrieval import floors, interval, reported, search_in
 from heml.evaluation.table import METRICS
+from heml.json_file import write_json
 from heml.learning.checkpoints import Header, load_network, node_path
 from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages, compose, prepare
@@ -158,12 +158,6 @@ def tree_row(
     return row | {"explanation_seconds": _seconds(explain, root_images)}
 
 
-def write_row(folder: Path, row: Mapping[str, Any]) -> None:
-    """Write `<folder>/row.json`; what cannot be measured is null."""
-    known = {key: None if value != value else value for key, value in row.items()}
-    (folder / "row.json").write_text(json.dumps(known, indent=2, allow_nan=False) + "\n", "utf-8")
-
-
 def write_tree(scores: Mapping[str, float], params: Params, root: Path = Path()) -> dict[str, Any]:
     """Measure the whole tree as one of the methods and write `reports/comparison/tree/`; returns its row.
 
@@ -175,7 +169,7 @@ def write_tree(scores: Mapping[str, float], params: Params, root: Path = Path())
     reports = [read_node_report(root / "reports", node.name) for node in tree]
     row = tree_row(tree, scores, reports, root / "data/canvases", root / "data/segments", root / "models/nodes")
     with new_folder(root / "reports/comparison/tree") as partial:
-        write_row(partial, row)
+        write_json(partial / "row.json", row)
     return row
 
 

@@ -3,7 +3,6 @@ experiments."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heml.atomic import new_file, new_folder
+from heml.atomic import new_folder
 from heml.bias.attributes import Attribute, attributes
 from heml.bias.findings import CAVEATS, Finding, findings
 from heml.bias.group_scores import GROUPS, LEANS, group_table, leaning_row, node_hits, tree_hits
@@ -23,6 +22,7 @@ from heml.evaluation.retrieval import floors, search_in
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.views import Gallery
 from heml.images.shards import read_description
+from heml.json_file import write_json
 from heml.params import Params
 from heml.tree import Tree
 
@@ -90,9 +90,8 @@ def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
     with new_folder(root / "reports/bias") as partial:
         for name, table in tables.items():
             write_csv(table, partial / f"{name}.csv", "%.6g")
-        (partial / "findings.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-    with new_file(root / "reports/bias.json") as file:
-        file.write_text(json.dumps(summary(found), indent=2) + "\n", "utf-8")
+        write_json(partial / "findings.json", told)
+    write_json(root / "reports/bias.json", summary(found))
     return found
 
 

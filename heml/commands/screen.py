@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heml.errors import shown
+from heml.json_file import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -153,7 +151,7 @@ class Screen:
     def document(self, found: Mapping[str, Any]) -> None:
         """The whole of the result, for `--json`."""
         if self.as_json:
-            print(json.dumps(plain(found), indent=2, allow_nan=False))
+            print(to_json(found))
 
     def _print(self, things: Sequence[RenderableType], wrap: bool) -> None:
         for thing in things or ("",):
@@ -178,19 +176,3 @@ def _in_a_pipe(thing: RenderableType) -> str:
         _Shown(thing), soft_wrap=False
     )
     return "\n".join(line.rstrip() for line in file.getvalue().removesuffix("\n").split("\n"))
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: numbers that are not finite are None, paths and arrays' numbers are their own kind no
-    longer."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [plain(one) for one in value]
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -7,7 +7,6 @@ Yu et al., "Learning Metrics from Teachers", CVPR 2019; the relative term is als
 from __future__ import annotations
 
 import copy
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from heml.atomic import new_file
 from heml.distances import Distance, nearest
 from heml.errors import HemlError
 from heml.imports import no_compiler
+from heml.json_file import write_json
 from heml.learning.augment import augment, may_flip
 from heml.learning.checkpoints import load_network, node_path, save_node
 from heml.learning.inference import embed
@@ -107,9 +106,7 @@ def build_student(
             )
         },
     }
-    with new_file(report_path) as partial:
-        partial.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    return report
+    return write_json(report_path, report)
 
 
 def _distil(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
 import time
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from heml.atomic import new_file
 from heml.errors import HemlError
+from heml.json_file import write_json
 from heml.learning.averaging import average, reestimate_batchnorm
 from heml.learning.checkpoints import Header, load_header, load_state, node_path, save_node
 from heml.learning.inputs import NodeImages, compose, prepared_batches
@@ -92,9 +91,7 @@ def build_node(
         "seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time() - cpu,
     }
-    with new_file(report_path) as partial:
-        partial.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    return report
+    return write_json(report_path, report)
 
 
 def _start(
@@ -152,9 +149,9 @@ def _report(
         "box": list(header.box),
         "present": {split: len(images.rows(split)) for split in ("train", "val", "test")},
         "best_epoch": result.best_epoch,
-        "val_p1": None if np.isnan(result.val_p1) else result.val_p1,
+        "val_p1": result.val_p1,
         "note": result.note,
-        "history": [{k: None if v != v else v for k, v in row.items()} for row in result.history],
+        "history": result.history,
         "device": str(device),
         "peak_bytes": peak_bytes(device),
         "images_per_second": result.images_per_second,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heml.atomic import new_file, new_folder
+from heml.atomic import new_folder
 from heml.errors import HemlError
 from heml.images.shards import read_description
 from heml.images.void import VOID, class_faults
+from heml.json_file import write_json
 from heml.machine import best_device
 from heml.params import Segmenter as Settings
 from heml.segmentation.segment import write_mask_segmenter, write_sums
@@ -43,9 +43,7 @@ def prepare_segmenter(
         report: dict[str, Any] = {"source": "masks"}
     else:
         report = _network(settings, images, folder, checkpoints)
-    with new_file(report_path) as partial:
-        partial.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    return report
+    return write_json(report_path, report)
 
 
 def segmenter_terms(settings: Settings) -> list[str]:
@@ -158,7 +156,7 @@ def held_out_iou(
             found = [score for score in scores.values() if not np.isnan(score)]
             return {
                 "split": split,
-                "iou": {name: None if np.isnan(score) else score for name, score in scores.items()},
+                "iou": scores,
                 "miou": float(np.mean(found)),
             }
     return {}

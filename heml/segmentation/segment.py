@@ -17,6 +17,7 @@ from heml.atomic import new_folder
 from heml.errors import HemlError
 from heml.images.decoding import check_mask, decode_image, decode_mask
 from heml.images.shards import count_images, read_rows
+from heml.json_file import write_json
 from heml.machine import best_device
 from heml.params import Size
 from heml.progress import progress
@@ -73,7 +74,7 @@ def write_mask_segmenter(folder: str | Path, classes: dict[str, int]) -> None:
             "model_type": MASKS,
             "id2label": {str(i): name for name, i in sorted(classes.items(), key=lambda kv: kv[1])},
         }
-        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        write_json(partial / "config.json", config)
         write_sums(partial)
 
 

@@ -9,10 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from heml.commands.screen import Screen, drawing, plain, table, text
+from heml.commands.screen import Screen, drawing, table, text
 from heml.tree import propose
 
 TREE = propose(["l_eye", "r_eye", "hair"])
@@ -109,24 +108,9 @@ def test_quiet_leaves_the_result_and_json_the_document(capsys):
 
 
 def test_a_document_is_json_whatever_is_in_it(capsys):
-    found = {
-        "nan": math.nan,
-        "inf": [np.float32("inf"), np.array([1.5, np.nan])],
-        "number": np.int64(3),
-        "path": Path("a/b"),
-        "text": "\x1b[2J\u202e猫\udcff",
-        1: (True, None),
-    }
-    Screen(as_json=True).document(found)
+    Screen(as_json=True).document({"nan": math.nan, "path": Path("a/b"), "text": "\x1b[2J\u202e猫\udcff"})
     out = capsys.readouterr().out
     assert out.isascii()
     assert "\x1b" not in out
-    assert json.loads(out, parse_constant=pytest.fail) == {
-        "nan": None,
-        "inf": [None, [1.5, None]],
-        "number": 3,
-        "path": "a/b",
-        "text": "\x1b[2J\u202e猫\udcff",
-        "1": [True, None],
-    }
-    assert plain({"x": {"y": math.inf}}) == {"x": {"y": None}}
+    found = json.loads(out, parse_constant=pytest.fail)
+    assert found == {"nan": None, "path": "a/b", "text": "\x1b[2J\u202e猫\udcff"}
