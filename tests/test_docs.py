@@ -17,6 +17,7 @@ from conftest import ROOT
 
 import heml
 from heml.baselines.build import new_baseline
+from heml.errors import fault
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import Explanation
 from heml.explanation.views import View
@@ -253,17 +254,22 @@ def test_the_tutorials_script_puts_output_below_commands_and_refuses_what_fails(
         TUTORIAL.executed("```diff\n-d: 1\n+d: 2\n```\n", workspace)
 
 
+def wording(node: ast.AST) -> str | None:
+    """The text that an expression stands for, with … for what is put into it; of `fault`, the whole error."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "fault":
+        return str(fault(*(wording(argument) or "…" for argument in node.args)))
+    return None
+
+
 def messages() -> list[str]:
     """Every text in the code that holds words, with … for what is put into it."""
-    found = []
-    for path in [*(ROOT / "heml").rglob("*.py"), *(ROOT / "stages").rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.JoinedStr):
-                parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
-                found.append("".join(map(str, parts)))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append(node.value)
-    return found
+    files = [*(ROOT / "heml").rglob("*.py"), *(ROOT / "stages").rglob("*.py")]
+    nodes = (node for path in files for node in ast.walk(ast.parse(path.read_text("utf-8"))))
+    return [text for node in nodes if (text := wording(node)) is not None]
 
 
 def test_every_error_of_the_questions_is_one_of_the_code():

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from heml.atomic import new_file
 from heml.distances import Metric, standardise
-from heml.errors import HemlError
+from heml.errors import HemlError, fault
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.sealed import seal, unseal
 
@@ -176,7 +176,4 @@ def read_metric(path: str | Path) -> TreeMetric:
     except FileNotFoundError:
         raise HemlError(f"{path}: no metric of the tree; run `dvc repro weigh` first") from None
     except (TypeError, ValueError, AttributeError, KeyError) as error:
-        raise HemlError(
-            f"{path}: not a tree's metric of this project ({error}); remove it and run `dvc repro weigh` to make it"
-            " again"
-        ) from None
+        raise fault(path, f"not a tree's metric of this project ({error})", "dvc repro weigh") from None

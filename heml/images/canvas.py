@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from heml.atomic import new_folder
-from heml.errors import HemlError
+from heml.errors import HemlError, fault
 from heml.images.decoding import decode_image
 from heml.images.parquet import Stored, checksum, write_table
 from heml.images.shards import count_images, read_rows
@@ -115,9 +115,7 @@ def load_canvases(folder: str | Path, start: int = 0, stop: int | None = None) -
     except FileNotFoundError:
         raise HemlError(f"{folder}: no canvases; run `dvc repro canvases` first") from None
     except (OSError, ValueError, EOFError) as error:
-        raise HemlError(
-            f"{path}: cannot be read ({error}); remove it and run `{stored.again}` to make it again"
-        ) from None
+        raise fault(path, f"cannot be read ({error})", stored.again) from None
     if (
         pixels.dtype != np.uint8
         or pixels.ndim != 4
@@ -125,10 +123,7 @@ def load_canvases(folder: str | Path, start: int = 0, stop: int | None = None) -
         or len(pixels) != stored.rows
         or not _sound(path, stored)
     ):
-        raise HemlError(
-            f"{path}: not the pixels that {stored.path.name} belongs to; remove it and run `{stored.again}` to make it"
-            " again"
-        )
+        raise fault(path, f"not the pixels that {stored.path.name} belongs to", stored.again)
     index = stored.table(start=start, stop=stop)
     image_ids: list[str] = index["image_id"].to_pylist()
     stored.distinct(image_ids)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from heml.atomic import new_file
-from heml.errors import HemlError
+from heml.errors import HemlError, fault
 from heml.learning.averaging import State
 from heml.learning.inputs import Box
 from heml.learning.networks import Architecture, MetricNetwork
@@ -111,11 +111,9 @@ def load_header(path: str | Path) -> Header:
     except FileNotFoundError:
         raise HemlError(f"{path}: no such node; run `dvc repro` first") from None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise HemlError(
-            f"{path}: not a node of this project ({error}); remove it and run `dvc repro` to make it again"
-        ) from None
+        raise fault(path, f"not a node of this project ({error})", "dvc repro") from None
     if header.node != Path(path).stem:
-        raise HemlError(f"{path}: holds the node {header.node!r}; remove it and run `dvc repro` to make it again")
+        raise fault(path, f"holds the node {header.node!r}", "dvc repro")
     return header
 
 
@@ -157,17 +155,13 @@ def load_state(path: str | Path, repeat: int = 0) -> State:
             found = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(own)}  # noqa: SIM118
             checksums = json.loads((file.metadata() or {}).get("heml", "{}")).get("checksums")
     except (SafetensorError, OSError, ValueError, AttributeError) as error:
-        raise HemlError(f"{path}: cannot be read ({error}); run `dvc repro` to make it again") from None
+        raise fault(path, f"cannot be read ({error})", "dvc repro") from None
     if checksums is not None and checksums[repeat : repeat + 1] != [_checksum(found)]:
-        raise HemlError(
-            f"{path}: its weights are not those that were written; remove it and run `dvc repro` to make it again"
-        )
+        raise fault(path, "its weights are not those that were written", "dvc repro")
     state = {key: value.float() if value.is_floating_point() else value for key, value in found.items()}
     wild = [key for key, value in state.items() if not value.isfinite().all()]
     if wild:
-        raise HemlError(
-            f"{path}: {wild[0]} holds values that are no finite numbers; remove it and run `dvc repro` to make it again"
-        )
+        raise fault(path, f"{wild[0]} holds values that are no finite numbers", "dvc repro")
     return state
 
 
@@ -179,9 +173,7 @@ def load_network(path: str | Path, device: torch.device, repeat: int = 0) -> tup
         network.load_state_dict(load_state(path, repeat), assign=True)
     except RuntimeError as error:
         told = str(error).splitlines()[-1].strip()
-        raise HemlError(
-            f"{path}: its weights do not fit its header ({told}); remove it and run `dvc repro` to make it again"
-        ) from None
+        raise fault(path, f"its weights do not fit its header ({told})", "dvc repro") from None
     lay_out(network.trunk)
     return header, network.to(device).eval()
 
