@@ -22,7 +22,8 @@ check: setup
 setup: .venv/.ready
 
 .venv/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.11 repro")'
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, '\
+	'this is " + sys.version.split()[0] + "; try: make PYTHON=python3.11 repro")'
 ifdef UV
 	$(UV) venv --quiet --clear --seed --python $(PYTHON) .venv
 	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'

@@ -98,9 +98,8 @@ def main() -> None:
         which: {key: float(np.median([f[key] for f in found])) for key in found[0]} for which, found in runs.items()
     }
     for which, row in middle.items():
-        print(
-            f"{which:10}{row['seconds']:9.1f}{row['mib']:8.0f}{row['p@1']:9.5f}{row['r_precision']:9.5f}{row['map@r']:9.5f}"
-        )
+        scores = "".join(f"{row[key]:9.5f}" for key in ("p@1", "r_precision", "map@r"))
+        print(f"{which:10}{row['seconds']:9.1f}{row['mib']:8.0f}{scores}")
     faster, memory = (
         middle["library"]["seconds"] / middle["ours"]["seconds"],
         middle["ours"]["mib"] / middle["library"]["mib"],

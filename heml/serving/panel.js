@@ -1,4 +1,5 @@
-// The panel in front of a served page: two photographs, from files or from the gallery, and what the server behind it says of them.
+// The panel in front of a served page: two photographs, from files or from the gallery, and what the server behind it
+// says of them.
 
 class Desk {
   constructor({ metric, pictures, explorer, gallery }) {
@@ -45,7 +46,12 @@ class Desk {
       return;
     }
     const [first, second] = files;
-    const wanted = second ? [[first, this.slots[0]], [second, this.slots[1]]] : [[first, slot]];
+    const wanted = second
+      ? [
+          [first, this.slots[0]],
+          [second, this.slots[1]],
+        ]
+      : [[first, slot]];
     const faults = files.length > 2 ? ["Two at a time: the others were left."] : [];
     for (const [file, to] of wanted) {
       this.tell(`Looking at ${file.name} …`);
@@ -75,7 +81,8 @@ class Desk {
     await this.pictures.load(image);
     for (const id of ["first", "second"]) $(id).append(new Option(`${found.image.id} (${found.image.split})`, image));
     const split = $("of-split");
-    if (![...split.options].some((option) => option.value === found.image.split)) split.append(new Option(found.image.split, found.image.split));
+    if (![...split.options].some((option) => option.value === found.image.split))
+      split.append(new Option(found.image.split, found.image.split));
     this.gallery.list();
     return image;
   }
@@ -107,7 +114,8 @@ class Desk {
 
   number(image) {
     if (image < this.gallery.stored) return image;
-    if (!this.numbers.has(image)) throw new Error(`${data.images[image].id}: the server no longer holds it; choose its file again.`);
+    if (!this.numbers.has(image))
+      throw new Error(`${data.images[image].id}: the server no longer holds it; choose its file again.`);
     return this.numbers.get(image);
   }
 }
@@ -161,7 +169,11 @@ class Slot {
       tiles.append(tile);
     }
     const more = button("By any part, in the gallery", () => gallery.choose(image, true), "jump");
-    this.similar.replaceChildren(make("p", "soft", `The most similar ${data.searched} images, by all parts together:`), tiles, more);
+    this.similar.replaceChildren(
+      make("p", "soft", `The most similar ${data.searched} images, by all parts together:`),
+      tiles,
+      more,
+    );
     if (image >= gallery.stored) this.id.value = "";
     gallery.choose(image);
   }

@@ -39,7 +39,7 @@ def test_the_page_and_its_headers(server):
     assert answer.getheader("Content-Security-Policy") == "frame-ancestors 'none'"
     assert answer.getheader("Set-Cookie") is None
     assert answer.getheader("Access-Control-Allow-Origin") is None
-    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page.decode())
+    policy = re.search(r'Content-Security-Policy"\s+content="([^"]*)"', page.decode())
     assert policy
     assert policy[1].startswith("default-src 'none';")
     assert policy[1].endswith("; connect-src 'self'")

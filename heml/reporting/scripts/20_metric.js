@@ -11,7 +11,8 @@ class Metric {
 
   /** One more image, the last of `data.images`, by its nearest ones: of every node, and by the tree. */
   extend(near, nearWhole) {
-    const longer = (old, found) => Uint16Array.from([...old, ...Array.from({ length: this.each }, (_, k) => found[k] ?? UNKNOWN)]);
+    const longer = (old, found) =>
+      Uint16Array.from([...old, ...Array.from({ length: this.each }, (_, k) => found[k] ?? UNKNOWN)]);
     this.near = this.near.map((old, node) => longer(old, near[node]));
     this.nearWhole = longer(this.nearWhole, nearWhole);
   }
@@ -31,10 +32,12 @@ class Metric {
 
   /** What nodes say of their distances. */
   evidence(distances) {
-    return distances.map((d, k) => (d === null || this.isOff(k) ? 0 : data.nodes[k].slope * (data.nodes[k].threshold - d)));
+    return distances.map((d, k) =>
+      d === null || this.isOff(k) ? 0 : data.nodes[k].slope * (data.nodes[k].threshold - d),
+    );
   }
 
-  /** The tree's distance of two test images, of the nodes that are on; a node that one of them lacks adds its threshold's. */
+  /** The tree's distance of two test images, of the nodes that are on; a node that one lacks adds its threshold's. */
   apart(i, j) {
     let sum = 0;
     data.nodes.forEach((node, k) => {
@@ -53,7 +56,8 @@ class Metric {
     for (const k of on) {
       const { weight, threshold } = data.nodes[k];
       const row = this.pairs[k];
-      for (let at = 0; at < sums.length; at++) sums[at] += weight * (row[at] === UNKNOWN ? threshold : (row[at] / 65534) ** 2);
+      for (let at = 0; at < sums.length; at++)
+        sums[at] += weight * (row[at] === UNKNOWN ? threshold : (row[at] / 65534) ** 2);
     }
     const found = Array.from({ length: n }, () => []);
     let at = 0;

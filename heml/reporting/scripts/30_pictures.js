@@ -42,7 +42,7 @@ class Pictures {
     return [this.sheet, (image % data.across) * w, Math.floor(image / data.across) * h, w, h];
   }
 
-  /** What a node (or, for −1, the whole) sees of an image, on a canvas whose longer side is `side` pixels; the rest is pale. */
+  /** What a node (or, for −1, the whole) sees of an image, on a canvas `side` long; the rest is pale. */
   draw(image, node, side) {
     const [gw, gh] = data.grid;
     const [x0, y0, x1, y1] = node < 0 ? [0, 0, gw, gh] : data.nodes[node].box;

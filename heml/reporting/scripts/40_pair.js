@@ -9,7 +9,9 @@ class Explorer {
     this.pictures = pictures;
     this.parent = data.nodes.map(() => -1);
     data.nodes.forEach((node, k) => node.children.forEach((child) => (this.parent[child] = k)));
-    this.leafNode = data.leaves.map((_, leaf) => data.nodes.findIndex((node) => !node.children.length && node.leaves.includes(leaf)));
+    this.leafNode = data.leaves.map((_, leaf) =>
+      data.nodes.findIndex((node) => !node.children.length && node.leaves.includes(leaf)),
+    );
     this.node = 0;
     this.buttons = [];
     this.edges = [];
@@ -48,13 +50,16 @@ class Explorer {
   /** The answer in words, as `heml explain` has it, but by the evidence of the leaves alone. */
   sentence(evidence, logOdds) {
     const side = logOdds > 0 ? 1 : -1;
-    const leaves = data.nodes.map((node, k) => [k, side * evidence[k]]).filter(([k, e]) => !data.nodes[k].children.length && e > 0);
+    const leaves = data.nodes
+      .map((node, k) => [k, side * evidence[k]])
+      .filter(([k, e]) => !data.nodes[k].children.length && e > 0);
     if (!leaves.length) return `${decision(logOdds)}, by its parts together.`;
     const [best, most] = leaves.reduce((a, b) => (b[1] > a[1] ? b : a));
     const part = most / leaves.reduce((sum, [, e]) => sum + e, 0);
     const how = part > 0.5 ? "mostly because of" : "above all because of";
     const name = words(data.nodes[best].name);
-    return `${decision(logOdds)}, ${how} ${name}: ${(100 * part).toFixed(0)} % of the evidence ${side > 0 ? "for" : "against"} it.`;
+    const what = `the evidence ${side > 0 ? "for" : "against"} it`;
+    return `${decision(logOdds)}, ${how} ${name}: ${(100 * part).toFixed(0)} % of ${what}.`;
   }
 
   /** Evidence of a node and all below it. */
@@ -67,7 +72,10 @@ class Explorer {
     await this.pictures.load(pair.first, pair.second);
     if (turn !== this.turn) return;
     this.current = pair;
-    for (const [id, image] of [["first", pair.first], ["second", pair.second]]) {
+    for (const [id, image] of [
+      ["first", pair.first],
+      ["second", pair.second],
+    ]) {
       $(id).value = image;
       if ($(id).selectedIndex < 0) $(id).value = ""; // not among the choices
     }
@@ -110,7 +118,9 @@ class Explorer {
   photo(image) {
     const [w, h] = data.grid;
     const svg = draw("svg", { viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": this.describe(image) });
-    svg.append(draw("image", { href: data.photos[image] || this.cut(image), width: w, height: h, preserveAspectRatio: "none" }));
+    svg.append(
+      draw("image", { href: data.photos[image] || this.cut(image), width: w, height: h, preserveAspectRatio: "none" }),
+    );
     data.leaves.forEach((name, leaf) => {
       const d = this.pictures.path(image, leaf);
       if (!d) return;
@@ -182,7 +192,10 @@ class Explorer {
     return this.parent[k] < 0 ? 0 : 1 + this.depth(this.parent[k]);
   }
 
-  /** Arrow keys: up to the parent, down to the first child, left and right along the level; Home to the root, End to the last leaf. */
+  /**
+   * Arrow keys: up to the parent, down to the first child, left and right along the level; Home to the root, End to the
+   * last leaf.
+   */
   move(event, k) {
     const level = data.nodes.map((_, i) => i).filter((i) => data.nodes[i].y === data.nodes[k].y);
     level.sort((a, b) => data.nodes[a].x - data.nodes[b].x);
@@ -236,13 +249,21 @@ class Explorer {
     if (this.metric.isOff(k)) return `${name}: switched off`;
     if (d === null) return `${name}: ${this.absence(k)}, so it says nothing`;
     const e = this.evidence[k];
-    const parts = [e ? `${name}: ${signed(e)} ${e > 0 ? "for" : "against"} one label` : `${name}: says nothing`, `distance ${digits(d)}`];
+    const parts = [
+      e ? `${name}: ${signed(e)} ${e > 0 ? "for" : "against"} one label` : `${name}: says nothing`,
+      `distance ${digits(d)}`,
+    ];
     const rank = this.metric.percentile(k, d);
     if (rank !== null) parts.push(`closer than ${(100 - rank).toFixed(0)} % of pairs`);
     const speck = this.specks(k);
-    if (speck.length) parts.push(`but of ${speck.map((i) => data.images[i].id).join(" and ")} it sees ${Math.min(...speck.map((i) => this.pixels(i, k)))} pixels: too small to be told apart`);
+    if (speck.length) {
+      const of = speck.map((i) => data.images[i].id).join(" and ");
+      const pixels = Math.min(...speck.map((i) => this.pixels(i, k)));
+      parts.push(`but of ${of} it sees ${pixels} pixels: too small to be told apart`);
+    }
     if (data.nodes[k].children.length) parts.push(`with all below it ${signed(this.subtree(k))}`);
-    else if (pair.share[k] !== null && !this.metric.off.size) parts.push(`at all nodes that see it ${signed(pair.share[k])}`);
+    else if (pair.share[k] !== null && !this.metric.off.size)
+      parts.push(`at all nodes that see it ${signed(pair.share[k])}`);
     return parts.join(", ");
   }
 
@@ -266,7 +287,9 @@ class Explorer {
     const [a, b] = [data.images[pair.first], data.images[pair.second]];
     const alike = agreement(pair.first, pair.second);
     const wrong = alike && this.logOdds > 0 !== (alike === "right");
-    const truth = alike ? ` ${a.id} is ${labelOf(pair.first)}, ${b.id} is ${labelOf(pair.second)}${wrong ? ": the tree is wrong" : ""}.` : "";
+    const truth = alike
+      ? ` ${a.id} is ${labelOf(pair.first)}, ${b.id} is ${labelOf(pair.second)}${wrong ? ": the tree is wrong" : ""}.`
+      : "";
     const all = pair.sentence && !this.metric.off.size;
     $("verdict").textContent = `${all ? pair.sentence : this.sentence(this.evidence, this.logOdds)}${truth}`;
     tell($("verdict").textContent);
@@ -278,7 +301,9 @@ class Explorer {
       const told = pair.change.logOdds > 0 ? "same" : "different";
       const parts = enumerated(pair.change.segments);
       image.alt = `${a.id} with the ${parts} of ${pair.change.donor}`;
-      const text = `What would have to change: with the ${parts} of ${pair.change.donor}, ${a.id} and ${b.id} would be ${told} (${certainty(pair.change.logOdds)} %).`;
+      const text =
+        `What would have to change: with the ${parts} of ${pair.change.donor}, ${a.id} and ${b.id} would be ` +
+        `${told} (${certainty(pair.change.logOdds)} %).`;
       change.append(image, make("p", "", text));
     }
   }
@@ -292,8 +317,15 @@ class Explorer {
     const node = data.nodes[k];
     const name = words(node.name);
     $("panel-pair").replaceChildren(make("h4", "", name), this.pairPanel(k));
-    $("panel-near").replaceChildren(make("h4", "", `Most similar ${data.searched} images by ${name}`), ...this.nearPanels(k));
-    $("panel-curve").replaceChildren(make("h4", "", "Score and learning curve"), this.scorePanel(node), this.curve(node));
+    $("panel-near").replaceChildren(
+      make("h4", "", `Most similar ${data.searched} images by ${name}`),
+      ...this.nearPanels(k),
+    );
+    $("panel-curve").replaceChildren(
+      make("h4", "", "Score and learning curve"),
+      this.scorePanel(node),
+      this.curve(node),
+    );
     $("panel-worst").replaceChildren(make("h4", "", `Worst pairs by ${name}`), this.worstPanel(k));
     if (focus) tell(this.words(k));
   }
@@ -312,7 +344,15 @@ class Explorer {
     }
     box.append(tiles, make("p", "", this.words(k)));
     const node = data.nodes[k];
-    if (node.slope) box.append(make("p", "soft", `A distance of ${node.threshold.toPrecision(2)} says nothing; its weight in the tree's distance is ${(100 * node.weight).toFixed(1)} %.`));
+    if (node.slope)
+      box.append(
+        make(
+          "p",
+          "soft",
+          `A distance of ${node.threshold.toPrecision(2)} says nothing; ` +
+            `its weight in the tree's distance is ${(100 * node.weight).toFixed(1)} %.`,
+        ),
+      );
     else box.append(make("p", "soft", "It has no part in the tree's answer."));
     return box;
   }
@@ -337,22 +377,49 @@ class Explorer {
   scorePanel(node) {
     const s = node.scores;
     const limit = s.limit === null ? "" : `, at best ${percent(s.limit)}`;
-    const loses = s.tree_loses === null ? "" : ` Without it the tree's own loses ${percent(s.tree_loses).replace("-", "−")} points.`;
-    return make("p", "", `Right for ${percent(s["p@1"])} % of the test images that show it (P@1, ${percent(s["p@1_low"])} to ${percent(s["p@1_high"])}); by chance ${percent(s.chance)}, by the commonest label ${percent(s.majority)}${limit}; present in ${percent(s.coverage)} %. Pairs: AUC ${percent(s.auc)} (chance 50).${loses}`);
+    const loses =
+      s.tree_loses === null
+        ? ""
+        : ` Without it the tree's own loses ${percent(s.tree_loses).replace("-", "−")} points.`;
+    return make(
+      "p",
+      "",
+      `Right for ${percent(s["p@1"])} % of the test images that show it ` +
+        `(P@1, ${percent(s["p@1_low"])} to ${percent(s["p@1_high"])}); ` +
+        `by chance ${percent(s.chance)}, by the commonest label ${percent(s.majority)}${limit}; ` +
+        `present in ${percent(s.coverage)} %. Pairs: AUC ${percent(s.auc)} (chance 50).${loses}`,
+    );
   }
 
   curve(node) {
     const rows = node.curve.filter((row) => row[1] !== null);
-    if (!rows.length) return make("p", "soft", "No learning curve: P@1 on val was not measured, or no validation image shows this node.");
-    const svg = draw("svg", { viewBox: "0 0 300 120", role: "img", "aria-label": "P@1 on val over the epochs: " + rows.map((row) => row[1].toFixed(2)).join(", ") });
+    if (!rows.length)
+      return make(
+        "p",
+        "soft",
+        "No learning curve: P@1 on val was not measured, or no validation image shows this node.",
+      );
+    const svg = draw("svg", {
+      viewBox: "0 0 300 120",
+      role: "img",
+      "aria-label": "P@1 on val over the epochs: " + rows.map((row) => row[1].toFixed(2)).join(", "),
+    });
     const last = Math.max(1, rows[rows.length - 1][0]);
     const points = rows.map((row) => `${28 + (row[0] / last) * 262} ${100 - row[1] * 90}`);
-    for (const [d, colour] of [["M28 10V100H290", "var(--line)"], ["M" + points.join("L"), "var(--bar)"]]) {
+    for (const [d, colour] of [
+      ["M28 10V100H290", "var(--line)"],
+      ["M" + points.join("L"), "var(--bar)"],
+    ]) {
       const path = draw("path", { d });
       path.style.stroke = colour;
       svg.append(path);
     }
-    for (const [x, y, text] of [[16, 14, "1"], [16, 104, "0"], [160, 116, `P@1 on val by epoch (0 to ${last})`]]) svg.append(draw("text", { x, y }, text));
+    for (const [x, y, text] of [
+      [16, 14, "1"],
+      [16, 104, "0"],
+      [160, 116, `P@1 on val by epoch (0 to ${last})`],
+    ])
+      svg.append(draw("text", { x, y }, text));
     return svg;
   }
 
@@ -368,7 +435,10 @@ class Explorer {
       }
     }
     const box = make("div");
-    for (const [kind, title] of [["alike", "Close, but of different labels"], ["unlike", "Far apart, but of the same label"]]) {
+    for (const [kind, title] of [
+      ["alike", "Close, but of different labels"],
+      ["unlike", "Far apart, but of the same label"],
+    ]) {
       box.append(make("p", "soft", title));
       const list = make("ul", "worst");
       for (const { i, j, d } of found[kind]) {
@@ -434,16 +504,31 @@ class Explorer {
     const [was, is] = [this.metric.right(this.whole), this.metric.right(near)];
     const moved = near.filter((found, i) => (found.length ? found[0].image : -1) !== this.whole[i][0].image).length;
     const names = enumerated([...this.metric.off].map((leaf) => words(data.leaves[leaf])));
-    const pair = decision(before) === decision(this.logOdds) ? `still ${decision(this.logOdds)}` : `${decision(this.logOdds)} instead of ${decision(before)}`;
-    out.textContent = `Without ${names}: these two are ${pair}. Of the ${data.tests} test images here, ${is} instead of ${was} have a most similar other test image of their own label; for ${moved} it is another image than before.`;
+    const pair =
+      decision(before) === decision(this.logOdds)
+        ? `still ${decision(this.logOdds)}`
+        : `${decision(this.logOdds)} instead of ${decision(before)}`;
+    out.textContent =
+      `Without ${names}: these two are ${pair}. Of the ${data.tests} test images here, ${is} instead of ${was} have ` +
+      `a most similar other test image of their own label; for ${moved} it is another image than before.`;
     tell(out.textContent);
     for (const image of [this.current.first, this.current.second]) {
       if (image >= data.tests) continue;
       const tiles = make("div", "tiles");
       for (const { image: i } of near[image]) tiles.append(this.pictures.tile(i, -1, labelOf(i), agreement(i, image)));
-      box.append(make("p", "soft", `Most similar to ${data.images[image].id} now, among the test images here:`), near[image].length ? tiles : make("p", "", "None: nothing is left to compare."));
+      box.append(
+        make("p", "soft", `Most similar to ${data.images[image].id} now, among the test images here:`),
+        near[image].length ? tiles : make("p", "", "None: nothing is left to compare."),
+      );
     }
-    box.append(make("p", "soft", `As metric: {off: [${[...this.metric.off].map((leaf) => data.leaves[leaf]).join(", ")}]} in params.yaml, but for the weights, which are fitted anew there.`));
+    box.append(
+      make(
+        "p",
+        "soft",
+        `As metric: {off: [${[...this.metric.off].map((leaf) => data.leaves[leaf]).join(", ")}]} in params.yaml, ` +
+          "but for the weights, which are fitted anew there.",
+      ),
+    );
   }
 
   // ---- controls
@@ -470,12 +555,16 @@ class Explorer {
   fillControls() {
     const listed = $("listed");
     listed.append(new Option("any two test images (right)", "-1"));
-    const names = { mistake: "Mistakes: a test image and what it was taken for", telling: "Surprises: alike but for a part, unlike but for a part" };
+    const names = {
+      mistake: "Mistakes: a test image and what it was taken for",
+      telling: "Surprises: alike but for a part, unlike but for a part",
+    };
     for (const kind of Object.keys(names)) {
       const group = document.createElement("optgroup");
       group.label = names[kind];
       data.listed.forEach((pair, k) => {
-        if (pair.kind === kind) group.append(new Option(`${data.images[pair.first].id} and ${data.images[pair.second].id}`, k));
+        if (pair.kind === kind)
+          group.append(new Option(`${data.images[pair.first].id} and ${data.images[pair.second].id}`, k));
       });
       if (group.children.length) listed.append(group);
     }
@@ -483,7 +572,8 @@ class Explorer {
       const select = $(id);
       for (let i = 0; i < data.tests; i++) select.append(new Option(`${data.images[i].id} (${labelOf(i)})`, i));
       select.addEventListener("change", () => {
-        if ($("first").value !== "" && $("second").value !== "") this.meet(Number($("first").value), Number($("second").value));
+        if ($("first").value !== "" && $("second").value !== "")
+          this.meet(Number($("first").value), Number($("second").value));
       });
     }
     listed.addEventListener("change", () => {
@@ -498,7 +588,11 @@ class Explorer {
       const { first, second } = this.current;
       const address = location.href.replace(/#.*/, "") + this.address(first, second);
       history.replaceState(null, "", this.address(first, second));
-      tell((await clip(() => navigator.clipboard.writeText(address))) ? "The link is copied." : "The link stands in the address bar.");
+      tell(
+        (await clip(() => navigator.clipboard.writeText(address)))
+          ? "The link is copied."
+          : "The link stands in the address bar.",
+      );
     });
     $("copy").addEventListener("click", async () => {
       const picture = this.card();
@@ -515,7 +609,9 @@ class Explorer {
     const [w, h] = data.grid;
     const side = 320;
     const [pw, ph] = [(side * w) / Math.max(w, h), (side * h) / Math.max(w, h)];
-    const parts = data.leaves.map((name, leaf) => [words(name), this.partSays(leaf)]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+    const parts = data.leaves
+      .map((name, leaf) => [words(name), this.partSays(leaf)])
+      .sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
     const lines = wrapped($("verdict").textContent, 92);
     const canvas = make("canvas");
     [canvas.width, canvas.height] = [720, Math.ceil(ph + 70 + 22 * lines.length + 22 * Math.ceil(parts.length / 3))];
@@ -549,7 +645,13 @@ class Explorer {
     context.font = "15px system-ui, sans-serif";
     lines.forEach((line, k) => context.fillText(line, 24, ph + 46 + 22 * k));
     context.font = "13px system-ui, sans-serif";
-    parts.forEach(([name, says], k) => context.fillText(`${name} ${signed(says)}`, 24 + (k % 3) * 230, ph + 60 + 22 * lines.length + 22 * Math.floor(k / 3)));
+    parts.forEach(([name, says], k) =>
+      context.fillText(
+        `${name} ${signed(says)}`,
+        24 + (k % 3) * 230,
+        ph + 60 + 22 * lines.length + 22 * Math.floor(k / 3),
+      ),
+    );
     return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   }
 }

@@ -1,7 +1,8 @@
 // All images of the page: filtered, found by id, compared by any part, and where they lie by it.
 
 const PAGE = 60;
-const MARKS = ["circle", "square", "triangle", "diamond", "cross", "ring"]; // of labels on the map: told by shape as well as by colour
+// Of labels on the map: told by shape as well as by colour.
+const MARKS = ["circle", "square", "triangle", "diamond", "cross", "ring"];
 
 class Gallery {
   constructor(metric, pictures, explorer) {
@@ -21,18 +22,28 @@ class Gallery {
     const [w, h] = data.tile;
     const sheet = new CSSStyleSheet();
     const rows = Math.ceil(data.images.length / data.across);
-    sheet.insertRule(`.thumb i { background-image: url("${data.sheet}"); width: ${w}px; height: ${h}px; background-size: ${w * data.across}px ${h * rows}px; }`);
+    sheet.insertRule(
+      `.thumb i { background-image: url("${data.sheet}"); width: ${w}px; height: ${h}px; ` +
+        `background-size: ${w * data.across}px ${h * rows}px; }`,
+    );
     document.adoptedStyleSheets = [sheet];
   }
 
   fill() {
     this.stored = data.images.length; // those in the sheet
-    for (const split of [...new Set(data.images.map((i) => i.split))].sort()) $("of-split").append(new Option(split, split));
+    for (const split of [...new Set(data.images.map((i) => i.split))].sort())
+      $("of-split").append(new Option(split, split));
     labels.forEach((name, k) => data.images.some((i) => i.label === k) && $("of-label").append(new Option(name, k)));
-    const kinds = [["taken", "mistakes", (i) => i.taken !== undefined], ["suggested", "labels to check", (i) => i.suggested !== undefined]];
+    const kinds = [
+      ["taken", "mistakes", (i) => i.taken !== undefined],
+      ["suggested", "labels to check", (i) => i.suggested !== undefined],
+    ];
     const groups = [...new Set(data.images.flatMap((i) => i.groups || []))].sort();
     this.kinds = new Map();
-    for (const [value, text, of] of [...kinds, ...groups.map((g) => [`group ${g}`, g, (i) => (i.groups || []).includes(g)])]) {
+    for (const [value, text, of] of [
+      ...kinds,
+      ...groups.map((g) => [`group ${g}`, g, (i) => (i.groups || []).includes(g)]),
+    ]) {
       const count = data.images.filter(of).length;
       if (!count) continue;
       this.kinds.set(value, of);
@@ -63,9 +74,15 @@ class Gallery {
       .map((_, k) => k)
       .filter((k) => {
         const i = data.images[k];
-        return (!split || i.split === split) && (label === "" || i.label === Number(label)) && (!kind || this.kinds.get(kind)(i)) && i.id.toLowerCase().includes(sought.toLowerCase());
+        return (
+          (!split || i.split === split) &&
+          (label === "" || i.label === Number(label)) &&
+          (!kind || this.kinds.get(kind)(i)) &&
+          i.id.toLowerCase().includes(sought.toLowerCase())
+        );
       });
-    $("count").textContent = `${this.found.length} of ${data.images.length} images${this.found.length ? "" : `: none whose id holds “${sought}”`}`;
+    const none = this.found.length ? "" : `: none whose id holds “${sought}”`;
+    $("count").textContent = `${this.found.length} of ${data.images.length} images${none}`;
     $("thumbs").replaceChildren(...this.found.slice(0, this.shown).map((k) => this.thumb(k)));
     $("more").hidden = this.found.length <= this.shown;
     this.markMap();
@@ -75,12 +92,14 @@ class Gallery {
     const about = data.images[k];
     const [w, h] = data.tile;
     const face = k < this.stored ? make("i") : this.pictures.draw(k, -1, Math.max(w, h));
-    if (k < this.stored) face.style.backgroundPosition = `${-(k % data.across) * w}px ${-Math.floor(k / data.across) * h}px`;
+    if (k < this.stored)
+      face.style.backgroundPosition = `${-(k % data.across) * w}px ${-Math.floor(k / data.across) * h}px`;
     const found = button("", () => this.choose(k, true), "thumb");
     found.append(face);
     found.title = about.id;
     found.setAttribute("aria-label", this.describe(k));
-    if (about.taken !== undefined || about.suggested !== undefined) found.append(make("span", "mark", about.taken !== undefined ? "✗" : "?"));
+    if (about.taken !== undefined || about.suggested !== undefined)
+      found.append(make("span", "mark", about.taken !== undefined ? "✗" : "?"));
     return found;
   }
 
@@ -109,8 +128,21 @@ class Gallery {
       if (this.explorer.comparable(k, i)) tile.append(button("why", () => this.explorer.go(k, i, node), "jump"));
       tiles.append(tile);
     }
-    box.append(make("h3", "", data.images[k].id), big, make("p", "", this.describe(k)), make("p", "soft", `Most similar by ${by}:`), near.length ? tiles : make("p", "", "It shows nothing of this part."));
-    if (k < data.tests || this.explorer.ask) box.append(button("Compare it with the first of the pair above", () => this.explorer.go(this.explorer.current.first, k), "jump"));
+    box.append(
+      make("h3", "", data.images[k].id),
+      big,
+      make("p", "", this.describe(k)),
+      make("p", "soft", `Most similar by ${by}:`),
+      near.length ? tiles : make("p", "", "It shows nothing of this part."),
+    );
+    if (k < data.tests || this.explorer.ask)
+      box.append(
+        button(
+          "Compare it with the first of the pair above",
+          () => this.explorer.go(this.explorer.current.first, k),
+          "jump",
+        ),
+      );
     $("chosen").replaceChildren(box);
     if (focus) $("chosen").focus({ preventScroll: window.innerWidth > 700 });
     this.markMap();
@@ -121,7 +153,13 @@ class Gallery {
   drawMap() {
     const places = this.places[this.by + 1];
     const high = places.reduce((most, v, at) => (at % 2 && v !== UNKNOWN ? Math.max(most, v) : most), 0);
-    const svg = draw("svg", { viewBox: `-10 -10 320 ${20 + (300 * high) / 65534}`, role: "img", "aria-label": "Map of the images: those that are similar by the chosen part lie together; the thumbnails lead to the same images" });
+    const svg = draw("svg", {
+      viewBox: `-10 -10 320 ${20 + (300 * high) / 65534}`,
+      role: "img",
+      "aria-label":
+        "Map of the images: those that are similar by the chosen part lie together; " +
+        "the thumbnails lead to the same images",
+    });
     this.points = new Map();
     data.images.forEach((about, k) => {
       const [x, y] = [places[2 * k], places[2 * k + 1]];
@@ -134,7 +172,11 @@ class Gallery {
       svg.append(point);
       this.points.set(k, point);
     });
-    const key = make("figcaption", "soft", "Where images lie by it (t-SNE): what is similar lies together, distances between heaps mean little. ");
+    const key = make(
+      "figcaption",
+      "soft",
+      "Where images lie by it (t-SNE): what is similar lies together, distances between heaps mean little. ",
+    );
     labels.slice(0, MARKS.length).forEach((name, k) => {
       const box = draw("svg", { viewBox: "-6 -6 12 12", width: 12, height: 12, "aria-hidden": "true" });
       const point = mark(MARKS[k], 0, 0, 4);
@@ -162,7 +204,8 @@ class Gallery {
 
 /** A mark around a point. */
 function mark(kind, x, y, r = 2.6) {
-  if (kind === "circle" || kind === "ring") return draw("circle", { cx: x, cy: y, r, ...(kind === "ring" ? { "fill-opacity": 0 } : {}) });
+  if (kind === "circle" || kind === "ring")
+    return draw("circle", { cx: x, cy: y, r, ...(kind === "ring" ? { "fill-opacity": 0 } : {}) });
   const d = {
     square: `M${x - r} ${y - r}h${2 * r}v${2 * r}h${-2 * r}Z`,
     triangle: `M${x} ${y - 1.2 * r}L${x + 1.2 * r} ${y + r}H${x - 1.2 * r}Z`,

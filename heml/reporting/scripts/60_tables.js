@@ -9,7 +9,13 @@ function sortable(table) {
     head.replaceChildren(found);
   });
   const region = table.parentElement;
-  region.after(button("Download as CSV", () => download(new Blob([csv(table)], { type: "text/csv" }), `${table.dataset.name.replace(/[^\w]+/g, "_")}.csv`), "csv"));
+  region.after(
+    button(
+      "Download as CSV",
+      () => download(new Blob([csv(table)], { type: "text/csv" }), `${table.dataset.name.replace(/[^\w]+/g, "_")}.csv`),
+      "csv",
+    ),
+  );
 }
 
 function sort(table, heads, column) {

@@ -8,9 +8,16 @@ const started = start();
 /** `#pair=a,b&node=n`, `#node=n`: numbers of images and node, as far as they are there. */
 function addressed() {
   const asked = new URLSearchParams(location.hash.slice(1));
-  const ids = location.hash.match(/pair=([^&]*)/)?.[1].split(",").map(decodeURIComponent) || [];
+  const ids =
+    location.hash
+      .match(/pair=([^&]*)/)?.[1]
+      .split(",")
+      .map(decodeURIComponent) || [];
   const images = ids.map((id) => data.images.findIndex((image, k) => k < data.tests && image.id === id));
-  return { pair: images.length === 2 && images.every((i) => i >= 0) ? images : null, node: data.nodes.findIndex((node) => node.name === asked.get("node")) };
+  return {
+    pair: images.length === 2 && images.every((i) => i >= 0) ? images : null,
+    node: data.nodes.findIndex((node) => node.name === asked.get("node")),
+  };
 }
 
 async function start() {
