@@ -32,12 +32,18 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
-    from heml.commands.tree import as_json
-    from heml.segments.coverage import class_coverage, proposed_segments, segments_yaml
-    from heml.tree import propose, to_yaml
+    from heml.commands.tree import HOW, as_json, joined_by
+    from heml.run import Run
+    from heml.segments.coverage import proposed_segments, segments_yaml
+    from heml.starting.growing import join
+    from heml.starting.parts import measured, part_of
+    from heml.tree import to_yaml
 
     screen = Screen.of(arguments)
-    coverage = class_coverage(arguments.data / "images", arguments.data / "labelmaps")
+    run = Run(data=arguments.data)
+    classes, found = measured(run.images, run.labelmaps)
+    parts = {name: part_of(name, found, [number]) for name, number in classes.items()}
+    coverage = sorted((part.coverage for part in parts.values()), key=lambda c: (-c.present, c.name))
     rows = [(c.name, f"{c.present:6.1%}", f"{c.area:9.2%}") for c in coverage if c.present]
     screen.say(table(rows, ("class", "images", "mean area (of the image, where it is there)")))
     if absent := [c.name for c in coverage if not c.present]:
@@ -49,12 +55,15 @@ def run(arguments: argparse.Namespace) -> None:
             f"--without: unknown {', '.join(unknown)}; the classes are those above{meant(unknown[0], names)}"
         )
     segments = proposed_segments(coverage, arguments.least, arguments.without)
-    tree = propose(list(segments)) if len(segments) >= 2 else None
+    tree, placed = None, False
+    if len(segments) >= 2:
+        places = {name: place for name, c in segments.items() if (place := parts[c.name].place)}
+        tree, placed = join(list(segments), places, {name: c.area for name, c in segments.items()})
     screen.document(
         {
             "classes": [{"name": c.name, "present": c.present, "area": c.area} for c in coverage],
             "segments": {name: found.name for name, found in segments.items()},
-            "tree": as_json(tree) if tree else None,
+            "tree": as_json(tree) | {"joined_by": joined_by(placed)} if tree else None,
         }
     )
     if tree is None:
@@ -62,5 +71,6 @@ def run(arguments: argparse.Namespace) -> None:
             f"\nfewer than two classes are in {arguments.least:.0%} of the images: no tree to propose; lower --least"
         )
         return
-    screen.say(text((f"\n# For params.yaml: the classes in at least {arguments.least:.0%} of the images.", FAINT)))
+    said = f"# For params.yaml: the classes in at least {arguments.least:.0%} of the images, joined {HOW[placed]}."
+    screen.say(text((f"\n{said}", FAINT)))
     screen.result(text("\n".join(segments_yaml(segments))), "", to_yaml(tree))

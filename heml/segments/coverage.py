@@ -1,19 +1,12 @@
-"""Which classes the segmenter found, in how many images and how large: what to make segments of."""
+"""What to make segments of: classes by the number of images that show them, and how large."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import yaml
-
-from heml.images.shards import count_images
-from heml.params import Segment
-from heml.progress import progress
-from heml.segments.labelmaps import read_classes, read_labelmaps
 
 SMALL = 0.01
 """A class of a smaller mean area keeps its thin parts: `coverage: 0.3`."""
@@ -34,21 +27,11 @@ class Coverage:
     """Mean fraction of the image in those, 0 where there are none."""
 
 
-def class_coverage(images: str | Path, labelmaps: str | Path) -> list[Coverage]:
-    """Every class of the label maps, the most frequent first."""
-    classes = read_classes(labelmaps)
-    areas = np.stack(
-        [
-            (np.bincount(m.labels.ravel(), minlength=256) / m.labels.size).astype(np.float32)
-            for m in progress(read_labelmaps(labelmaps, confidence=False), "classes", count_images(images), "image")
-        ]
-    )
-    there = (areas >= Segment.model_fields["min_area"].default) & (areas > 0)
-    found = [
-        Coverage(name, float(there[:, i].mean()), float(areas[there[:, i], i].mean()) if there[:, i].any() else 0.0)
-        for name, i in classes.items()
-    ]
-    return sorted(found, key=lambda c: (-c.present, c.name))
+def segment_name(name: str) -> str:
+    """What a segment of the class is called; empty where no letter begins it."""
+    found = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")[:59]
+    found += "" if yaml.safe_load(found or "_") == found else "_part"  # `no` and `on` are no words to YAML
+    return found if re.match("[a-z]", found) else ""
 
 
 def proposed_segments(coverage: list[Coverage], least: float, without: Container[str] = ()) -> dict[str, Coverage]:
@@ -60,10 +43,9 @@ def proposed_segments(coverage: list[Coverage], least: float, without: Container
     """
     proposed: dict[str, Coverage] = {}
     for c in coverage:
-        name = re.sub("[^a-z0-9]+", "_", c.name.lower()).strip("_")[:59]
-        name += "" if yaml.safe_load(name or "_") == name else "_part"  # `no` and `on` are no words to YAML
+        name = segment_name(c.name)
         wanted = c.present >= least and c.name not in without and name not in NO_PART
-        if wanted and re.match("[a-z]", name) and name not in proposed:
+        if wanted and name and name not in proposed:
             proposed[name] = c
     return proposed
 

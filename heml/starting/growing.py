@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heml.errors import HemlError
 from heml.params import LEVELS
 from heml.starting.places import Place, part, region, side
-from heml.tree import Node, Tree
+from heml.tree import Node, Tree, propose
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,20 @@ class _Branch:
     place: Place
     """Of all its leaves' together, each counting the same."""
     level: int
+
+
+def join(
+    segments: Sequence[str], places: Mapping[str, Place], areas: Mapping[str, float] | None = None
+) -> tuple[Tree, bool]:
+    """A tree over the segments, and whether it is grown: by where they lie if that is known of all of them, otherwise
+    in their order (`heml.tree.propose`).
+
+    Raises:
+        HemlError: fewer than 2, more than 64, or a name given twice.
+    """
+    if len(set(segments)) == len(segments) >= 2 and all(name in places for name in segments):
+        return grow({name: places[name] for name in segments}, areas), True
+    return propose(segments), False
 
 
 def grow(places: Mapping[str, Place], areas: Mapping[str, float] | None = None) -> Tree:

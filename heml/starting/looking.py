@@ -15,37 +15,11 @@ from heml.datasets.listing import SUFFIXES, list_images
 from heml.errors import HemlError
 from heml.images.decoding import FORMATS, ORIENTATION, BadImage, decode_mask
 from heml.images.void import void_ids
-from heml.params import Segment
 from heml.progress import progress
-from heml.segments.coverage import Coverage
-from heml.starting.places import Place
+from heml.starting.parts import Part, moments, part_of
 
 LOOKED = 400
 """Masks that are looked at, at most, spread over all."""
-LEAST = float(Segment.model_fields["min_area"].default)
-"""A class on a smaller fraction of the image counts as absent."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One class of the masks, in those looked at."""
-
-    name: str
-    areas: NDArray[np.float32]
-    """Fraction of each image, (N,)."""
-    place: Place | None
-    """Over the images that show it; None where none does."""
-
-    @property
-    def there(self) -> NDArray[np.bool_]:
-        """Which images show it, (N,)."""
-        return self.areas >= LEAST
-
-    @property
-    def coverage(self) -> Coverage:
-        """As `heml classes` counts."""
-        there = self.there
-        return Coverage(self.name, float(there.mean()), float(self.areas[there].mean()) if there.any() else 0.0)
 
 
 @dataclass(frozen=True)
@@ -153,36 +127,8 @@ def _look_at_masks(masks: dict[str, Path], classes: dict[str, int]) -> tuple[lis
         raise HemlError(
             f"{next(iter(masks.values())).parent}: none of the masks can be read as one of class ids (docs/own_data.md)"
         )
-    found = np.stack(rows) if rows else np.zeros((0, 5, 256))
-    return looked, [_part(name, found[:, :, number]) for name, number in classes.items()]
-
-
-def moments(ids: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Of every class id of a mask: its share of the pixels, mean x and y, mean x² and y², in units of the longer side,
-    (5, 256).
-
-    Means of what is not there are 0.
-    """
-    height, width = ids.shape
-    step = max(max(height, width) // 128, 1)
-    seen = ids[::step, ::step]
-    y, x = ((k.ravel() + 0.5) * step / max(height, width) for k in np.indices(seen.shape))
-    flat = seen.ravel()
-    count = np.bincount(flat, minlength=256)
-    sums = [np.bincount(flat, weights, minlength=256) / np.maximum(count, 1) for weights in (x, y, x * x, y * y)]
-    share = np.bincount(ids.ravel(), minlength=256) / ids.size
-    return np.stack([share, *sums])
-
-
-def _part(name: str, found: NDArray[np.float64]) -> Part:
-    areas = found[:, 0].astype(np.float32)
-    shown = found[(areas >= LEAST) & (found[:, 1] > 0)]
-    if not len(shown):
-        return Part(name, areas, None)
-    _, x, y, xx, yy = shown.mean(0)
-    return Part(
-        name, areas, Place(float(x), float(y), float(max(xx - x * x, 0) ** 0.5), float(max(yy - y * y, 0) ** 0.5))
-    )
+    found = np.stack(rows) if rows else np.zeros((0, 6, 256))
+    return looked, [part_of(name, found, [number]) for name, number in classes.items()]
 
 
 def sizes_in_words(sizes: NDArray[np.int64]) -> str:

@@ -14,12 +14,13 @@ from heml.errors import HemlError
 from heml.meant import meant
 from heml.params import Params, Segment, parse_params
 from heml.segments.coverage import NO_PART, Coverage, proposed_segments, segments_yaml
-from heml.starting.growing import grow
-from heml.starting.looking import Part, Photos, shape
+from heml.starting.growing import grow, join
+from heml.starting.looking import Photos, shape
 from heml.starting.models import Model
+from heml.starting.parts import Part
 from heml.starting.places import meaning, part, plain, usual_area, usual_places
 from heml.starting.table import Table
-from heml.tree import Tree, propose, to_yaml
+from heml.tree import Tree, to_yaml
 
 LEAST = 0.1
 """Share of the images that must show a class for it to be a segment."""
@@ -356,11 +357,8 @@ def _of_model(model: Model, without: Sequence[str]) -> tuple[dict[str, str], Tre
         raise HemlError(
             f"{model.name}: has fewer than two parts beside those that the label is read off; a tree has two"
         )
-    places = usual_places(list(lines))
-    if len(places) == len(lines):
-        tree, grown = grow(places), "left and right first, then what usually lies together"
-    else:
-        tree, grown = propose(list(lines)), "left and right first, then in the order of their names"
+    tree, placed = join(list(lines), usual_places(list(lines)))
+    grown = "left and right first, then " + ("what usually lies together" if placed else "in the order of their names")
     after = "; after `dvc repro segment`, `heml classes` counts what your photographs show"
     return _in_order(lines, tree), tree, (said + after, grown)
 

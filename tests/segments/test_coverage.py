@@ -1,5 +1,7 @@
 """What the segmenter found, against a naive count, and a proposal that the parameters accept."""
 
+import json
+
 import numpy as np
 import pytest
 import yaml
@@ -8,9 +10,9 @@ from conftest import ROOT
 from heml.cli import main
 from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import parse_params
-from heml.segments.coverage import Coverage, class_coverage, proposed_segments, segments_yaml
+from heml.segments.coverage import Coverage, proposed_segments, segments_yaml
 from heml.segments.labelmaps import LabelMap, write_labelmaps
-from heml.tree import propose, to_yaml
+from heml.starting.parts import measured, part_of
 
 CLASSES = {"background": 0, "Left-shoe": 1, "Right-shoe": 2, "no": 3, "bed ": 4, "chest: of drawers": 5, "never": 6}
 
@@ -33,24 +35,34 @@ def data(tmp_path):
     return tmp_path, maps
 
 
-def test_coverage_is_a_count(data):
+def coverage(root):
+    classes, found = measured(root / "images", root / "labelmaps")
+    return {name: part_of(name, found, [number]) for name, number in classes.items()}
+
+
+def test_coverage_is_a_count(data, capsys):
     root, maps = data
-    found = {c.name: c for c in class_coverage(root / "images", root / "labelmaps")}
+    found = {name: part.coverage for name, part in coverage(root).items()}
     for name, i in CLASSES.items():
         areas = [sum(int(v) == i for v in m.labels.ravel()) / m.labels.size for m in maps]
         there = [a for a in areas if a >= 0.0005]
         assert found[name].present == pytest.approx(len(there) / 12)
         assert found[name].area == pytest.approx(np.mean(there) if there else 0, abs=1e-6)
-    names = [c.name for c in class_coverage(root / "images", root / "labelmaps")]
-    assert names[-1] == "never"
+    main(["classes", "--data", str(root), "--json"])
+    told = json.loads(capsys.readouterr().out)["classes"]
+    assert [c["name"] for c in told] == [c.name for c in sorted(found.values(), key=lambda c: (-c.present, c.name))]
+    assert told[-1] == {"name": "never", "present": 0, "area": 0}
 
 
 def test_the_proposal_is_a_parameter_file(data, capsys):
     root, _ = data
-    segments = proposed_segments(class_coverage(root / "images", root / "labelmaps"), 0.5)
+    covered = sorted((part.coverage for part in coverage(root).values()), key=lambda c: (-c.present, c.name))
+    segments = proposed_segments(covered, 0.5)
     assert list(segments) == ["left_shoe", "right_shoe", "bed", "no_part", "chest_of_drawers"]
     assert [c.name for c in segments.values()] == ["Left-shoe", "Right-shoe", "bed ", "no", "chest: of drawers"]
-    text = "\n".join([*segments_yaml(segments), to_yaml(propose(list(segments)))])
+    main(["classes", "--data", str(root), "--least", "0.5", "--quiet"])
+    text = capsys.readouterr().out
+    assert text.startswith("\n".join(segments_yaml(segments)))
     raw = yaml.safe_load((ROOT / "params.yaml").read_text()) | yaml.safe_load(text)
     params = parse_params(yaml.safe_dump(raw))
     assert params.segments["left_shoe"].mirror == "right_shoe"

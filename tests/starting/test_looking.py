@@ -5,28 +5,7 @@ import pytest
 from PIL import Image
 
 from heml.errors import HemlError
-from heml.starting.looking import look, moments, shape, sizes_in_words
-
-
-def test_moments_are_means_over_pixels():
-    ids = np.random.default_rng(0).integers(0, 4, (30, 40)).astype(np.uint8)
-    share, x, y, xx, yy = moments(ids)
-    rows, columns = np.nonzero(ids == 2)
-    assert share[2] == pytest.approx(len(rows) / ids.size)
-    assert x[2] == pytest.approx(((columns + 0.5) / 40).mean())
-    assert y[2] == pytest.approx(((rows + 0.5) / 40).mean())
-    assert xx[2] - x[2] ** 2 == pytest.approx((columns / 40).var())
-    assert yy[2] - y[2] ** 2 == pytest.approx((rows / 40).var())
-    assert share[9] == x[9] == 0
-
-
-def test_large_masks_are_seen_by_every_few_pixels():
-    ids = np.zeros((1024, 512), np.uint8)
-    ids[100:300, 50:450] = 7
-    share, x, y, _, _ = moments(ids)
-    assert share[7] == pytest.approx(200 * 400 / ids.size)
-    assert x[7] == pytest.approx(250 / 1024, abs=0.01)
-    assert y[7] == pytest.approx(200 / 1024, abs=0.01)
+from heml.starting.looking import look, shape, sizes_in_words
 
 
 def test_a_folder_with_masks(make_folder):
