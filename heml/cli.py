@@ -8,6 +8,7 @@ import gc
 from heml import __version__
 from heml.commands import bias, classes, datasets, explain, export, init, neighbours, repro, serve, status, tree
 from heml.commands.completion import SHELLS, PrintCompletion
+from heml.commands.screen import error_as_json
 from heml.errors import exit_on_error
 
 COMMANDS = (init, tree, status, repro, explain, neighbours, serve, export, bias, classes, datasets)
@@ -33,7 +34,8 @@ def main(argv: list[str] | None = None) -> None:
     )  # importing torch makes millions of lasting objects: looking through them again and again takes 2 s
     with exit_on_error():
         arguments = parser.parse_args(argv)
-        arguments.run(arguments)
+        with error_as_json(arguments):
+            arguments.run(arguments)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ EXTRAS = {
 """Package → the extra that brings it; `pip install heml` alone reads runs and makes none."""
 
 
-def _told(error: Exception) -> str | None:
+def told(error: Exception) -> str | None:
     """One line on what is no bug; nothing of what may be one."""
     name = getattr(error, "filename", None)
     if isinstance(error, HemlError):
@@ -154,6 +154,6 @@ def exit_on_error() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        if (told := _told(error)) is None:
+        if (line := told(error)) is None:
             raise
-        sys.exit(f"error: {shown(told, chr(10))}")
+        sys.exit(f"error: {shown(line, chr(10))}")

@@ -7,10 +7,11 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from heml.errors import shown
+from heml.errors import shown, told
 from heml.json_file import to_json
 
 if TYPE_CHECKING:
@@ -41,6 +42,17 @@ def add_output(parser: argparse.ArgumentParser, result: str) -> None:
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--json", action="store_true", help="print one JSON document; what is unknown is null")
     kinds.add_argument("--quiet", action="store_true", help=f"print only {result}")
+
+
+@contextmanager
+def error_as_json(arguments: argparse.Namespace) -> Iterator[None]:
+    """With `--json`, an error that a user can act on is the document: `{"error": …}`. It is raised all the same."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(arguments, "json", False) and (line := told(error)):
+            Screen(as_json=True).document({"error": line})
+        raise
 
 
 def coloured() -> bool:

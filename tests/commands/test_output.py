@@ -49,6 +49,37 @@ def test_one_of_the_two(capsys):
     assert "not allowed with" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["explain", "a", "b", "--models", "nowhere"],
+        ["neighbours", "a", "--models", "nowhere"],
+        ["classes", "--data", "nowhere"],
+        ["bias", "--reports", "nowhere"],
+        ["export", "numpy", "out", "--models", "nowhere"],
+        ["init", "nowhere"],
+        ["tree", "--params", "nowhere.yaml"],
+        ["tree", "--pair", "a,a"],
+        ["repro"],
+        ["status"],
+        ["serve"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_fails_prints_a_document_with_the_error(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(command)
+    assert capsys.readouterr().out == ""
+    line = str(end.value.code).removeprefix("error: ")
+    with pytest.raises(SystemExit, match=r"^error: ") as end:  # a string: exit status 1
+        main([*command, "--json"])
+    assert json.loads(capsys.readouterr().out) == {"error": line}
+    with pytest.raises(SystemExit):
+        main([*command, "--quiet"])
+    assert capsys.readouterr().out == ""
+
+
 def test_tree(capsys):
     path = ROOT / "presets" / "faces.yaml"
     tree = Tree.from_params(load_params(path))

@@ -282,12 +282,12 @@ def test_heml_repro_prints_a_document_or_names_for_scripts(project):
     )
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
-    def repro(option: str) -> str:
+    def repro(option: str, status: int = 0) -> str:
         command = [sys.executable, "-c", code.format(option)]
         done = subprocess.run(
             command, cwd=project, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == status, done.stderr
         return done.stdout
 
     edit(project, metric={"off": []})
@@ -297,3 +297,5 @@ def test_heml_repro_prints_a_document_or_names_for_scripts(project):
     assert all(stage["seconds"] > 0 for stage in found.values())
     edit(project, metric={"off": [1]})
     assert set(repro("--quiet").split()) == {"check", "evaluate"}
+    write(project, "code/copy.py", "raise SystemExit('error: no')")
+    assert "failed (see above)" in json.loads(repro("--json", status=1))["error"]
