@@ -23,9 +23,9 @@ from heml.baselines.build import baseline_images, load_baseline
 from heml.evaluation.embeddings import read_all
 from heml.evaluation.retrieval import Scores, floors, interval, search_in
 from heml.evaluation.weighing import weigh
-from heml.learning.checkpoints import node_path
 from heml.learning.inference import embed
 from heml.params import load_params
+from heml.run import Run
 from heml.tree import Tree
 
 
@@ -73,9 +73,9 @@ def _markdown(rows: list[dict[str, str]]) -> str:
 
 def paired(root: Path) -> str:
     """One run's table, a row per method."""
-    params = load_params(root / "params.yaml")
+    params, run = load_params(root / "params.yaml"), Run(root)
     tree, search = Tree.from_params(params), params.evaluate.search
-    stored = read_all(root / "data/embeddings", tree)
+    stored = read_all(run.embeddings, tree)
     top = stored[tree.root]
     who = search_in(top.rows, "test", search)
     found: dict[str, list[Scores]] = {"tree": [], "root alone": []}
@@ -85,8 +85,8 @@ def paired(root: Path) -> str:
         found["tree"].append(who.score(metric.vectors(own), top.labels, metric.metric))
         found["root alone"].append(who.score(top.repeats[seed], top.labels, "snr"))
     for name, settings in params.baselines.items():
-        header, network = load_baseline(settings, node_path(root / "models/baselines", name), torch.device("cpu"))
-        images = baseline_images(settings, root / "data/canvases", root / "data/segments", header.leaves)
+        header, network = load_baseline(settings, run.baseline(name), torch.device("cpu"))
+        images = baseline_images(settings, header.leaves, run)
         rows = np.union1d(who.asked, who.held)
         embedded = embed(network, images, rows, torch.device("cpu"))
         vectors = torch.full((len(images.image_ids), embedded.shape[1]), torch.nan)

@@ -65,10 +65,10 @@ def named(task: tuple[Params, str, float, int]) -> Named:
     params, part, bias, seed = task
     with tempfile.TemporaryDirectory() as work:
         planted = PLANTED["avatars"](params, [] if part == NONE else [part], bias, seed, Path(work))
-        canvases, data = planted.canvases, planted.folder / "data"
-        partitions = {name: read_manifest(data / "segments", name) for name in params.segments}
-        looked = list(attributes(canvases, partitions, data / "images", params.bias))
-        images = Labelled(canvases.labels, canvases.splits, read_description(data / "images").label_names)
+        canvases, data = planted.canvases, planted.run
+        partitions = {name: read_manifest(data.segments, name) for name in params.segments}
+        looked = list(attributes(canvases, partitions, data.images, params.bias))
+        images = Labelled(canvases.labels, canvases.splits, read_description(data.images).label_names)
         table = associations(looked, images, params.bias.fdr)
         rows: list[Any] = table[table["suspect"]][["part", "kind"]].to_numpy().tolist()
         return Named(part, seed, [(p, k) for p, k in rows])
@@ -95,38 +95,33 @@ class Grown:
     """The tree on one biased data set, as it is trained and trained again."""
 
     def __init__(self, planted: Planted, seed: int) -> None:
-        self.planted, self.seed, self.folder, self.params = planted, seed, planted.folder, planted.params
+        self.planted, self.seed, self.run, self.params = planted, seed, planted.run, planted.params
         self.tree = Tree.from_params(planted.params)
         self.seconds = 0.0
         """Of training, in all."""
 
-    def grow(self, recipes: Path | None, only: Sequence[str]) -> None:
+    def grow(self, only: Sequence[str]) -> None:
         """Train these nodes, on recomposed images where there are recipes."""
         started = time.process_time()
         for name in only:
             settings = self.params.node(name).model_copy(update={"seed": self.seed})
-            where = [
-                self.folder / place for place in ("data/canvases", "data/segments", "models/nodes", "reports.json")
-            ]
-            build_node(self.tree[name], settings, *where, recipes)
+            build_node(self.tree[name], settings, self.run)
         self.seconds += time.process_time() - started
 
     def embed(self, hidden: Sequence[str] = ()) -> Tree:
         """Embed all images; returns the tree that does."""
         tree = Tree(list(self.tree), hidden)
-        write_embeddings(
-            tree, *(self.folder / p for p in ("data/canvases", "data/segments", "models/nodes", "data/embeddings"))
-        )
+        write_embeddings(tree, self.run)
         return tree
 
     def node(self, name: str) -> tuple[torch.Tensor, Metric]:
         """One node's embeddings of all images."""
-        return read_all(self.folder / "data/embeddings", self.tree)[name].vectors, "snr"
+        return read_all(self.run.embeddings, self.tree)[name].vectors, "snr"
 
     def whole(self, tree: Tree, settings: Weighing) -> tuple[torch.Tensor, Metric]:
         """All images as vectors of the tree's metric under a way of weighing its nodes."""
-        embeddings = read_all(self.folder / "data/embeddings", tree)
-        images = balanced(settings.balance, self.folder / "data", self.params.bias.groups)
+        embeddings = read_all(self.run.embeddings, tree)
+        images = balanced(settings.balance, self.params.bias.groups, self.run)
         metric = weigh(embeddings, tree, settings, "train", images)
         return metric.vectors(embeddings), metric.metric
 
@@ -143,7 +138,7 @@ def trees(planted: Planted, seed: int) -> Iterator[Found]:
     while set(tree.leaves(joined)) <= set(parts):
         joined = tree.parent[joined]
     sibling = next(child for child in tree[joined].children if not set(tree.leaves(child)) & set(parts))
-    grown.grow(None, [node.name for node in tree])
+    grown.grow([node.name for node in tree])
     plain = grown.seconds
     grown.embed()
     yield "tree", grown.whole(tree, Weighing()), plain, 0
@@ -155,17 +150,16 @@ def trees(planted: Planted, seed: int) -> Iterator[Found]:
     yield "tree, part hidden", grown.whole(blind, Weighing()), plain, 0
     yield "tree, part hidden and off", grown.whole(blind, Weighing(off=parts)), plain, 0
     yield "node above the part, hidden", grown.node(joined), plain, 0
-    recipes = planted.folder / "data/recipes"
-    recipes.mkdir()
-    partitions = {name: read_manifest(planted.folder / "data/segments", name) for name in planted.params.segments}
+    partitions = {name: read_manifest(planted.run.segments, name) for name in planted.params.segments}
     holding = [node.name for node in tree if set(parts) & set(tree.leaves(node.name))]
     for title, settings in (("recomposed", Recompose()), ("same-label donors (control)", Recompose(donors="same"))):
         for part in parts:
+            planted.run.recipes.mkdir(exist_ok=True)
             write_recipes(
-                recipes / f"{part}.parquet", make_recipes(part, partitions, settings), planted.canvases.image_ids
+                planted.run.recipe(part), make_recipes(part, partitions, settings), planted.canvases.image_ids
             )
         before = grown.seconds
-        grown.grow(recipes, holding)
+        grown.grow(holding)
         again = plain + grown.seconds - before
         grown.embed()
         yield f"tree, {title}", grown.whole(tree, Weighing()), again, 0

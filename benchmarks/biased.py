@@ -29,6 +29,7 @@ from heml.datasets.folder import folder as read_folder
 from heml.images.canvas import Canvases, load_canvases, write_canvases
 from heml.images.shards import Description, ImageRecord, read_description, write_images
 from heml.params import FolderDataset, Params, Split
+from heml.run import Run
 from heml.segmentation.segment import segment_images, write_mask_segmenter
 from heml.segments.manifest import read_manifest, write_manifest
 from heml.tree import Tree
@@ -42,19 +43,19 @@ TWIN = "_in_the_other_look"
 
 @dataclass(frozen=True)
 class Planted:
-    """A data set in a folder: `data/images`, `data/canvases` and `data/segments`."""
+    """A data set: a run's images, canvases and segments."""
 
     params: Params
     parts: list[str]
     """Whose looks follow the label."""
     sides: NDArray[np.int64]
     """(K, N): of every bias, the label that an image's look is tied to; −1 where it cannot be said."""
-    folder: Path
+    run: Run
 
     @property
     def canvases(self) -> Canvases:
         """The images, with labels and splits."""
-        return load_canvases(self.folder / "data/canvases")
+        return load_canvases(self.run.canvases)
 
     @property
     def twins(self) -> NDArray[np.bool_]:
@@ -70,16 +71,13 @@ class Planted:
         return found
 
 
-def segment(params: Params, folder: Path) -> None:
-    """Canvases and the manifest of every segment, from `data/images` and its masks."""
-    write_canvases(folder / "data/images", folder / "data/canvases", params.canvas)
-    write_mask_segmenter(folder / "models/segmenter", read_description(folder / "data/images").classes)
-    segment_images(
-        folder / "data/images", folder / "models/segmenter", folder / "data/labelmaps", params.segmenter.size, 8
-    )
+def segment(params: Params, run: Run) -> None:
+    """Canvases and the manifest of every segment, from a run's images and their masks."""
+    write_canvases(params.canvas, run)
+    write_mask_segmenter(run.segmenter, read_description(run.images).classes)
+    segment_images(params.segmenter.size, 8, run)
     for name, definition in params.segments.items():
-        target = folder / f"data/segments/segment={name}"
-        write_manifest(folder / "data/images", folder / "data/labelmaps", target, name, definition, params.canvas)
+        write_manifest(name, definition, params.canvas, run)
 
 
 def drawn(
@@ -100,17 +98,18 @@ def drawn(
         changed |= {"images": images, "split": Split(train=600 / images, val=150 / images, test=1 - 750 / images)}
     found = params.model_copy(update={"dataset": params.dataset.model_copy(update=changed)})
     records, description = avatars(found.dataset, 1)
-    write_images(folder / "data/images", records, description)
-    segment(found, folder)
-    canvases = load_canvases(folder / "data/canvases")
+    run = Run(folder)
+    write_images(run.images, records, description)
+    segment(found, run)
+    canvases = load_canvases(run.canvases)
     labelled = Labelled(canvases.labels, canvases.splits, ["0", "1"])
     sides = []
     for part in parts:
-        partition = read_manifest(folder / "data/segments", part)
+        partition = read_manifest(run.segments, part)
         colour = next(a for a in part_attributes(part, partition, canvases, params.bias.groups) if a.kind == "colour")
         told = agrees(colour, labelled)
         sides.append(np.where(np.isnan(told), -1, np.where(told == 1, canvases.labels, 1 - canvases.labels)))
-    return Planted(found, list(parts), np.array(sides, np.int64).reshape(len(parts), -1), folder)
+    return Planted(found, list(parts), np.array(sides, np.int64).reshape(len(parts), -1), run)
 
 
 def chosen(params: Params, parts: Sequence[str], bias: float, seed: int, folder: Path) -> Planted:
@@ -120,15 +119,15 @@ def chosen(params: Params, parts: Sequence[str], bias: float, seed: int, folder:
     Its colours are put in two groups; of the four groups of colour and label the rarest decides how many images each
     split can have.
     """
-    whole = folder / "whole"
-    write_images(whole / "data/images", *_read(params))
+    whole = Run(folder / "whole")
+    write_images(whole.images, *_read(params))
     one = params.model_copy(update={"segments": {parts[0]: params.segments[parts[0]]}})
     segment(one, whole)
-    canvases = load_canvases(whole / "data/canvases")
+    canvases = load_canvases(whole.canvases)
     everything = canvases.splits.copy()
     everything[:] = "train"
     canvases = Canvases(canvases.pixels, canvases.image_ids, everything, canvases.labels)
-    partition = read_manifest(whole / "data/segments", parts[0])
+    partition = read_manifest(whole.segments, parts[0])
     looks = next(a for a in part_attributes(parts[0], partition, canvases, 2) if a.kind == "colour").values
     rng = np.random.default_rng(seed)
     of_cell = {}
@@ -206,10 +205,11 @@ def _planted(
     """
     _copy(params.dataset, folder / "photos", splits, sides if paint else {}, paint)
     found = params.model_copy(update={"dataset": params.dataset.model_copy(update={"path": folder / "photos"})})
-    write_images(folder / "data/images", *_read(found))
-    segment(found, folder)
-    own = np.array([[sides[i] for i in load_canvases(folder / "data/canvases").image_ids]], np.int64)
-    return Planted(found, list(parts), own, folder)
+    run = Run(folder)
+    write_images(run.images, *_read(found))
+    segment(found, run)
+    own = np.array([[sides[i] for i in load_canvases(run.canvases).image_ids]], np.int64)
+    return Planted(found, list(parts), own, run)
 
 
 def _copy(

@@ -56,10 +56,9 @@ def networks(planted: Planted, seed: int, epochs: int) -> Iterator[tuple[str, to
     """One network under every recipe: its name, embeddings of all images (N, D), CPU seconds of training, images
     annotated with groups."""
     tree = Tree.from_params(planted.params)
-    data = planted.folder / "data"
     for name, recipe in NETWORKS.items():
         kept = [leaf for leaf in tree.leaves() if not (recipe.cutout and leaf in planted.parts)]
-        images = compose(data / "canvases", data / "segments", kept)
+        images = compose(kept, planted.run)
         started = time.process_time()
         network = Classifier(planted.params.train, images, seed)
         network.fit(images, planted.cells, recipe, epochs)

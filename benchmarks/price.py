@@ -31,9 +31,9 @@ from heml.baselines.build import baseline_images, load_baseline
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.retrieval import interval, reported, search_in
 from heml.evaluation.weighing import weigh
-from heml.learning.checkpoints import node_path
 from heml.learning.inference import embed
 from heml.params import Params, load_params
+from heml.run import Run
 from heml.running.warm import shim
 from heml.tree import Tree
 
@@ -78,8 +78,9 @@ def workspace(root: Path, data: Path, raw: dict[str, object]) -> Path:
 def hits_of_tree(work: Path, params: Params) -> np.ndarray:
     """Per test image of the root, whether its nearest training image by the tree's own metric has its label."""
     tree = Tree.from_params(params)
-    write_embeddings(tree, work / "data/canvases", work / "data/segments", work / "models/nodes", work / "embeddings")
-    embeddings = read_all(work / "embeddings", tree)
+    run = Run(work)
+    write_embeddings(tree, run)
+    embeddings = read_all(run.embeddings, tree)
     metric = weigh(embeddings, tree, params.metric, params.evaluate.search)
     top = embeddings[tree.root]
     return (
@@ -92,8 +93,8 @@ def hits_of_tree(work: Path, params: Params) -> np.ndarray:
 def hits_of_network(work: Path, params: Params) -> np.ndarray:
     """The same of the traditional network."""
     settings = params.baselines[NETWORK]
-    header, network = load_baseline(settings, work / f"models/baselines/{NETWORK}.safetensors", device())
-    images = baseline_images(settings, work / "data/canvases", work / "data/segments", header.leaves)
+    header, network = load_baseline(settings, Run(work).baseline(NETWORK), device())
+    images = baseline_images(settings, header.leaves, Run(work))
     search = search_in(images.rows, "test", params.evaluate.search)
     vectors = embed(network, images, np.arange(len(images.labels)), device())
     return search.score(vectors, images.labels, reported(params.evaluate, header.distance)).p_at_1
@@ -113,7 +114,7 @@ def once(raw: dict[str, object], data: Path) -> dict[str, object]:
         began = cpu_seconds()
         grow(work, tree)
         cold = cpu_seconds() - began
-        size = sum(node_path(work / "models/nodes", node.name).stat().st_size for node in tree)
+        size = sum(Run(work).node(node.name).stat().st_size for node in tree)
         found = hits_of_tree(work, params)
         began = cpu_seconds()
         with shim() as first:
@@ -122,7 +123,7 @@ def once(raw: dict[str, object], data: Path) -> dict[str, object]:
         began = cpu_seconds()
         run(work, "baseline", NETWORK)
         whole = cpu_seconds() - began
-        report = json.loads((work / f"reports/baselines/{NETWORK}.json").read_text())
+        report = json.loads(Run(work).baseline_report(NETWORK).read_text())
         after = sum(row["cpu_seconds"] for row in report["history"][report["best_epoch"] + 1 :])
         return {
             "tree, dvc repro": cold,

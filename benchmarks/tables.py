@@ -43,13 +43,14 @@ from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.retrieval import floors, interval, score, search_in
 from heml.evaluation.weighing import weigh
 from heml.learning import node as node_module
-from heml.learning.checkpoints import load_header, load_network, load_state, node_path, save_node, untrained
+from heml.learning.checkpoints import load_header, load_network, load_state, save_node, untrained
 from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages, compose
 from heml.learning.networks import MetricNetwork, new_network
 from heml.learning.training import train_node
 from heml.params import Metric, Params, Train, load_params
 from heml.progress import progress
+from heml.run import Run
 from heml.tree import Node, Tree
 
 CPU = torch.device("cpu")
@@ -160,10 +161,11 @@ def grow(job: Job, data: Path, work: Path) -> None:
     if job.alone:
         _grow_alone(job, data, folder)
         return
+    run = Run(folder, data=data.resolve())
+    run.nodes.mkdir(parents=True, exist_ok=True)
     for child, key in zip(job.node.children, job.below, strict=True):
-        link = node_path(folder, child)
-        link.unlink(missing_ok=True)
-        os.link(node_path(work / key, child), link)
+        run.node(child).unlink(missing_ok=True)
+        os.link(Run(work / key).node(child), run.node(child))
     own_start = OWN_START in job.special and not job.node.children
     settings = job.settings
     if own_start:
@@ -171,23 +173,21 @@ def grow(job: Job, data: Path, work: Path) -> None:
     with ExitStack() as stack:
         if NO_BATCHNORM in job.special:
             stack.enter_context(patch.object(node_module, "reestimate_batchnorm", lambda *_: None))
-        report = node_module.build_node(
-            job.node, settings, data / "canvases", data / "segments", folder, folder / "report.json"
-        )
-    path = node_path(folder, job.node.name)
+        report = node_module.build_node(job.node, settings, run)
+    path = run.node(job.node.name)
     if own_start:  # the parent is told that the initialisation was a common one
-        save_node(folder, replace(load_header(path), seed=job.settings.seed), [load_state(path)])
+        save_node(path, replace(load_header(path), seed=job.settings.seed), [load_state(path)])
     for child in job.node.children:
-        node_path(folder, child).unlink()
+        run.node(child).unlink()
     header, network = load_network(path, CPU)
-    images = compose(data / "canvases", data / "segments", header.leaves, header.box)
+    images = compose(header.leaves, run, header.box)
     _write(folder, network, untrained(header), images, header.distance, report)
 
 
 def _grow_alone(job: Job, data: Path, folder: Path) -> None:
     """Train and score a root as if there were no tree: deep metric learning as usual, on the union of the segments."""
     began, cpu = time.perf_counter(), time.process_time()
-    images = compose(data / "canvases", data / "segments", job.alone)
+    images = compose(job.alone, Run(data=data))
     random = new_network(job.settings.model_copy(update={"weights": None}), images.classes, images.size)
     network = new_network(job.settings, images.classes, images.size)
     result = train_node(job.node.name, network, images, job.settings, CPU)
@@ -262,8 +262,8 @@ def whole_tree(jobs: Mapping[str, Job], data: Path, work: Path) -> list[float]:
     """Hits of a grown tree's own metric, its weights learned on `val`, per test image of the root."""
     stored, nodes = {}, []
     for name, job in jobs.items():
-        header, network = load_network(node_path(work / job.key, name), CPU)
-        images = compose(data / "canvases", data / "segments", header.leaves, header.box)
+        header, network = load_network(Run(work / job.key).node(name), CPU)
+        images = compose(header.leaves, Run(data=data), header.box)
         rows = np.flatnonzero(images.present)
         column = torch.full((len(images.present), header.architecture.embedding_dim), torch.nan)
         column[torch.from_numpy(rows)] = embed(network, images, rows, CPU)

@@ -40,6 +40,7 @@ from heml.learning.networks import new_network
 from heml.learning.objectives import objective
 from heml.learning.training import train_node
 from heml.params import AvatarsDataset, Canvas, Segment, Size, Train
+from heml.run import Run
 from heml.segmentation.segment import segment_images, write_mask_segmenter
 from heml.segments.manifest import read_manifest, write_manifest
 
@@ -78,17 +79,17 @@ def make_data(root: Path, count: int) -> None:
     """The data set as files, and everything that the pipeline makes of it up to training."""
     params = AvatarsDataset(name="avatars", path=Path("data/avatars.yaml"), images=count, size=256)
     records, description = avatars(params)
-    write_images(root / "images", records, description)
+    run = Run(root)
+    write_images(run.images, records, description)
     (root / "files").mkdir()
-    for row in read_rows(root / "images", ["image_id", "image", "mask"]):
+    for row in read_rows(run.images, ["image_id", "image", "mask"]):
         (root / "files" / f"{row['image_id']}.jpg").write_bytes(row["image"]["bytes"])
         (root / "files" / f"{row['image_id']}.png").write_bytes(row["mask"]["bytes"])
-    write_canvases(root / "images", root / "canvases", CANVAS)
-    write_mask_segmenter(root / "segmenter", description.classes)
-    segment_images(root / "images", root / "segmenter", root / "labelmaps", Size(height=256, width=256), 32)
+    write_canvases(CANVAS, run)
+    write_mask_segmenter(run.segmenter, description.classes)
+    segment_images(Size(height=256, width=256), 32, run)
     for name in NODES["root (all 8)"]:
-        folder = root / "segments" / f"segment={name}"
-        write_manifest(root / "images", root / "labelmaps", folder, name, Segment(classes=[name]), CANVAS)
+        write_manifest(name, Segment(classes=[name]), CANVAS, run)
 
 
 def ours(images: NodeImages, settings: Train) -> float:
@@ -120,7 +121,7 @@ def peer(root: Path, images: NodeImages, leaves: list[str], settings: Train, wor
     logging.getLogger("PML").setLevel(logging.ERROR)
     rows = images.rows("train")
     names, labels = [images.image_ids[i] for i in rows], images.labels[rows]
-    classes = read_description(root / "images").classes
+    classes = read_description(Run(root).images).classes
     data = PillowImages(root / "files", names, labels, [classes[leaf] for leaf in leaves])
     network, aim = new_network(settings, 2, images.size), objective(settings, 2)
     seen = len(rows) // settings.batch_size * settings.batch_size
@@ -161,8 +162,8 @@ def first_batch(root: Path) -> float:
         "from heml.learning.networks import new_network\n"
         "import heml.learning.training\n"
         "from heml.params import Train\n"
-        "root = sys.argv[1]\n"
-        "images = compose(root + '/canvases', root + '/segments', ['eyes'])\n"
+        "from heml.run import Run\n"
+        "images = compose(['eyes'], Run(sys.argv[1]))\n"
         "network = new_network(Train(), 2, images.size)\n"
         "prepare(*images.batch(np.arange(32)))\n"
         "print(time.time())"
@@ -175,10 +176,10 @@ def first_batch(root: Path) -> float:
 def manifest(root: Path) -> tuple[int, int, float, float]:
     """(bytes, PNG bytes, read seconds, PNG read seconds) of all masks of all segments."""
     leaves = NODES["root (all 8)"]
-    images = compose(root / "canvases", root / "segments", leaves)
+    images = compose(leaves, Run(root))
     files: list[Path] = []
     for leaf in leaves:
-        part = read_manifest(root / "segments", leaf)
+        part = read_manifest(Run(root).segments, leaf)
         (root / "png" / leaf).mkdir(parents=True, exist_ok=True)
         for i in np.flatnonzero(part.present):
             mask = part.mask(i)
@@ -188,7 +189,7 @@ def manifest(root: Path) -> tuple[int, int, float, float]:
     def ours() -> float:
         began = time.perf_counter()
         for leaf in leaves:
-            part = read_manifest(root / "segments", leaf)
+            part = read_manifest(Run(root).segments, leaf)
             np.unpackbits(part.packed, axis=1)
         return time.perf_counter() - began
 
@@ -198,7 +199,7 @@ def manifest(root: Path) -> tuple[int, int, float, float]:
             np.asarray(Image.open(path)).any(-1)
         return time.perf_counter() - began
 
-    size = sum(path.stat().st_size for path in (root / "segments").rglob("*.parquet"))
+    size = sum(path.stat().st_size for path in Run(root).segments.rglob("*.parquet"))
     return size, sum(path.stat().st_size for path in files), *in_turn(5, ours, theirs)
 
 
@@ -221,7 +222,7 @@ def main() -> None:
             f"{'PML+Pillow':>12}{'ratio':>7}{'2 workers':>11}{'ratio':>7}"
         )
         for name, leaves in NODES.items():
-            images = compose(root / "canvases", root / "segments", leaves)
+            images = compose(leaves, Run(root))
             a, b, c, d = in_turn(
                 arguments.rounds,
                 lambda images=images: ours(images, settings),

@@ -29,6 +29,7 @@ from heml.evaluation.tree_metric import TreeMetric
 from heml.evaluation.verification import calibration_error, reliability
 from heml.evaluation.weighing import held_out, weigh
 from heml.params import Metric, load_params
+from heml.run import Run
 from heml.tree import Tree
 
 ABSENT = ("neutral", "unrelated", "renormalised")
@@ -66,7 +67,7 @@ def measure(root: Path) -> str:
     """The tables of one run."""
     params = load_params(root / "params.yaml")
     tree, search = Tree.from_params(params), params.evaluate.search
-    stored = read_all(root / "data/embeddings", tree)
+    stored = read_all(Run(root).embeddings, tree)
     seeds = range(len(stored[tree.root].repeats))
     found: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     errors: dict[str, list[float]] = {"learned": [], "uniform": []}

@@ -25,6 +25,7 @@ from selenium.webdriver.support.select import Select
 from heml.cli import main as heml
 from heml.evaluation.telling import read_pairs
 from heml.explanation.metric_tree import MetricTree
+from heml.run import Run
 
 WIDTH = 1280
 SECTIONS = {"findings": "answer", "bias": "bias", "page": "pair", "gallery": "gallery"}
@@ -82,7 +83,7 @@ def section(browser: webdriver.Chrome, name: str) -> Image.Image:
 
 def page(root: Path, docs: Path) -> None:
     """The page's first sections."""
-    with opened(root / "reports/index.html") as browser:
+    with opened(Run(root).index) as browser:
         surprises = browser.find_elements(By.CSS_SELECTOR, "#listed optgroup:last-of-type option")
         Select(browser.find_element(By.ID, "listed")).select_by_value(str(surprises[0].get_attribute("value")))
         time.sleep(1)  # until its photographs have come
@@ -92,10 +93,11 @@ def page(root: Path, docs: Path) -> None:
 
 def figures(root: Path, docs: Path) -> None:
     """What `heml explain` and `heml neighbours` draw, for a telling pair."""
-    where = ["--models", str(root / "models"), "--data", str(root / "data")]
-    tree = MetricTree.load(root / "models", root / "data")
+    run = Run(root)
+    where = ["--models", str(run.models), "--data", str(run.data)]
+    tree = MetricTree.load(run.models, run.data)
     assert tree.gallery is not None
-    first, second = read_pairs(root / "reports/audit/pairs.csv", tree.gallery.canvases.image_ids)[1]
+    first, second = read_pairs(run.pairs, tree.gallery.canvases.image_ids)[1]
     leaf = tree.tree.leaves()[0]
     with tempfile.TemporaryDirectory() as folder:
         heml(["explain", first, second, "--out", folder, *where])

@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 
 from heml.cells import from_cell
 from heml.errors import HemlError, fault
+from heml.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,13 +133,13 @@ def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is no number")
 
 
-def read_node_report(reports: Path, node: str) -> dict[str, Any]:
-    """`nodes/<node>.json` of a folder of reports, a `NodeReport`.
+def read_node_report(run: Run, node: str) -> dict[str, Any]:
+    """What a node's training tells, a `NodeReport`.
 
     Raises:
         HemlError: missing, damaged, or of another node.
     """
-    path = reports / "nodes" / f"{node}.json"
+    path = run.report(node)
     found = read_json(path, "dvc repro", NodeReport)
     if found["node"] != node:
         raise fault(path, f"is the report of {found['node']!r}", "dvc repro")

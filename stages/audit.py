@@ -1,6 +1,7 @@
 """What to look at: siblings, mistakes and the nodes to blame, odd images, telling pairs → reports/audit."""
 
 from heml.params import load_params
+from heml.run import Run
 from heml.running.stage import stage
 from heml.tree import Tree
 
@@ -12,9 +13,8 @@ def main() -> None:
     from heml.evaluation.embeddings import read_all
     from heml.evaluation.tree_metric import read_metric
 
-    write_audit(
-        read_all("data/embeddings", tree), tree, read_metric("models/metric.json"), params.evaluate, "reports/audit"
-    )
+    run = Run()
+    write_audit(read_all(run.embeddings, tree), tree, read_metric(run.metric), params.evaluate, run.audit)
 
 
 if __name__ == "__main__":

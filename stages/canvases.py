@@ -2,11 +2,12 @@
 
 from heml.images.canvas import write_canvases
 from heml.params import load_params
+from heml.run import Run
 from heml.running.stage import stage
 
 
 def main() -> None:
-    count = write_canvases("data/images", "data/canvases", load_params().canvas)
+    count = write_canvases(load_params().canvas, Run())
     print(f"{count} canvases")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from heml.atomic import new_folder
 from heml.params import load_params
+from heml.run import Run
 from heml.running.definition import read_yaml
 from heml.running.fingerprint import fingerprint
 from heml.running.stage import stage
@@ -21,7 +22,7 @@ def main() -> None:
     Tree.from_params(params)
     rule = getattr(params.dataset, "rule", None)
     named = {"dataset": rule and rule.model, "segmenter": params.segmenter.model, "train": params.train.weights}
-    with new_folder("data/named") as partial:
+    with new_folder(Run().named) as partial:
         for section, path in named.items():
             (partial / f"{section}.json").write_text(json.dumps({"sha256": fingerprint(path)}) + "\n", "utf-8")
     pipeline, raw = (read_yaml(Path(name).read_bytes(), name) for name in ("dvc.yaml", "params.yaml"))

@@ -1,6 +1,7 @@
 """What a baseline reaches, what it costs and how it explains the report's pairs → reports/comparison/<name>/."""
 
 from heml.params import load_params
+from heml.run import Run
 from heml.running.stage import stage
 
 
@@ -11,7 +12,7 @@ def main(name: str) -> None:
         write_comparison,  # brings torch, which what is checked above need not wait for
     )
 
-    row = write_comparison(name, params)
+    row = write_comparison(name, params, Run())
     print(f"{name}: P@1 on test {row['p@1']:.3f}, {row['explanation_seconds']:.3f} s per explanation")
 
 

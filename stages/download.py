@@ -6,6 +6,7 @@ from heml.datasets.adapters import dataset_terms, open_dataset
 from heml.datasets.assemble import Areas
 from heml.images.shards import SPLITS, Description, count_labels, write_images
 from heml.params import Dataset, load_params
+from heml.run import Run
 from heml.running.stage import stage
 from heml.terms import keep_terms
 
@@ -13,11 +14,11 @@ MOST, FEW = 10, 10
 
 
 def main() -> None:
-    dataset = load_params().dataset
+    dataset, run = load_params().dataset, Run()
     records, description, extra = open_dataset(dataset, _areas(dataset))
-    count = write_images("data/images", records, description, extra)
-    keep_terms("reports/terms/dataset.txt", f"Data set {description.name}", dataset_terms(dataset))
-    print("\n".join(_summary(count, description, dataset.split_by == "label")))
+    count = write_images(run.images, records, description, extra)
+    keep_terms(run.terms("dataset"), f"Data set {description.name}", dataset_terms(dataset))
+    print("\n".join(_summary(count, description, run, dataset.split_by == "label")))
 
 
 def _areas(dataset: Dataset) -> Areas | None:
@@ -30,11 +31,11 @@ def _areas(dataset: Dataset) -> Areas | None:
     return covered(rule)
 
 
-def _summary(count: int, description: Description, by_label: bool) -> Iterator[str]:
+def _summary(count: int, description: Description, run: Run, by_label: bool) -> Iterator[str]:
     classes = f", {len(description.classes)} mask classes" if description.classes else ", no masks"
     yield f"{count} images, label {description.label!r} with {len(description.label_names)} values{classes}"
     yield from (f"  {note}" for note in description.notes)
-    counts = count_labels("data/images")
+    counts = count_labels(run.images)
     for split in SPLITS if by_label else ():
         own = [n for (where, _), n in counts.items() if where == split]
         yield f"  {split}: {sum(own)} images of {len(own)} values of its own"

@@ -1,17 +1,18 @@
 """What stands in two splits → reports/duplicates.csv."""
 
 from heml.params import load_params
+from heml.run import Run
 from heml.running.stage import stage
 
 
 def main() -> None:
-    params = load_params()
+    params, run = load_params(), Run()
     from heml.atomic import new_file
     from heml.cells import write_csv
     from heml.evaluation.duplicates import near_duplicates  # brings torch, which the check above need not wait for
 
-    found = near_duplicates("data/canvases", params.evaluate.near_duplicate)
-    with new_file("reports/duplicates.csv") as partial:
+    found = near_duplicates(run.canvases, params.evaluate.near_duplicate)
+    with new_file(run.duplicates) as partial:
         write_csv(found, partial)
     print(f"{len(found)} near-duplicates across splits")
 

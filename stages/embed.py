@@ -1,8 +1,7 @@
 """Embeddings of every node for every image → data/embeddings."""
 
-from pathlib import Path
-
 from heml.params import load_params
+from heml.run import Run
 from heml.running.spread import across_cores
 from heml.running.stage import stage
 from heml.tree import Tree
@@ -14,9 +13,7 @@ def main() -> None:
         write_embeddings,
     )  # brings torch, which what is checked above need not wait for
 
-    write_embeddings(
-        tree, Path("data/canvases"), Path("data/segments"), Path("models/nodes"), Path("data/embeddings"), across_cores
-    )
+    write_embeddings(tree, Run(), across_cores)
 
 
 if __name__ == "__main__":

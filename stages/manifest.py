@@ -2,6 +2,7 @@
 
 from heml.errors import HemlError
 from heml.params import load_params
+from heml.run import Run
 from heml.running.spread import across_nodes
 from heml.running.stage import stage
 from heml.segments.manifest import write_manifest
@@ -11,10 +12,7 @@ def main(name: str) -> None:
     params = load_params()
     if name not in params.segments:
         raise HemlError(f"params.yaml: segments has no {name!r}; it has {', '.join(params.segments)}")
-    folder = f"data/segments/segment={name}"
-    share = write_manifest(
-        "data/images", "data/labelmaps", folder, name, params.segments[name], params.canvas, across_nodes
-    )
+    share = write_manifest(name, params.segments[name], params.canvas, Run(), across_nodes)
     print(f"{name}: present in {share:.1%} of the images")
 
 

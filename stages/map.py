@@ -1,6 +1,7 @@
 """Every node's embeddings, and the tree's, in the plane → data/map.parquet."""
 
 from heml.params import load_params
+from heml.run import Run
 from heml.running.stage import stage
 from heml.tree import Tree
 
@@ -11,7 +12,8 @@ def main() -> None:
     from heml.evaluation.mapping import write_map
     from heml.evaluation.tree_metric import read_metric
 
-    write_map(read_all("data/embeddings", tree), read_metric("models/metric.json"), "data/map.parquet")
+    run = Run()
+    write_map(read_all(run.embeddings, tree), read_metric(run.metric), run.map)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """A small network that learns a node's metric → models/students/<name>.safetensors and reports/students/<name>.json."""
 
-from pathlib import Path
-
 from heml.errors import HemlError
 from heml.params import load_params
+from heml.run import Run
 from heml.running.stage import stage
 
 
@@ -13,16 +12,7 @@ def main(name: str) -> None:
         raise HemlError(f"params.yaml: students has no {name!r}; it has {', '.join(params.students) or 'none'}")
     from heml.learning.distillation import build_student  # brings torch, which what is checked above need not wait for
 
-    report = build_student(
-        name,
-        params.students[name],
-        params.train,
-        Path("data/canvases"),
-        Path("data/segments"),
-        Path("models/nodes"),
-        Path("models/students"),
-        Path("reports/students") / f"{name}.json",
-    )
+    report = build_student(name, params.students[name], params.train, Run())
     for who, network in report["networks"].items():
         print(
             f"{who}: {network['parameters']:,} parameters, {network['bytes']:,} bytes,"

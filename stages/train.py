@@ -1,9 +1,8 @@
 """One node of the metric tree → models/nodes/<node>.safetensors and reports/nodes/<node>.json; meanwhile
 reports/live/<node>.csv."""
 
-from pathlib import Path
-
 from heml.params import load_params
+from heml.run import Run
 from heml.running.stage import stage
 from heml.tree import Tree
 
@@ -13,16 +12,7 @@ def main(name: str) -> None:
     node, settings = Tree.from_params(params)[name], params.node(name)
     from heml.learning.node import build_node  # brings torch, which what is checked above need not wait for
 
-    report = build_node(
-        node,
-        settings,
-        Path("data/canvases"),
-        Path("data/segments"),
-        Path("models/nodes"),
-        Path("reports/nodes") / f"{name}.json",
-        Path("data/recipes"),
-        Path("reports/live"),
-    )
+    report = build_node(node, settings, Run())
     score = "P@1 on val not measured" if report["val_p1"] is None else f"P@1 on val {report['val_p1']:.3f}"
     print(f"{name}: {report['note'] or score}")
 

@@ -1,8 +1,7 @@
 """What each node weighs in the tree's answer, and what a distance means, from held-out pairs → models/metric.json."""
 
-from pathlib import Path
-
 from heml.params import load_params
+from heml.run import Run
 from heml.running.stage import stage
 from heml.tree import Tree
 
@@ -15,9 +14,10 @@ def main() -> None:
     from heml.evaluation.tree_metric import write_metric
     from heml.evaluation.weighing import weigh
 
-    images = balanced(params.metric.balance, Path("data"), params.bias.groups)
-    metric = weigh(read_all("data/embeddings", tree), tree, params.metric, params.evaluate.search, images)
-    write_metric(Path("models/metric.json"), metric)
+    run = Run()
+    images = balanced(params.metric.balance, params.bias.groups, run)
+    metric = weigh(read_all(run.embeddings, tree), tree, params.metric, params.evaluate.search, images)
+    write_metric(run.metric, metric)
     told = sorted(metric.terms.items(), key=lambda item: -item[1].weight)[:5]
     print(f"{metric.weights} weights; most: {', '.join(f'{name} {term.weight:.2f}' for name, term in told)}")
 

@@ -11,6 +11,7 @@ from heml.images.canvas import write_canvases
 from heml.images.decoding import encode_png
 from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Canvas, Segment
+from heml.run import Run
 from heml.segments.labelmaps import LabelMap, write_labelmaps
 from heml.segments.manifest import write_manifest
 
@@ -19,8 +20,7 @@ CANVAS = Canvas(height=32, width=32)
 
 @dataclass
 class NodeData:
-    canvases: Path
-    segments: Path
+    run: Run
     pixels: np.ndarray
     masks: dict[str, np.ndarray]
 
@@ -59,13 +59,20 @@ def make_node_data(
             ImageRecord(f"i{i:03d}{nasty}", split, label, encode_png(pixels[i]), "x.png", encode_png(labels))
         )
         maps.append(LabelMap(f"i{i:03d}{nasty}", side, side, labels, None))
-    root.mkdir(parents=True, exist_ok=True)
+    run, canvas = Run(root), Canvas(height=side, width=side)
     classes = {"background": 0, "left": 1, "right": 2}
-    write_images(root / "images", records, Description("t", "colour", ["red", "blue"], classes))
-    canvas = Canvas(height=side, width=side)
-    write_canvases(root / "images", root / "canvases", canvas)
-    write_labelmaps(root / "maps", maps, classes)
+    write_images(run.images, records, Description("t", "colour", ["red", "blue"], classes))
+    write_canvases(canvas, run)
+    write_labelmaps(run.labelmaps, maps, classes)
     for name in ("left", "right"):
-        folder = root / "segments" / f"segment={name}"
-        write_manifest(root / "images", root / "maps", folder, name, Segment(classes=[name]), canvas)
-    return NodeData(root / "canvases", root / "segments", pixels, masks)
+        write_manifest(name, Segment(classes=[name]), canvas, run)
+    return NodeData(run, pixels, masks)
+
+
+def linked(run: Run, root: Path) -> Run:
+    """Another run on the same images, segments and models."""
+    other = Run(root, models=run.models)
+    other.data.mkdir(parents=True)
+    for own, there in ((run.images, other.images), (run.canvases, other.canvases), (run.segments, other.segments)):
+        there.symlink_to(own)
+    return other

@@ -25,7 +25,7 @@ def write_params(params: Params, root: Path) -> None:
 def make_masked(root: Path) -> Path:
     """The run as its masks made it, with `NASTY` names."""
     params = run_params(NASTY)
-    make_reports(root, params, make_trained(root, params), NASTY)
+    make_reports(make_trained(root, params), params, NASTY)
     write_params(params, root)
     return root
 

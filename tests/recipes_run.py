@@ -17,8 +17,9 @@ from run_data import make_reports, make_trained, run_params
 from heml.datasets.adapters import dataset_terms, open_dataset
 from heml.learning.objectives import objective
 from heml.params import Train, parse_params
+from heml.reporting.finished import Finished
 from heml.reporting.page import write_report
-from heml.reporting.run import load_run
+from heml.run import Run
 
 torch.set_num_threads(1)
 COPY = Path.cwd()
@@ -56,7 +57,7 @@ def data_set(root: Path) -> None:
 def finished(root: Path) -> None:
     """The metric's column, the stage's table and the panel."""
     params = run_params()
-    make_reports(root, params, make_trained(root, params))
+    make_reports(make_trained(root, params), params)
     table = pd.read_csv(root / "reports" / "nodes.csv")
     assert table["p@4"].between(0, 1).all()
     (root / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json", exclude_unset=True)))
@@ -68,7 +69,7 @@ def finished(root: Path) -> None:
     assert (splits[closest["image_id"]] == "test").all()
     assert (splits[closest["closest"]] == "train").all()
     assert closest["distance"].between(0, 1).all()
-    write_report(load_run(params, root), root / "reports")
+    write_report(Finished.read(params, Run(root)))
     assert "Parts that are not always there" in (root / "reports" / "index.html").read_text("utf-8")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 from conftest import ROOT
-from node_data import NodeData, make_node_data
+from node_data import make_node_data
 
 from heml.baselines.build import build_baseline
 from heml.baselines.comparison import write_comparison
@@ -25,6 +25,7 @@ from heml.evaluation.weighing import weigh
 from heml.images.shards import Description, ImageRecord, read_description, read_rows, write_images
 from heml.learning.node import build_node
 from heml.params import Evaluate, Params, parse_params
+from heml.run import Run
 from heml.segmentation.segment import write_mask_segmenter
 from heml.tree import Tree
 
@@ -49,47 +50,41 @@ def run_params(title: str = "A run", baselines: dict | None = None) -> Params:
     return parse_params(yaml.safe_dump(raw))
 
 
-def make_trained(root: Path, params: Params, nasty: str = "") -> NodeData:
+def make_trained(root: Path, params: Params, nasty: str = "") -> Run:
     """`data` and `models` under a folder: everything up to the tree's metric."""
-    data = make_node_data(root / "data", absent_every=5, nasty=nasty)
-    tree = Tree.from_params(params)
+    data = make_node_data(root, absent_every=5, nasty=nasty)
+    tree, run = Tree.from_params(params), data.run
     for node in tree:
-        report = root / "reports" / "nodes" / f"{node.name}.json"
-        build_node(node, params.train, data.canvases, data.segments, root / "models" / "nodes", report)
-    write_embeddings(tree, data.canvases, data.segments, root / "models" / "nodes", root / "data" / "embeddings")
-    write_metric(
-        root / "models" / "metric.json",
-        weigh(read_all(root / "data" / "embeddings", tree), tree, params.metric, "train"),
-    )
-    write_mask_segmenter(root / "models" / "segmenter", {"background": 0, "left": 1, "right": 2})
-    return data
+        build_node(node, params.train, run)
+    write_embeddings(tree, run)
+    write_metric(run.metric, weigh(read_all(run.embeddings, tree), tree, params.metric, "train"))
+    write_mask_segmenter(run.segmenter, {"background": 0, "left": 1, "right": 2})
+    return run
 
 
-def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") -> None:
+def make_reports(run: Run, params: Params, nasty: str = "") -> None:
     """What the page is made of, `nasty` wherever a name comes from data."""
     tree = Tree.from_params(params)
     records = [
         ImageRecord(r["image_id"], r["split"], r["label"], r["image"]["bytes"], "x.png")
-        for r in read_rows(root / "data" / "images", ["image_id", "split", "label", "image"])
+        for r in read_rows(run.images, ["image_id", "split", "label", "image"])
     ]
     skipped = [{"image_id": "gone", "reason": f"gone{nasty}.png: truncated"}]
-    write_images(
-        root / "data" / "images", records, Description("t", nasty or "colour", ["red", nasty or "blue"], {}, skipped)
-    )
-    embeddings = read_all(root / "data" / "embeddings", tree)
-    metric = read_metric(root / "models" / "metric.json")
+    write_images(run.images, records, Description("t", nasty or "colour", ["red", nasty or "blue"], {}, skipped))
+    embeddings = read_all(run.embeddings, tree)
+    metric = read_metric(run.metric)
     table = node_table(
-        tree, embeddings, metric, params.segments, read_description(root / "data/images"), Evaluate(), params.metric
+        tree, embeddings, metric, params.segments, read_description(run.images), Evaluate(), params.metric
     )
     scores, reliability = tree_scores(embeddings, tree, metric, Evaluate())
-    write_csv(reliability, root / "reports" / "reliability.csv")
-    write_csv(table, root / "reports" / "nodes.csv")
-    write_audit(embeddings, tree, metric, params.evaluate, root / "reports" / "audit")
-    write_bias(params, root)
-    write_map(embeddings, metric, root / "data" / "map.parquet")
+    write_csv(reliability, run.reliability)
+    write_csv(table, run.table)
+    write_audit(embeddings, tree, metric, params.evaluate, run.audit)
+    write_bias(params, run)
+    write_map(embeddings, metric, run.map)
     same = pd.DataFrame([(f"i000{nasty}", "train", f"i002{nasty}", "val", 0.99, True)], columns=COLUMNS)
-    write_csv(same, root / "reports" / "duplicates.csv")
-    (root / "reports" / "metrics.json").write_text(json.dumps(summary(table, "both", scores)))
+    write_csv(same, run.duplicates)
+    run.metrics.write_text(json.dumps(summary(table, "both", scores)))
     iou = {
         "source": "finetune",
         "model": None,
@@ -99,22 +94,11 @@ def make_reports(root: Path, params: Params, data: NodeData, nasty: str = "") ->
         "iou": {nasty or "left": 0.5, "right": None},
     }
     iou["notes"] = ["no IoU of <b>: the network has no class of that name"]
-    (root / "reports" / "segmenter.json").write_text(json.dumps(iou))
-    (root / "reports" / "terms").mkdir()
+    run.segmenter_report.write_text(json.dumps(iou))
     for name in ("dataset", "segmenter"):
-        (root / "reports" / "terms" / f"{name}.txt").write_text(f"Terms of the {name}{nasty}\n")
-    write_tree(scores, params, root)
+        run.terms(name).parent.mkdir(exist_ok=True)
+        run.terms(name).write_text(f"Terms of the {name}{nasty}\n")
+    write_tree(scores, params, run)
     for name in params.baselines:
-        report = root / "reports" / "baselines" / f"{name}.json"
-        leaves = tree.leaves(tree.root)
-        build_baseline(
-            name,
-            params.baselines[name],
-            params.baseline(name),
-            leaves,
-            data.canvases,
-            data.segments,
-            root / "models/baselines",
-            report,
-        )
-        write_comparison(name, params, root)
+        build_baseline(name, params, run)
+        write_comparison(name, params, run)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from node_data import linked
 from run_data import run_params
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -20,8 +21,9 @@ from heml.evaluation.tree_metric import read_metric
 from heml.explanation.metric_tree import MetricTree
 from heml.images.canvas import load_canvases
 from heml.images.shards import ImageRecord, read_description, read_rows, write_images
-from heml.learning.checkpoints import load_network, node_path
+from heml.learning.checkpoints import load_network
 from heml.learning.inputs import compose
+from heml.run import Run
 from heml.segments.labelmaps import read_labelmaps, write_labelmaps
 from heml.segments.manifest import read_manifest
 from heml.tree import Tree
@@ -34,7 +36,7 @@ INDEX = "data/canvases/index.parquet"
 PIXELS = "data/canvases/canvases.npy"
 NODE = "models/nodes/both.safetensors"
 METRIC = "models/metric.json"
-MAPS = "data/maps/part-0.parquet"
+MAPS = "data/labelmaps/part-0.parquet"
 
 READERS = {
     LEFT: lambda root: read_manifest(root / "data/segments", "left"),
@@ -47,7 +49,7 @@ READERS = {
     PIXELS: lambda root: load_canvases(root / "data/canvases"),
     NODE: lambda root: load_network(root / NODE, torch.device("cpu")),
     METRIC: lambda root: read_metric(root / METRIC),
-    MAPS: lambda root: list(read_labelmaps(root / "data/maps")),
+    MAPS: lambda root: list(read_labelmaps(root / "data/labelmaps")),
 }
 PARQUET = [path for path in READERS if path.endswith(".parquet")]
 
@@ -186,7 +188,7 @@ def test_rows_in_another_order_are_noticed_where_they_meet(scratch):
         original = (scratch / path).read_bytes()
         rewrite(scratch / path, backwards)
         with pytest.raises(HemlError, match="made from other images"):
-            compose(scratch / "data/canvases", scratch / "data/segments", ["left"])
+            compose(["left"], Run(scratch))
         (scratch / path).write_bytes(original)
     rewrite(scratch / BOTH, backwards)
     refused_or_gone(scratch, BOTH)
@@ -270,8 +272,8 @@ def test_a_metric_with_a_wild_number(scratch):
 
 
 def test_a_map_with_classes_that_it_does_not_name(scratch):
-    maps = list(read_labelmaps(scratch / "data/maps"))
-    write_labelmaps(scratch / "data/maps", maps, {"background": 0, "left": 1})
+    maps = list(read_labelmaps(scratch / "data/labelmaps"))
+    write_labelmaps(scratch / "data/labelmaps", maps, {"background": 0, "left": 1})
     refused(scratch, MAPS, "classes that it does not name")
 
 
@@ -292,8 +294,8 @@ def test_a_shard_that_is_missing(tmp_path, monkeypatch):
 
 
 def test_a_node_on_other_children_or_segments_is_refused_by_whoever_uses_it(scratch):
-    where = [scratch / place for place in ("data/canvases", "data/segments", "models/nodes", "data/embeddings")]
-    left = scratch / "models/nodes/left.safetensors"
+    run = Run(scratch)
+    left = run.node("left")
     about, tensors = node_contents(left)
     name = next(key for key, tensor in tensors.items() if tensor.is_floating_point())
     tensors[name] = tensors[name] + 1
@@ -302,37 +304,34 @@ def test_a_node_on_other_children_or_segments_is_refused_by_whoever_uses_it(scra
     with pytest.raises(HemlError, match=said):
         MetricTree.load(scratch / "models", scratch / "data")
     with pytest.raises(HemlError, match=said):
-        write_embeddings(TREE, *where)
-    other = embed_node("left", ["left"], *where[:3])
-    assert other.weights != read_all(where[3], TREE)["left"].weights
-    shutil.copytree(where[3], scratch / "mixed")
-    write_embeddings(Tree([TREE["left"], TREE["right"], TREE["both"]]), *where[:2], mended(scratch), scratch / "again")
-    shutil.copytree(scratch / "again/node=left", scratch / "mixed/node=left", dirs_exist_ok=True)
+        write_embeddings(TREE, run)
+    other = embed_node("left", ["left"], run)
+    assert other.weights != read_all(run.embeddings, TREE)["left"].weights
+    mend(run)
+    again = linked(run, scratch / "again")
+    write_embeddings(Tree([TREE["left"], TREE["right"], TREE["both"]]), again)
+    shutil.copytree(again.embeddings / "node=left", run.embeddings / "node=left", dirs_exist_ok=True)
     with pytest.raises(HemlError, match="'both' was trained on another 'left' than the one that is embedded"):
-        read_all(scratch / "mixed", TREE)
+        read_all(run.embeddings, TREE)
 
 
-def mended(scratch):
-    """The spoilt node with a parent whose lineage says that it is right."""
+def mend(run):
+    """The spoilt node gets a parent whose lineage says that it is right."""
     from heml.sealed import fingerprint
 
-    folder = scratch / "models/nodes"
-    metadata, tensors = node_contents(folder / "both.safetensors")
+    metadata, tensors = node_contents(run.node("both"))
     about = json.loads(metadata["heml"])
-    about["lineage"]["node=left"] = fingerprint(folder / "left.safetensors")
-    save_file(tensors, folder / "both.safetensors", metadata={"heml": json.dumps(about, sort_keys=True)})
-    return folder
+    about["lineage"]["node=left"] = fingerprint(run.node("left"))
+    save_file(tensors, run.node("both"), metadata={"heml": json.dumps(about, sort_keys=True)})
 
 
 def test_a_segment_that_was_cut_anew_is_noticed(scratch):
     path = scratch / LEFT
     rewrite(path, lambda t: column(t, "area", pa.array(np.asarray(t["area"]) * np.float32(0.9))))
     with pytest.raises(HemlError, match=r"left\.safetensors: was trained on another segment 'left'"):
-        write_embeddings(
-            TREE, *(scratch / p for p in ("data/canvases", "data/segments", "models/nodes", "data/embeddings"))
-        )
+        write_embeddings(TREE, Run(scratch))
 
 
 def test_pandas_opens_what_is_written(scratch):
     assert len(pd.read_parquet(scratch / "data/segments")) == 96
-    assert node_path(scratch / "models/nodes", "both").is_file()
+    assert Run(scratch).node("both").is_file()

@@ -80,7 +80,7 @@ def left(folder: Path) -> list[str]:
 
 
 def test_a_full_disk_is_one_line_where_a_node_trains(tmp_path):
-    make_node_data(tmp_path / "data", n=24)
+    make_node_data(tmp_path, n=24)
     params = run_params().model_dump(mode="json", exclude_none=True)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     before = left(tmp_path)
@@ -91,7 +91,7 @@ def test_a_full_disk_is_one_line_where_a_node_trains(tmp_path):
 
 
 def test_a_full_disk_is_one_line_where_a_segmenter_is_fitted(tmp_path):
-    make_node_data(tmp_path / "data", n=16)
+    make_node_data(tmp_path, n=16)
     rows = list(read_rows(tmp_path / "data/images", ["image_id", "split", "label", "image", "mask"]))
     records = [
         ImageRecord(r["image_id"], r["split"], r["label"], r["image"]["bytes"], "x.png", r["mask"]["bytes"])

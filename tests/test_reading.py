@@ -18,6 +18,7 @@ from heml.reading import (
     read_json,
     read_node_report,
 )
+from heml.run import Run
 
 
 class Told(TypedDict):
@@ -128,12 +129,13 @@ def test_every_field_of_a_kind_is_looked_at(tmp_path, kind):
 
 
 def test_a_node_report_is_the_node_s(tmp_path):
-    (tmp_path / "nodes").mkdir()
-    (tmp_path / "nodes/hair.json").write_text(json.dumps(WHOLE[NodeReport]))
-    (tmp_path / "nodes/eyes.json").write_text(json.dumps(WHOLE[NodeReport]))
-    assert read_node_report(tmp_path, "hair") == WHOLE[NodeReport]
+    run = Run(tmp_path)
+    for node in ("hair", "eyes"):
+        run.report(node).parent.mkdir(parents=True, exist_ok=True)
+        run.report(node).write_text(json.dumps(WHOLE[NodeReport]))
+    assert read_node_report(run, "hair") == WHOLE[NodeReport]
     with pytest.raises(HemlError, match=r"eyes\.json: is the report of 'hair'; remove it and run `dvc repro`"):
-        read_node_report(tmp_path, "eyes")
+        read_node_report(run, "eyes")
 
 
 def test_what_a_file_names_is_there(tmp_path):

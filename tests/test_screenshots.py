@@ -9,8 +9,9 @@ from conftest import ROOT
 from PIL import Image
 from run_data import make_reports, make_trained, run_params
 
+from heml.reporting.finished import Finished
 from heml.reporting.page import write_report
-from heml.reporting.run import load_run
+from heml.run import Run
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("chromium") and shutil.which("chromedriver")),
@@ -21,8 +22,8 @@ pytestmark = pytest.mark.skipif(
 def test_every_picture_of_the_docs_is_made_and_shows_something(tmp_path):
     root = tmp_path / "run"
     params = run_params()
-    make_reports(root, params, make_trained(root, params))
-    write_report(load_run(params, root), root / "reports")
+    make_reports(make_trained(root, params), params)
+    write_report(Finished.read(params, Run(root)))
     spec = importlib.util.spec_from_file_location("screenshots", ROOT / "docs/screenshots.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

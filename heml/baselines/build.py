@@ -21,7 +21,8 @@ from heml.learning.node import peak_bytes
 from heml.learning.training import train_node
 from heml.learning.trunks import load_pretrained
 from heml.machine import best_device
-from heml.params import Train
+from heml.params import Params
+from heml.run import Run
 from heml.sealed import fingerprint
 
 Network = Traditional | Avsl | Diml | AttentiveGrouping
@@ -46,35 +47,24 @@ def new_baseline(settings: Any, architecture: Architecture, size: tuple[int, int
     return Traditional(architecture, size)
 
 
-def baseline_images(settings: Any, canvases: Path, segments: Path, leaves: Sequence[str]) -> NodeImages:
+def baseline_images(settings: Any, leaves: Sequence[str], run: Run) -> NodeImages:
     """What a baseline sees: the input of a root over `leaves`, or the same images whole."""
-    images = compose(canvases, segments, leaves)
+    images = compose(leaves, run)
     return uncovered(images) if settings.background else images
 
 
-def build_baseline(
-    name: str,
-    settings: Any,
-    train: Train,
-    leaves: Sequence[str],
-    canvases: Path,
-    segments: Path,
-    models: Path,
-    report_path: Path,
-) -> dict[str, Any]:
-    """Train a baseline and write `<models>/<name>.safetensors` and its report; returns the report.
-
-    Args:
-        settings: its entry of `baselines`; `train`: its training parameters (`Params.baseline`).
+def build_baseline(name: str, params: Params, run: Run) -> dict[str, Any]:
+    """Train a baseline on all segments and write its weights and its report; returns the report.
 
     Raises:
         HemlError: a loss or trunk that the method cannot work with, images too small for it, a loss that is not finite.
     """
+    settings, train, leaves = params.baselines[name], params.baseline(name), list(params.segments)
     began, cpu = time.perf_counter(), time.process_time()
     torch.set_num_threads(train.threads)
     torch.set_deterministic_debug_mode("warn")
     device = best_device()
-    images = baseline_images(settings, canvases, segments, leaves)
+    images = baseline_images(settings, leaves, run)
     architecture = Architecture.of(train, images.classes)
     torch.manual_seed(train.seed)  # the first drawn is the trunk: the same for all methods
     network = new_baseline(settings, architecture, images.size)
@@ -87,7 +77,7 @@ def build_baseline(
     header = Header(
         node=name,
         level=0,
-        leaves=list(leaves),
+        leaves=leaves,
         children=[],
         canvas=images.canvas,
         segments=images.segments,
@@ -98,9 +88,9 @@ def build_baseline(
         distance=result.distance if isinstance(result.distance, str) else settings.method,
         val_p1=[0.0 if result.val_p1 != result.val_p1 else result.val_p1],
         area=images.area,
-        lineage={f"segment={leaf}": fingerprint(segments / f"segment={leaf}" / "part-0.parquet") for leaf in leaves},
+        lineage={f"segment={leaf}": fingerprint(run.segment(leaf) / "part-0.parquet") for leaf in leaves},
     )
-    save_node(models, header, [result.state], train.stored)
+    save_node(run.baseline(name), header, [result.state], train.stored)
     report = {
         "baseline": name,
         "method": settings.method,
@@ -115,7 +105,7 @@ def build_baseline(
         "seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time() - cpu,
     }
-    return write_json(report_path, report)
+    return write_json(run.baseline_report(name), report)
 
 
 def load_baseline(settings: Any, path: Path, device: torch.device) -> tuple[Header, Network]:

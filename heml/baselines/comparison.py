@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,26 +13,23 @@ from heml.baselines.measure import baseline_row, prepared_pair
 from heml.evaluation.telling import read_pairs
 from heml.explanation.pictures import segment_picture
 from heml.json_file import write_json
-from heml.learning.checkpoints import node_path
 from heml.machine import best_device
 from heml.params import Params
 from heml.reading import BaselineReport, read_json
+from heml.run import Run
 
 
-def write_comparison(name: str, params: Params, root: Path = Path()) -> dict[str, Any]:
-    """Measure a trained baseline and draw `pair-<k>.png`, its evidence on each of the report's pairs; returns its row.
-
-    Args:
-        root: the working folder of a run.
-    """
+def write_comparison(name: str, params: Params, run: Run) -> dict[str, Any]:
+    """Measure a trained baseline and draw `pair-<k>.png`, its evidence on each of the report's pairs; returns its
+    row."""
     settings = params.baselines[name]
     device = best_device()
-    path = node_path(root / "models/baselines", name)
+    path = run.baseline(name)
     header, network = load_baseline(settings, path, device)
-    images = baseline_images(settings, root / "data/canvases", root / "data/segments", header.leaves)
-    report = read_json(root / "reports/baselines" / f"{name}.json", f"dvc repro baseline@{name}", BaselineReport)
-    pairs = read_pairs(root / "reports/audit/pairs.csv", set(images.image_ids))
-    with new_folder(root / "reports/comparison" / name) as partial:
+    images = baseline_images(settings, header.leaves, run)
+    report = read_json(run.baseline_report(name), f"dvc repro baseline@{name}", BaselineReport)
+    pairs = read_pairs(run.pairs, set(images.image_ids))
+    with new_folder(run.comparison(name)) as partial:
         row = baseline_row(name, network, header, report, path, images, params.evaluate)
         write_json(partial / "row.json", row)
         for k, pair in enumerate(pairs[: params.report.pairs]):

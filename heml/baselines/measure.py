@@ -19,12 +19,13 @@ from heml.distances import Metric, correlation_distance
 from heml.evaluation.retrieval import floors, interval, reported, search_in
 from heml.evaluation.table import METRICS
 from heml.json_file import write_json
-from heml.learning.checkpoints import Header, load_network, node_path
+from heml.learning.checkpoints import Header, load_network
 from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages, compose, prepare
 from heml.machine import best_device
 from heml.params import Evaluate, Params
 from heml.reading import read_node_report
+from heml.run import Run
 from heml.tree import Tree
 
 if TYPE_CHECKING:  # at run time it would bring all that trains into evaluation and report
@@ -109,14 +110,7 @@ def baseline_row(
     return row | {"explanation_seconds": _seconds(explain, images)}
 
 
-def tree_row(
-    tree: Tree,
-    scores: Mapping[str, float],
-    reports: Sequence[Mapping[str, Any]],
-    canvases: Path,
-    segments: Path,
-    models: Path,
-) -> dict[str, Any]:
+def tree_row(tree: Tree, scores: Mapping[str, float], reports: Sequence[Mapping[str, Any]], run: Run) -> dict[str, Any]:
     """The tree's row of `COLUMNS`: its scores, and the costs of all nodes; `images_per_second` is the root's alone.
 
     Args:
@@ -136,15 +130,14 @@ def tree_row(
         ),
         "peak_bytes": int(costs["peak_bytes"].max()),
         "bytes": sum(
-            node_path(models, node.name).stat().st_size // len(r["repeats"])
-            for node, r in zip(tree, reports, strict=True)
+            run.node(node.name).stat().st_size // len(r["repeats"]) for node, r in zip(tree, reports, strict=True)
         ),
     }
     device = best_device()
     nodes = []
     for node in tree:
-        header, network = load_network(node_path(models, node.name), device)
-        nodes.append((compose(canvases, segments, header.leaves, header.box), network))
+        header, network = load_network(run.node(node.name), device)
+        nodes.append((compose(header.leaves, run, header.box), network))
     root_images, root = nodes[-1]
     row["images_per_second"] = _rate(root, root_images, root_images.rows("test"), device)
 
@@ -158,17 +151,16 @@ def tree_row(
     return row | {"explanation_seconds": _seconds(explain, root_images)}
 
 
-def write_tree(scores: Mapping[str, float], params: Params, root: Path = Path()) -> dict[str, Any]:
-    """Measure the whole tree as one of the methods and write `reports/comparison/tree/`; returns its row.
+def write_tree(scores: Mapping[str, float], params: Params, run: Run) -> dict[str, Any]:
+    """Measure the whole tree as one of the methods and write it beside them; returns its row.
 
     Args:
         scores: of `heml.evaluation.table.tree_scores`.
-        root: the working folder of a run.
     """
     tree = Tree.from_params(params)
-    reports = [read_node_report(root / "reports", node.name) for node in tree]
-    row = tree_row(tree, scores, reports, root / "data/canvases", root / "data/segments", root / "models/nodes")
-    with new_folder(root / "reports/comparison/tree") as partial:
+    reports = [read_node_report(run, node.name) for node in tree]
+    row = tree_row(tree, scores, reports, run)
+    with new_folder(run.comparison("tree")) as partial:
         write_json(partial / "row.json", row)
     return row
 

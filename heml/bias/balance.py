@@ -8,7 +8,6 @@ annotated, and of the tree's weights alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from heml.bias.attributes import Attribute, part_attributes
 from heml.bias.ties import Labelled
 from heml.images.canvas import load_canvases
 from heml.images.shards import read_description
+from heml.run import Run
 from heml.segments.manifest import read_manifest
 
 MOST = 10.0
@@ -48,17 +48,15 @@ def image_weights(attributes: Sequence[Attribute], images: Labelled) -> NDArray[
     return found
 
 
-def balanced(parts: Sequence[str], data: Path, groups: int) -> NDArray[np.float64] | None:
+def balanced(parts: Sequence[str], groups: int, run: Run) -> NDArray[np.float64] | None:
     """`image_weights` over presence, colour and shape of some segments of a run; None for none.
 
     Args:
-        data: the folder `data`. groups: of colours and of shapes, at most.
+        groups: of colours and of shapes, at most.
     """
     if not parts:
         return None
-    canvases = load_canvases(data / "canvases")
-    partitions = {part: read_manifest(data / "segments", part) for part in parts}
+    canvases = load_canvases(run.canvases)
+    partitions = {part: read_manifest(run.segments, part) for part in parts}
     looked = [a for part, partition in partitions.items() for a in part_attributes(part, partition, canvases, groups)]
-    return image_weights(
-        looked, Labelled(canvases.labels, canvases.splits, read_description(data / "images").label_names)
-    )
+    return image_weights(looked, Labelled(canvases.labels, canvases.splits, read_description(run.images).label_names))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pandas as pd
 
@@ -14,6 +13,7 @@ from heml.bias.ties import Labelled
 from heml.evaluation.embeddings import NodeEmbeddings, embed_node
 from heml.evaluation.weighing import weigh
 from heml.params import Metric, Params
+from heml.run import Run
 from heml.tree import Tree
 
 REMEDIES = "part kind remedy setting now p@1 with against fall fall_low fall_high worst".split()
@@ -31,14 +31,10 @@ def ways(part: str) -> dict[str, tuple[list[str], list[str], list[str]]]:
 
 
 def remedies(
-    attribute: Attribute, images: Labelled, embeddings: Mapping[str, NodeEmbeddings], params: Params, root: Path
+    attribute: Attribute, images: Labelled, embeddings: Mapping[str, NodeEmbeddings], params: Params, run: Run
 ) -> Iterator[dict[str, object]]:
     """A row per way, columns `REMEDIES`: what the tree as it is trained finds in test; `now`: the way that the
-    parameters go.
-
-    Args:
-        root: the working folder of a run.
-    """
+    parameters go."""
     now = (params.metric.balance, params.metric.off, params.embed.hide)
     tried, seeing = ways(attribute.part), {}
     for name, (balance, off, hide) in (
@@ -46,10 +42,10 @@ def remedies(
     ):
         tree = Tree(list(Tree.from_params(params)), hide)
         if tree.hidden not in seeing:
-            seeing[tree.hidden] = {name: _seeing(tree, stored, params, root) for name, stored in embeddings.items()}
+            seeing[tree.hidden] = {name: _seeing(tree, stored, params, run) for name, stored in embeddings.items()}
         seen = seeing[tree.hidden]
         settings = Metric(weights=params.metric.weights, balance=balance, off=off)
-        counts = balanced(balance, root / "data", params.bias.groups)
+        counts = balanced(balance, params.bias.groups, run)
         metric = weigh(seen, tree, settings, params.evaluate.search, counts, resamples=0)
         row = leaning_row(attribute, images, tree_hits(seen, tree, metric, params.evaluate), "")
         about = {
@@ -67,12 +63,12 @@ def _setting(balance: list[str], off: list[str], hide: list[str]) -> str:
     return ", ".join(f"{section}: {{{key}: [{', '.join(names)}]}}" for section, key, names in keys if names)
 
 
-def _seeing(tree: Tree, stored: NodeEmbeddings, params: Params, root: Path) -> NodeEmbeddings:
+def _seeing(tree: Tree, stored: NodeEmbeddings, params: Params, run: Run) -> NodeEmbeddings:
     """A node's embeddings as a tree sees the images; the stored ones where that is how they were made."""
     node = stored.node
     if tree.sees(node) == Tree.from_params(params).sees(node):
         return stored
-    return embed_node(node, tree.sees(node), root / "data/canvases", root / "data/segments", root / "models/nodes")
+    return embed_node(node, tree.sees(node), run)
 
 
 def remedy_table(rows: list[dict[str, object]]) -> pd.DataFrame:

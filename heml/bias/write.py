@@ -4,7 +4,6 @@ experiments."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,31 +23,28 @@ from heml.explanation.views import Gallery
 from heml.images.shards import read_description
 from heml.json_file import write_json
 from heml.params import Params
+from heml.run import Run
 from heml.tree import Tree
 
 ATTRIBUTES = "part kind group train val test typical".split()
 MEMBERS = "part kind group image_id".split()
 
 
-def look(gallery: Gallery, images: Path, params: Params) -> tuple[list[Attribute], Labelled]:
+def look(gallery: Gallery, params: Params) -> tuple[list[Attribute], Labelled]:
     """What can be said of a data set's images, and their labels."""
-    canvases = gallery.canvases
+    canvases, images = gallery.canvases, gallery.run.images
     found = list(attributes(canvases, gallery.partitions, images, params.bias))
     return found, Labelled(canvases.labels, canvases.splits, read_description(images).label_names)
 
 
-def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
+def write_bias(params: Params, run: Run) -> list[Finding]:
     """Write the tables `attributes`, `associations`, `members` (of the groups of what was found), `groups`, `leans`,
-    `reliance`, `remedies`, and `findings.json`; returns the findings.
-
-    Args:
-        root: the working folder of a run.
-    """
+    `reliance`, `remedies`, and `findings.json`; returns the findings."""
     tree = Tree.from_params(params)
-    trained = MetricTree.load(root / "models", root / "data")
+    trained = MetricTree.load(run.models, run.data)
     gallery = trained.gallery
     assert gallery is not None
-    looked, images = look(gallery, root / "data/images", params)
+    looked, images = look(gallery, params)
     known = associations(looked, images, params.bias.fdr)
     embeddings = gallery.embeddings
     by_tree = tree_hits(embeddings, tree, trained.metric, params.evaluate)
@@ -60,7 +56,7 @@ def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
         if suspect:
             leans += [leaning_row(attribute, images, by_node[node], node) for node in _holding(tree, attribute.part)]
             if attribute.part in tree.leaves():
-                deflated += list(remedies(attribute, images, embeddings, params, root))
+                deflated += list(remedies(attribute, images, embeddings, params, run))
     pairs = pairs_of_two_labels(embeddings[tree.root].rows("test"), images.labels, params.bias.pairs)
     moved = [
         row
@@ -87,11 +83,11 @@ def write_bias(params: Params, root: Path = Path()) -> list[Finding]:
         "majority": majority,
         "caveats": CAVEATS,
     }
-    with new_folder(root / "reports/bias") as partial:
+    with new_folder(run.bias) as partial:
         for name, table in tables.items():
             write_csv(table, partial / f"{name}.csv", "%.6g")
         write_json(partial / "findings.json", told)
-    write_json(root / "reports/bias.json", summary(found))
+    write_json(run.bias_metrics, summary(found))
     return found
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heml.commands.common import SPLITS, Commands
+from heml.commands.common import SPLITS, Commands, run_of
 from heml.commands.screen import FAINT, STRONG, WARN, Screen, add_output, table, text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     from heml.reading import Findings, read_json
 
     screen = Screen.of(arguments)
-    told = arguments.reports / "bias" / "findings.json"
+    told = run_of(arguments).bias / "findings.json"
     found = read_json(told, "dvc repro bias", Findings)
     for finding in found["findings"]:
         head, colon, rest = finding["sentence"].partition(": ")
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         screen.result(*(text(part) for part in dict.fromkeys(finding["part"] for finding in found["findings"])))
     if not found["findings"]:
         screen.say(text(("No part tells the label in train and not in the held-out images.", "green")))
-    ties = _ties(arguments.reports / "bias/associations.csv") if arguments.all else None
+    ties = _ties(run_of(arguments).bias / "associations.csv") if arguments.all else None
     if ties is not None:
         screen.say("", table([_row(tie) for tie in ties]))
     screen.say("", text(("\n".join(found["caveats"]), FAINT)))

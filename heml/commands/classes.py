@@ -6,7 +6,7 @@ import argparse
 import textwrap
 from pathlib import Path
 
-from heml.commands.common import Commands, fraction
+from heml.commands.common import Commands, fraction, run_of
 from heml.commands.screen import FAINT, Screen, add_output, table, text
 from heml.errors import HemlError
 from heml.meant import meant
@@ -33,15 +33,14 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     from heml.commands.tree import HOW, as_json, joined_by
-    from heml.run import Run
     from heml.segments.coverage import proposed_segments, segments_yaml
     from heml.starting.growing import join
     from heml.starting.parts import measured, part_of
     from heml.tree import to_yaml
 
     screen = Screen.of(arguments)
-    run = Run(data=arguments.data)
-    classes, found = measured(run.images, run.labelmaps)
+    where = run_of(arguments)
+    classes, found = measured(where.images, where.labelmaps)
     parts = {name: part_of(name, found, [number]) for name, number in classes.items()}
     coverage = sorted((part.coverage for part in parts.values()), key=lambda c: (-c.present, c.name))
     rows = [(c.name, f"{c.present:6.1%}", f"{c.area:9.2%}") for c in coverage if c.present]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from heml.errors import HemlError
 from heml.meant import meant
 from heml.progress import progress
+from heml.run import Run
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -68,6 +69,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def run_of(arguments: argparse.Namespace) -> Run:
+    """The run that a command was given, by its folders."""
+    given = vars(arguments)
+    return Run(**{name: given[name] for name in ("data", "models", "reports") if name in given})
+
+
 def add_out(parser: argparse.ArgumentParser, out: str) -> None:
     """Where files go."""
     parser.add_argument("--out", type=Path, default=Path(out), help=f"where files go (default: {out})")
@@ -90,13 +97,13 @@ def steps(what: str, total: int) -> tqdm[None]:
     return progress(nothing, what, total, "step")
 
 
-def check_images(names: Iterable[str], data: Path) -> None:
+def check_images(names: Iterable[str], run: Run) -> None:
     """An unknown image is told before torch is imported to look at the known."""
     unknown = [name for name in names if not os.path.isfile(name)]  # noqa: PTH113 (pathlib fails at too long a name)
-    if unknown and (data / "canvases" / "index.parquet").is_file():
+    if unknown and (run.canvases / "index.parquet").is_file():
         from heml.images.canvas import canvas_index
 
-        ids = canvas_index(data / "canvases").table(["image_id"])["image_id"].to_pylist()
+        ids = canvas_index(run.canvases).table(["image_id"])["image_id"].to_pylist()
         for name in unknown:
             if name not in ids:
                 near = meant(name, ids)
@@ -104,12 +111,12 @@ def check_images(names: Iterable[str], data: Path) -> None:
                 raise HemlError(f"{name[:200]}: no such file, and no image of the data set ({such}){near}")
 
 
-def gallery_of(tree: MetricTree, data: Path) -> Gallery:
+def gallery_of(tree: MetricTree) -> Gallery:
     """The embeddings of a finished run.
 
     Raises:
         HemlError: there are none.
     """
     if tree.gallery is None:
-        raise HemlError(f"{data}: no embeddings there; run `dvc repro embed`, or name the folder with --data")
+        raise HemlError(f"{tree.run.data}: no embeddings there; run `dvc repro embed`, or name the folder with --data")
     return tree.gallery

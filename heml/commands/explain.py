@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heml.atomic import new_file
-from heml.commands.common import Commands, add_out, add_run, check_images, distance, file_name, steps
+from heml.commands.common import Commands, add_out, add_run, check_images, distance, file_name, run_of, steps
 from heml.commands.screen import FAINT, PATH, STRONG, Screen, add_output, drawing, signed_style, text
 from heml.errors import HemlError
 
@@ -45,7 +45,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
-    check_images([arguments.first, arguments.second], arguments.data)
+    check_images([arguments.first, arguments.second], run_of(arguments))
     with steps("explanation", 3) as bar:
         from heml.explanation.drawing import write_explanation
         from heml.explanation.metric_tree import MetricTree

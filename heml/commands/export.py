@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heml.commands.common import Commands, add_run, gallery_of
+from heml.commands.common import Commands, add_run, gallery_of, run_of
 from heml.commands.screen import PATH, Screen, add_output, text
 from heml.errors import HemlError
 from heml.progress import progress
@@ -78,8 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.format == "hub":
         _hub(screen, tree, arguments)
         return
-    gallery = gallery_of(tree, arguments.data)
-    names = read_description(arguments.data / "images").label_names
+    gallery = gallery_of(tree)
+    names = read_description(gallery.run.images).label_names
     if arguments.format == "vectors":
         from heml.exporting.vectors import write_vectors
 
@@ -127,7 +127,7 @@ def _onnx(screen: Screen, tree: MetricTree, nodes: list[str], to: Path) -> None:
 def _hub(screen: Screen, tree: MetricTree, arguments: argparse.Namespace) -> None:
     from heml.exporting.model_repo import write_model_repo
 
-    masks = write_model_repo(tree, arguments.params, arguments.reports, arguments.to.resolve(), arguments.licence)
+    masks = write_model_repo(tree, run_of(arguments), arguments.params, arguments.to.resolve(), arguments.licence)
     screen.result(text((str(arguments.to), PATH)))
     if masks:
         screen.say(

@@ -5,7 +5,18 @@ from __future__ import annotations
 import argparse
 
 from heml.atomic import new_file
-from heml.commands.common import SPLITS, Commands, add_out, add_run, check_images, count, file_name, gallery_of, steps
+from heml.commands.common import (
+    SPLITS,
+    Commands,
+    add_out,
+    add_run,
+    check_images,
+    count,
+    file_name,
+    gallery_of,
+    run_of,
+    steps,
+)
 from heml.commands.screen import FAINT, PATH, STRONG, Screen, add_output, table, text
 from heml.errors import HemlError
 
@@ -31,7 +42,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do it."""
-    check_images([arguments.image], arguments.data)
+    check_images([arguments.image], run_of(arguments))
     with steps("neighbours", 3) as bar:
         import matplotlib.pyplot as plt
 
@@ -44,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         bar.update()
         tree = MetricTree.load(arguments.models, arguments.data)
         bar.update()
-        gallery = gallery_of(tree, arguments.data)
+        gallery = gallery_of(tree)
         node = tree.tree[arguments.node].name if arguments.node else tree.tree.root
         view = tree.view(arguments.image)
     screen = Screen.of(arguments)
@@ -52,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = neighbours(view, gallery, node if arguments.node else tree.metric, arguments.count, arguments.split)
     if not found:
         raise HemlError(f"no image{f' of {arguments.split}' if arguments.split else ''} shows anything of {node!r}")
-    names = read_description(arguments.data / "images").label_names
+    names = read_description(gallery.run.images).label_names
     own = gallery.embeddings[node].labels[gallery.row(view.name)] if view.name in gallery else None
     screen.say(
         text(

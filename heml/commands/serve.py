@@ -8,6 +8,7 @@ from pathlib import Path
 
 from heml.commands.common import Commands, steps
 from heml.commands.screen import FAINT, PATH, Screen, add_output, text
+from heml.run import Run
 
 
 def add(commands: Commands) -> None:
@@ -38,11 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
         from heml.params import load_params
 
         params = load_params(arguments.root / "params.yaml")
-        from heml.reporting.run import load_run
+        from heml.reporting.finished import Finished
         from heml.serving.server import serve
 
         bar.update()
-        finished = load_run(params, arguments.root)
+        finished = Finished.read(params, Run(arguments.root))
         bar.update()
 
         def ready(address: str) -> None:

@@ -18,12 +18,13 @@ from heml.atomic import new_folder
 from heml.errors import HemlError
 from heml.images.canvas import load_canvases
 from heml.images.parquet import Stored, writer
-from heml.learning.checkpoints import check_lineage, load_header, load_network, node_path, untrained
+from heml.learning.checkpoints import check_lineage, load_header, load_network, untrained
 from heml.learning.inference import embed
 from heml.learning.inputs import compose
 from heml.machine import best_device
 from heml.progress import progress
 from heml.row_groups import Each
+from heml.run import Run
 from heml.sealed import fingerprint
 from heml.tree import Node, Tree
 
@@ -62,18 +63,16 @@ class NodeEmbeddings:
         return np.flatnonzero((self.splits == split) & self.present)
 
 
-def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, folder: Path, each: Each = map) -> None:
+def write_embeddings(tree: Tree, run: Run, each: Each = map) -> None:
     """Embed every image at every node of the tree.
 
     Args:
         each: how row groups are handed out.
     """
-    total = len(load_canvases(canvases).image_ids)
+    total = len(load_canvases(run.canvases).image_ids)
     groups = [(node.name, tree.sees(node.name), start) for node in tree for start in range(0, total, ROWS_PER_GROUP)]
-    tables = iter(
-        progress(each(partial(_embed_group, canvases, segments, models), groups), "embed", len(groups), "group")
-    )
-    with new_folder(folder) as target:
+    tables = iter(progress(each(partial(_embed_group, run), groups), "embed", len(groups), "group"))
+    with new_folder(run.embeddings) as target:
         for node in tree:
             (target / f"node={node.name}").mkdir()
             first = next(tables)
@@ -83,15 +82,15 @@ def write_embeddings(tree: Tree, canvases: Path, segments: Path, models: Path, f
                     file.write_table(next(tables))
 
 
-def _embed_group(canvases: Path, segments: Path, models: Path, group: tuple[str, list[str], int]) -> pa.Table:
+def _embed_group(run: Run, group: tuple[str, list[str], int]) -> pa.Table:
     """The rows of one row group of a node that sees some leaves, the one that begins at row `start`."""
     node, leaves, start = group
     device = best_device()
-    path = node_path(models, node)
+    path = run.node(node)
     header = load_header(path)
     if start == 0:
-        check_lineage(header, models, segments)
-    images = compose(canvases, segments, leaves, header.box, start, start + ROWS_PER_GROUP)
+        check_lineage(header, run, segments=True)
+    images = compose(leaves, run, header.box, start, start + ROWS_PER_GROUP)
     rows = np.flatnonzero(images.present)
     vectors = {
         _repeat(k): _column(embed(load_network(path, device, k)[1], images, rows, device), images.present)
@@ -150,11 +149,11 @@ def read_embeddings(folder: str | Path, node: str) -> NodeEmbeddings:
     return _parsed(node, table)
 
 
-def embed_node(node: str, leaves: Sequence[str], canvases: Path, segments: Path, models: Path) -> NodeEmbeddings:
+def embed_node(node: str, leaves: Sequence[str], run: Run) -> NodeEmbeddings:
     """One node's embeddings of all images when it sees some leaves, kept in memory alone."""
-    total = len(load_canvases(canvases).image_ids)
+    total = len(load_canvases(run.canvases).image_ids)
     groups = ((node, list(leaves), start) for start in range(0, total, ROWS_PER_GROUP))
-    return _parsed(node, pa.concat_tables([_embed_group(canvases, segments, models, group) for group in groups]))
+    return _parsed(node, pa.concat_tables([_embed_group(run, group) for group in groups]))
 
 
 def _parsed(node: str, table: pa.Table) -> NodeEmbeddings:
@@ -207,13 +206,13 @@ def read_all(folder: str | Path, tree: Tree) -> dict[str, NodeEmbeddings]:
     return found
 
 
-def stored_tree(models: str | Path, names: Iterable[str], hidden: Sequence[str] = ()) -> Tree:
-    """The tree that stored nodes make up, from their headers alone; others in the folder, of an earlier tree, are left
+def stored_tree(run: Run, names: Iterable[str], hidden: Sequence[str] = ()) -> Tree:
+    """The tree that stored nodes make up, from their headers alone; others that lie there, of an earlier tree, are left
     alone.
 
     Args:
         names: in the order that nodes of one level keep, which is that of the metric's terms.
         hidden: leaves that nodes of other leaves do not see.
     """
-    headers = [load_header(node_path(models, name)) for name in names]
+    headers = [load_header(run.node(name)) for name in names]
     return Tree([Node(h.node, h.level, *(h.children or (None, None))) for h in headers], hidden)

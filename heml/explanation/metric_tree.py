@@ -26,9 +26,10 @@ from heml.explanation.published import check_header, published_run
 from heml.explanation.views import Gallery, View
 from heml.images.canvas import lay_image
 from heml.images.decoding import decode_image, to_rgb
-from heml.learning.checkpoints import Header, check_lineage, load_header, load_network, node_path
+from heml.learning.checkpoints import Header, check_lineage, load_header, load_network
 from heml.learning.networks import MetricNetwork
 from heml.machine import best_device
+from heml.run import Run
 from heml.segmentation.predict import predict
 from heml.segmentation.segment import segmenter_classes
 from heml.segments.labelmaps import LabelMap
@@ -57,16 +58,16 @@ class MetricTree:
         ...
     """
 
-    def __init__(self, tree: Tree, models: Path, metric: TreeMetric, gallery: Gallery | None) -> None:
+    def __init__(self, tree: Tree, run: Run, metric: TreeMetric, gallery: Gallery | None) -> None:
         self.tree = tree
-        self.models = models
+        self.run = run
         self.metric = metric
         self.gallery = gallery
         """The data set's images; None where there is no `data`."""
         self.device = best_device()
-        self.headers = {node.name: load_header(node_path(models / "nodes", node.name)) for node in tree}
+        self.headers = {node.name: load_header(run.node(node.name)) for node in tree}
         for header in self.headers.values():
-            check_lineage(header, models / "nodes")
+            check_lineage(header, run)
         self._networks: dict[str, MetricNetwork] = {}
 
     @classmethod
@@ -80,11 +81,11 @@ class MetricTree:
         Raises:
             HemlError: no nodes, or no metric.
         """
-        models, data = Path(models), Path(data)
-        metric = read_metric(models / "metric.json")
-        tree = stored_tree(models / "nodes", metric.terms, metric.hidden)
-        gallery = Gallery(data, tree) if (data / "embeddings").is_dir() else None
-        return cls(tree, models, metric, gallery)
+        run = Run(models=models, data=data)
+        metric = read_metric(run.metric)
+        tree = stored_tree(run, metric.terms, metric.hidden)
+        gallery = Gallery(run, tree) if run.embeddings.is_dir() else None
+        return cls(tree, run, metric, gallery)
 
     @classmethod
     def from_pretrained(cls, source: str | Path, revision: str | None = None) -> MetricTree:
@@ -100,15 +101,15 @@ class MetricTree:
             HemlError: no such folder or repository, not to be had, no run, or one with files or names that a run does
             not have.
         """
-        folder, metric = published_run(source, revision)
+        run, metric = published_run(source, revision)
         for name in metric.terms:
-            check_header(load_header(node_path(folder / "nodes", name)), str(source))
-        return cls(stored_tree(folder / "nodes", metric.terms, metric.hidden), folder, metric, None)
+            check_header(load_header(run.node(name)), str(source))
+        return cls(stored_tree(run, metric.terms, metric.hidden), run, metric, None)
 
     def network(self, node: str) -> MetricNetwork:
         """A node's network."""
         if node not in self._networks:
-            self._networks[node] = load_network(node_path(self.models / "nodes", self.tree[node].name), self.device)[1]
+            self._networks[node] = load_network(self.run.node(self.tree[node].name), self.device)[1]
         return self._networks[node]
 
     @property
@@ -123,7 +124,7 @@ class MetricTree:
         Raises:
             HemlError: a segmenter that is only the data set's own masks and cannot segment anything new.
         """
-        folder = self.models / "segmenter"
+        folder = self.run.segmenter
         masks, _ = segmenter_classes(folder)
         if masks:
             raise HemlError(

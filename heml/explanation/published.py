@@ -12,6 +12,7 @@ from heml.errors import HemlError
 from heml.evaluation.tree_metric import TreeMetric, read_metric
 from heml.learning.checkpoints import Header
 from heml.params import Name
+from heml.run import Run
 
 METRIC = "metric.json"
 SEGMENTER = (
@@ -22,8 +23,8 @@ SEGMENTER = (
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
-def published_run(source: str | Path, revision: str | None = None) -> tuple[Path, TreeMetric]:
-    """The folder of a published run on this machine, fetched where it is a hub repository's, and its metric.
+def published_run(source: str | Path, revision: str | None = None) -> tuple[Run, TreeMetric]:
+    """A published run on this machine, fetched where it is a hub repository's, and its metric.
 
     Args:
         source: a local folder, or a hub id, owner/name.
@@ -35,7 +36,8 @@ def published_run(source: str | Path, revision: str | None = None) -> tuple[Path
     if Path(source).is_dir():
         if revision is not None:
             raise HemlError(f"{source}: is a folder here, which has no revisions; leave `revision` out")
-        return Path(source), _named(Path(source) / METRIC, str(source))
+        run = Run(models=source)
+        return run, _named(run.metric, str(source))
     if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(source)):
         raise HemlError(f"{str(source)[:200]!r}: no folder here and no hub id (owner/name)")
     if not re.fullmatch("[0-9a-f]{40}", revision or ""):
@@ -56,7 +58,7 @@ def published_run(source: str | Path, revision: str | None = None) -> tuple[Path
     metric = _named(path, str(repo))
     nodes = [f"nodes/{name}.safetensors" for name in metric.terms]
     fetch(repo, [*nodes, *(name for name in there if re.fullmatch(SEGMENTER, name))])
-    return path.parent, metric
+    return Run(models=path.parent), metric
 
 
 def _named(path: Path, source: str) -> TreeMetric:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from heml.evaluation.tree_metric import TreeMetric
 from heml.explanation.pictures import grey_out
 from heml.images.canvas import Canvases, load_canvases
 from heml.learning.inputs import Box
+from heml.run import Run
 from heml.segments.manifest import Partition, read_manifest
 from heml.tree import Tree
 
@@ -50,30 +50,27 @@ class View:
 
 
 class Gallery:
-    """The images of the data set as views: `data/canvases`, `data/segments` and `data/embeddings` of a finished run."""
+    """The images of the data set as views: canvases, segments and embeddings of a finished run."""
 
-    def __init__(self, data: str | Path, tree: Tree) -> None:
-        """Args:
-        data: the folder `data`.
-        """
-        self.data = Path(data)
+    def __init__(self, run: Run, tree: Tree) -> None:
+        self.run = run
         self.tree = tree
         self._vectors: tuple[TreeMetric, torch.Tensor] | None = None
 
     @cached_property
     def canvases(self) -> Canvases:
         """All canvases, memory-mapped."""
-        return load_canvases(self.data / "canvases")
+        return load_canvases(self.run.canvases)
 
     @cached_property
     def embeddings(self) -> dict[str, NodeEmbeddings]:
         """Of every node."""
-        return read_all(self.data / "embeddings", self.tree)
+        return read_all(self.run.embeddings, self.tree)
 
     @cached_property
     def partitions(self) -> dict[str, Partition]:
         """The manifest of every leaf."""
-        return {leaf: read_manifest(self.data / "segments", leaf) for leaf in self.tree.leaves(self.tree.root)}
+        return {leaf: read_manifest(self.run.segments, leaf) for leaf in self.tree.leaves(self.tree.root)}
 
     @cached_property
     def _rows(self) -> dict[str, int]:

@@ -51,7 +51,7 @@ def write_fiftyone(
         nodes: whose embeddings to write.
         settings: how neighbours are searched.
     """
-    images = gallery.data / "images"
+    images = gallery.run.images
     names = read_description(images).label_names
     embedded = {f"embedding_{name}": gallery.embeddings[name] for name in nodes}
     told = _told(gallery, metric, settings, names)

@@ -26,7 +26,7 @@ def write_hub_folder(gallery: Gallery, nodes: Sequence[str], folder: Path) -> No
     Images are as they came, labels named; an embedding is null where the node is absent. Rows are written a few at a
     time.
     """
-    images = gallery.data / "images"
+    images = gallery.run.images
     description = read_description(images)
     chosen = {name: gallery.embeddings[name] for name in nodes}
     schema = _schema(description.label_names, chosen)

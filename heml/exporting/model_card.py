@@ -16,6 +16,7 @@ from heml.errors import HemlError, fault, shown
 from heml.explanation.metric_tree import MetricTree
 from heml.params import Params
 from heml.reading import ComparisonRow, Findings, Numbers, check_known, read_csv, read_json, read_node_report
+from heml.run import Run
 from heml.tree import Tree
 
 COLUMNS = "node segments p@1 p@1_low p@1_high chance majority p@1_untrained queries".split()
@@ -40,26 +41,23 @@ class Told:
     """Of the `dataset` and of the `segmenter`."""
 
     @classmethod
-    def read(cls, reports: Path, tree: Tree) -> Told:
+    def read(cls, run: Run, tree: Tree) -> Told:
         """Read them.
-
-        Args:
-            reports: the folder `reports` of a finished run.
 
         Raises:
             HemlError: one is missing, damaged or of another tree.
         """
-        table = read_csv(reports / "nodes.csv", "dvc repro evaluate", COLUMNS, ["node", "segments"])
-        check_known(reports / "nodes.csv", "dvc repro evaluate", table["node"], tree.nodes, "a node")
+        table = read_csv(run.table, "dvc repro evaluate", COLUMNS, ["node", "segments"])
+        check_known(run.table, "dvc repro evaluate", table["node"], tree.nodes, "a node")
         if len(table) != len(tree):
-            raise fault(reports / "nodes.csv", "does not list the tree's nodes", "dvc repro evaluate")
+            raise fault(run.table, "does not list the tree's nodes", "dvc repro evaluate")
         return cls(
             table,
-            read_json(reports / "comparison/tree/row.json", "dvc repro evaluate", ComparisonRow),
-            read_json(reports / "metrics.json", "dvc repro evaluate", Numbers),
-            read_json(reports / "bias/findings.json", "dvc repro bias", Findings),
-            read_node_report(reports, tree.root),
-            {name: _terms(reports / "terms" / f"{name}.txt") for name in ("dataset", "segmenter")},
+            read_json(run.comparison("tree") / "row.json", "dvc repro evaluate", ComparisonRow),
+            read_json(run.metrics, "dvc repro evaluate", Numbers),
+            read_json(run.bias / "findings.json", "dvc repro bias", Findings),
+            read_node_report(run, tree.root),
+            {name: _terms(run.terms(name)) for name in ("dataset", "segmenter")},
         )
 
 

@@ -9,20 +9,21 @@ from pathlib import Path
 from heml.atomic import new_folder
 from heml.errors import HemlError
 from heml.explanation.metric_tree import MetricTree
-from heml.explanation.published import METRIC, SEGMENTER
+from heml.explanation.published import SEGMENTER
 from heml.exporting.model_card import Told, model_card
-from heml.learning.checkpoints import load_state, node_path
+from heml.learning.checkpoints import load_state
 from heml.params import parse_params
+from heml.run import Run
 from heml.segmentation.segment import segmenter_classes
 from heml.tree import Tree
 
 
-def write_model_repo(tree: MetricTree, params_file: Path, reports: Path, folder: Path, licence: str = "other") -> bool:
+def write_model_repo(tree: MetricTree, run: Run, params_file: Path, folder: Path, licence: str = "other") -> bool:
     """Write `nodes/<node>.safetensors`, `metric.json`, `segmenter/`, `params.yaml` and `README.md`, the model card.
 
     Args:
+        tree: of the run.
         params_file: the run's `params.yaml`, which goes along as it is.
-        reports: the folder `reports` of the run.
         licence: of the weights, an identifier of the hub's such as `mit`; `other`: the terms of data and segmenter, as
             the card has them.
 
@@ -40,20 +41,21 @@ def write_model_repo(tree: MetricTree, params_file: Path, reports: Path, folder:
     params = parse_params(text, str(params_file))
     if list(Tree.from_params(params).nodes.values()) != list(tree.tree.nodes.values()):
         raise HemlError(
-            f"{params_file}: has another tree than {tree.models}; run `dvc repro`, or name the run's own with --params"
+            f"{params_file}: has another tree than {run.models}; run `dvc repro`, or name the run's own with --params"
         )
-    told = Told.read(reports, tree.tree)
-    masks, _ = segmenter_classes(tree.models / "segmenter")
+    told = Told.read(run, tree.tree)
+    masks, _ = segmenter_classes(run.segmenter)
     with new_folder(folder) as partial:
-        (partial / "nodes").mkdir()
+        to = Run(models=partial)
+        to.nodes.mkdir()
         for node in tree.tree:
-            load_state(node_path(tree.models / "nodes", node.name))  # whose checksum is held against its weights
-            shutil.copyfile(node_path(tree.models / "nodes", node.name), node_path(partial / "nodes", node.name))
-        shutil.copyfile(tree.models / METRIC, partial / METRIC)
-        (partial / "segmenter").mkdir()
-        for path in sorted((tree.models / "segmenter").iterdir()):
+            load_state(run.node(node.name))  # whose checksum is held against its weights
+            shutil.copyfile(run.node(node.name), to.node(node.name))
+        shutil.copyfile(run.metric, to.metric)
+        to.segmenter.mkdir()
+        for path in sorted(run.segmenter.iterdir()):
             if re.fullmatch(SEGMENTER, f"segmenter/{path.name}"):
-                shutil.copyfile(path, partial / "segmenter" / path.name)
+                shutil.copyfile(path, to.segmenter / path.name)
         (partial / "params.yaml").write_text(text, "utf-8")
         (partial / "README.md").write_text(model_card(tree, params, told, licence, masks), "utf-8")
     return masks

@@ -19,6 +19,7 @@ from heml.images.parquet import Stored, checksum, write_table
 from heml.images.shards import count_images, read_rows
 from heml.params import Canvas
 from heml.progress import progress
+from heml.run import Run
 
 
 def placement(width: int, height: int, canvas: Canvas) -> tuple[int, int, int, int]:
@@ -79,17 +80,18 @@ class Canvases:
     """(N,)"""
 
 
-def write_canvases(images: str | Path, folder: str | Path, canvas: Canvas) -> int:
-    """Lay every image of `data/images` on a canvas; returns how many."""
-    total = count_images(images)
+def write_canvases(canvas: Canvas, run: Run) -> int:
+    """Lay every image of a run on a canvas; returns how many."""
+    total = count_images(run.images)
     index: dict[str, list[object]] = {"image_id": [], "split": [], "label": []}
-    with new_folder(folder) as partial:
+    with new_folder(run.canvases) as partial:
         header = {"descr": "|u1", "fortran_order": False, "shape": (total, canvas.height, canvas.width, 3)}
         with (partial / "canvases.npy").open(
             "wb"
         ) as file:  # written through: pages of a memory map would count as this process's memory
             np.lib.format.write_array_header_1_0(file, header)
-            for row in progress(read_rows(images, ["image_id", "split", "label", "image"]), "canvases", total, "image"):
+            rows = read_rows(run.images, ["image_id", "split", "label", "image"])
+            for row in progress(rows, "canvases", total, "image"):
                 file.write(
                     lay_image(decode_image(row["image"]["bytes"], row["image_id"], float("inf")), canvas).tobytes()
                 )

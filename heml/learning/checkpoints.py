@@ -23,6 +23,7 @@ from heml.learning.inputs import Box
 from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.trunks import lay_out
 from heml.params import Canvas, Segment
+from heml.run import Run
 from heml.sealed import fingerprint, seal, unseal
 
 
@@ -54,12 +55,7 @@ class Header:
     """Fingerprints (SHA-256) of what it was made from: `segment=<leaf>` and `node=<child>`."""
 
 
-def node_path(folder: str | Path, node: str) -> Path:
-    """Where a node is stored."""
-    return Path(folder) / f"{node}.safetensors"
-
-
-def save_node(folder: str | Path, header: Header, states: Sequence[State], stored: str = "float32") -> None:
+def save_node(path: Path, header: Header, states: Sequence[State], stored: str = "float32") -> None:
     """Write a node: the weights of every repeat, the first under their own names, repeat k's as `repeat<k>.<name>`.
 
     The header is one string: safetensors does not keep several in order, and equal nodes are equal bytes.
@@ -76,7 +72,7 @@ def save_node(folder: str | Path, header: Header, states: Sequence[State], store
         "canvas": header.canvas.model_dump(),
         "segments": {name: segment.model_dump() for name, segment in header.segments.items()},
     }
-    with new_file(node_path(folder, header.node)) as partial:
+    with new_file(path) as partial:
         save_file(tensors, partial, metadata={"heml": json.dumps(seal(fields), sort_keys=True)})
 
 
@@ -117,23 +113,21 @@ def load_header(path: str | Path) -> Header:
     return header
 
 
-def check_lineage(header: Header, models: str | Path, segments: str | Path | None = None) -> None:
-    """Hold a node against what it was made from.
+def check_lineage(header: Header, run: Run, segments: bool = False) -> None:
+    """Hold a node of a run against the children that it was made from.
 
     Args:
-        segments: the folder of partitions; None: only its children are looked at.
+        segments: against its segments too.
 
     Raises:
         HemlError: a child or a segment is another than the one that it was trained on.
     """
     for made_from, known in header.lineage.items():
         kind, _, name = made_from.partition("=")
-        path = node_path(models, name) if kind == "node" else Path(segments or "") / made_from / "part-0.parquet"
-        if (kind == "node" or (kind == "segment" and segments is not None)) and (
-            not path.is_file() or fingerprint(path) != known
-        ):
+        path = run.node(name) if kind == "node" else run.segment(name) / "part-0.parquet"
+        if (kind == "node" or (kind == "segment" and segments)) and (not path.is_file() or fingerprint(path) != known):
             raise HemlError(
-                f"{node_path(models, header.node)}: was trained on another {kind} {name!r} than {path}; run `dvc repro`"
+                f"{run.node(header.node)}: was trained on another {kind} {name!r} than {path}; run `dvc repro`"
                 " to train it again, or `dvc pull` what belongs together"
             )
 

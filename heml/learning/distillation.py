@@ -22,7 +22,7 @@ from heml.errors import HemlError
 from heml.imports import no_compiler
 from heml.json_file import write_json
 from heml.learning.augment import augment, may_flip
-from heml.learning.checkpoints import load_network, node_path, save_node
+from heml.learning.checkpoints import load_network, save_node
 from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages, compose
 from heml.learning.networks import Architecture, MetricNetwork
@@ -33,6 +33,7 @@ from heml.learning.training import precision_at_1
 from heml.machine import best_device
 from heml.params import Student, Train
 from heml.progress import progress
+from heml.run import Run
 from heml.sealed import fingerprint
 
 
@@ -46,17 +47,8 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, absolute: fl
     return loss + relative * (F.pdist(student) - F.pdist(teacher)).abs().mean()
 
 
-def build_student(
-    name: str,
-    settings: Student,
-    train: Train,
-    canvases: Path,
-    segments: Path,
-    models: Path,
-    students: Path,
-    report_path: Path,
-) -> dict[str, Any]:
-    """Train a student of a node and write `<students>/<name>.safetensors` and its report; returns the report.
+def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[str, Any]:
+    """Train a student of a node and write its weights and its report; returns the report.
 
     It sees the teacher's segments in the teacher's box, augmented as `train` says; its own loss, batches, optimiser,
     schedule and seed are `train`'s too.
@@ -67,8 +59,8 @@ def build_student(
     device = best_device()
     torch.set_num_threads(train.threads)
     torch.set_deterministic_debug_mode("warn")
-    header, teacher = load_network(node_path(models, settings.teacher), device)
-    images = compose(canvases, segments, header.leaves, header.box).on(device)
+    header, teacher = load_network(run.node(settings.teacher), device)
+    images = compose(header.leaves, run, header.box).on(device)
     torch.manual_seed(train.seed)
     shape = Architecture(
         settings.trunk, "plain", settings.hidden_dim, header.architecture.embedding_dim, images.classes
@@ -80,7 +72,7 @@ def build_student(
     seconds = time.perf_counter() - began
 
     best = max(history, key=lambda row: (row["val_p1"], row["epoch"]))
-    lineage = {f"node={header.node}": fingerprint(node_path(models, header.node))}
+    lineage = {f"node={header.node}": fingerprint(run.node(header.node))}
     kept = replace(
         header,
         node=name,
@@ -91,7 +83,7 @@ def build_student(
         val_p1=[best["val_p1"]],
         lineage=lineage,
     )
-    save_node(students, kept, [student.state_dict()], train.stored)
+    save_node(run.student(name), kept, [student.state_dict()], train.stored)
     report = {
         "student": name,
         "teacher": header.node,
@@ -101,12 +93,12 @@ def build_student(
         "networks": {
             who: _measure(network, path, images, header.distance, device)
             for who, network, path in (
-                ("teacher", teacher, node_path(models, header.node)),
-                ("student", student, node_path(students, name)),
+                ("teacher", teacher, run.node(header.node)),
+                ("student", student, run.student(name)),
             )
         },
     }
-    return write_json(report_path, report)
+    return write_json(run.student_report(name), report)
 
 
 def _distil(

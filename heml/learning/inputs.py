@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +19,8 @@ from heml.images.canvas import load_canvases
 from heml.images.imagenet import MEAN, STD
 from heml.learning.recipes import KEPT, Recomposed, read_recipes
 from heml.params import Canvas, Segment
-from heml.segments.manifest import Partition, read_manifest
+from heml.run import Run
+from heml.segments.manifest import read_manifest
 from heml.segments.masks import unpack_mask
 
 MIN_SIDE = 16
@@ -146,39 +146,39 @@ class NodeImages:
 
 
 def compose(
-    canvases: str | Path,
-    segments: str | Path,
     leaves: Sequence[str],
+    run: Run,
     box: Box | None = None,
     start: int = 0,
     stop: int | None = None,
-    recipes: str | Path | None = None,
+    recompose: bool = False,
 ) -> NodeImages:
     """The images of a node that stands on `leaves`.
 
     Args:
-        recipes: the folder of recipes by which training exchanges segments; None: it does not.
         box: the box of a trained node; by default it is found from the training images.
         start, stop: only these rows; of a trained node.
+        recompose: whether training exchanges segments by the run's recipes.
 
     Raises:
         HemlError: canvases and manifest do not belong together, or no segment is present in any training image.
     """
-    stored = load_canvases(canvases, start, stop)
+    stored = load_canvases(run.canvases, start, stop)
     height, width = stored.pixels.shape[1:3]
     packed = np.zeros((len(stored.image_ids), -(-height * width // 8)), np.uint8)
     boxes = np.full((len(packed), 4), (width, height, 0, 0), np.int64)  # empty: min and max leave it neutral
     there = np.zeros(len(packed), bool)
-    parts = {leaf: read_manifest(segments, leaf, start, stop) for leaf in leaves}
+    parts = {leaf: read_manifest(run.segments, leaf, start, stop) for leaf in leaves}
     for leaf, part in parts.items():
-        _check_belongs(part, leaf, stored.image_ids, (height, width))
+        if part.image_ids != stored.image_ids or part.shape != (height, width):
+            raise HemlError(
+                f"{run.segment(leaf)}: made from other images or another canvas; run `dvc repro manifest@{leaf}`"
+            )
         packed |= part.packed
         there |= part.present
         boxes[part.present, :2] = np.minimum(boxes[part.present, :2], part.boxes[part.present, :2])
         boxes[part.present, 2:] = np.maximum(boxes[part.present, 2:], part.boxes[part.present, 2:])
-    made = (
-        {leaf: read_recipes(Path(recipes) / f"{leaf}.parquet", stored.image_ids) for leaf in leaves} if recipes else {}
-    )
+    made = {leaf: read_recipes(run.recipe(leaf), stored.image_ids) for leaf in leaves} if recompose else {}
     train = stored.splits == "train"
     if box is None and not (there & train).any():
         raise HemlError(f"segments {', '.join(leaves)}: present in no training image")
@@ -211,13 +211,6 @@ def uncovered(images: NodeImages) -> NodeImages:
     """The same images with nothing masked out, at full size."""
     height, width = images.pixels.shape[1:3]
     return replace(images, packed=np.full_like(images.packed, 0xFF), box=(0, 0, width, height), area=1.0)
-
-
-def _check_belongs(part: Partition, leaf: str, image_ids: list[str], shape: tuple[int, int]) -> None:
-    if part.image_ids != image_ids or part.shape != shape:
-        raise HemlError(
-            f"data/segments/segment={leaf}: made from other images or another canvas; run `dvc repro manifest@{leaf}`"
-        )
 
 
 def _measure(

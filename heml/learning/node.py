@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from heml.errors import HemlError
 from heml.json_file import write_json
 from heml.learning.averaging import average, reestimate_batchnorm
-from heml.learning.checkpoints import Header, load_header, load_state, node_path, save_node
+from heml.learning.checkpoints import Header, load_header, load_state, save_node
 from heml.learning.inputs import NodeImages, compose, prepared_batches
 from heml.learning.live import curve_writer
 from heml.learning.networks import Architecture, MetricNetwork, new_network
@@ -22,28 +21,16 @@ from heml.learning.recipes import read_recipes
 from heml.learning.training import Training, train_node, untrainable
 from heml.machine import best_device
 from heml.params import Train
+from heml.run import Run
 from heml.sealed import fingerprint
 from heml.tree import Node
 
 
-def build_node(
-    node: Node,
-    settings: Train,
-    canvases: Path,
-    segments: Path,
-    models: Path,
-    report_path: Path,
-    recipes: Path | None = None,
-    live: Path | None = None,
-) -> dict[str, Any]:
-    """Train `node` and write `models/<node>.safetensors` and its report; returns the report.
+def build_node(node: Node, settings: Train, run: Run) -> dict[str, Any]:
+    """Train `node` and write its weights and its report; returns the report.
 
-    The leaves of an inner node are read from its children's headers.
-
-    Args:
-        recipes: the folder of recipes by which training exchanges segments; None: it does not.
-        live: the folder in which `<node>.csv` has the epochs so far, of the first repeat, while it trains; None:
-            nowhere.
+    The leaves of an inner node are read from its children's headers. Segments are exchanged where the run has recipes
+    for them. While it trains, `run.live` has the epochs of the first repeat so far.
 
     Raises:
         HemlError: a child is missing or of another shape, the segments are in no training image, NaN in the loss.
@@ -52,24 +39,23 @@ def build_node(
     torch.set_num_threads(settings.threads)
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports the compiler
     device = best_device()
-    children = [load_header(node_path(models, child)) for child in node.children]
+    children = [load_header(run.node(child)) for child in node.children]
     leaves = [leaf for child in children for leaf in child.leaves] or [node.name]
-    images = compose(canvases, segments, leaves, recipes=recipes)
+    images = compose(leaves, run, recompose=True)
     results, starts = [], []
     for repeat in range(settings.seeds):
         own = settings.model_copy(update={"seed": settings.seed + repeat})
         network = new_network(own, images.classes, images.size)
-        starts.append(_start(network, node, children, settings, repeat, models, images, device))
-        watch = curve_writer(live / f"{node.name}.csv", node.name) if live and not repeat else None
+        starts.append(_start(network, node, children, settings, repeat, run, images, device))
+        watch = None if repeat else curve_writer(run.live(node.name), node.name)
         results.append(train_node(node.name, network, images, own, device, watch=watch))
 
-    lineage = {f"segment={leaf}": fingerprint(segments / f"segment={leaf}" / "part-0.parquet") for leaf in leaves}
-    if recipes:
-        made = {leaf: recipes / f"{leaf}.parquet" for leaf in leaves}
-        lineage |= {
-            f"recipes={leaf}": fingerprint(path) for leaf, path in made.items() if read_recipes(path, images.image_ids)
-        }
-    lineage |= {f"node={child.node}": fingerprint(node_path(models, child.node)) for child in children}
+    lineage = {f"segment={leaf}": fingerprint(run.segment(leaf) / "part-0.parquet") for leaf in leaves}
+    made = {leaf: run.recipe(leaf) for leaf in leaves}
+    lineage |= {
+        f"recipes={leaf}": fingerprint(path) for leaf, path in made.items() if read_recipes(path, images.image_ids)
+    }
+    lineage |= {f"node={child.node}": fingerprint(run.node(child.node)) for child in children}
     header = Header(
         node=node.name,
         level=node.level,
@@ -86,12 +72,12 @@ def build_node(
         area=images.area,
         lineage=lineage,
     )
-    save_node(models, header, [result.state for result in results], settings.stored)
+    save_node(run.node(node.name), header, [result.state for result in results], settings.stored)
     report = _report(header, images, results, starts[0], device) | {
         "seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time() - cpu,
     }
-    return write_json(report_path, report)
+    return write_json(run.report(node.name), report)
 
 
 def _start(
@@ -100,7 +86,7 @@ def _start(
     children: list[Header],
     settings: Train,
     repeat: int,
-    models: Path,
+    run: Run,
     images: NodeImages,
     device: torch.device,
 ) -> str:
@@ -117,7 +103,7 @@ def _start(
                 f"node {node.name!r}: child {child.node!r} has architecture, weights, seed and seeds {theirs}, not"
                 f" {own}; averaging needs one common initialisation, so train all nodes alike, or set init: scratch"
             )
-    states = [load_state(node_path(models, child.node), repeat) for child in children]
+    states = [load_state(run.node(child.node), repeat) for child in children]
     scores = [child.val_p1[repeat] for child in children]
     if settings.init == "best_child":
         best = int(np.argmax(scores))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from heml.reporting.finished import Finished
 from heml.reporting.inline import webp_uri
 from heml.reporting.photographs import photographs
-from heml.reporting.run import Run
 
 MARGIN = 0.25
 """Around a part, as a share of its sides."""
@@ -15,13 +15,13 @@ SIDE = 128
 """Pixels that the longer side of a crop is enlarged to, at least."""
 
 
-def crop(run: Run, image_id: str, part: str = "") -> dict[str, str]:
+def crop(finished: Finished, image_id: str, part: str = "") -> dict[str, str]:
     """The part with a margin around it; the whole image where the part is no leaf, or not there.
 
     Returns:
         `image_id`, `picture`, a data URI, and `alt`.
     """
-    gallery = run.gallery
+    gallery = finished.gallery
     row = gallery.row(image_id)
     pixels = next(photographs(gallery, [row]))
     mask = gallery.partitions[part].mask(row) if part in gallery.partitions else None

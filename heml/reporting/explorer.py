@@ -27,10 +27,10 @@ from heml.explanation.metric_tree import MetricTree
 from heml.explanation.pairs import SPECK, Explanation, words
 from heml.explanation.views import Gallery
 from heml.reporting.audited import Audit
+from heml.reporting.finished import Finished
 from heml.reporting.inline import encoded, webp_uri
 from heml.reporting.outlines import GRID
 from heml.reporting.photographs import fine_outlines, photographs, small_outlines, thumbnail
-from heml.reporting.run import Run
 
 MOST_TEST = 200
 """Test images that can be compared with each other."""
@@ -47,20 +47,20 @@ small."""
 _SCORES = ["p@1", "p@1_low", "p@1_high", "limit", "chance", "majority", "coverage", "auc", "tree_loses"]
 
 
-def explorer(run: Run) -> dict[str, Any]:
+def explorer(finished: Finished) -> dict[str, Any]:
     """The page's data."""
-    tree, gallery, search = run.metric, run.gallery, run.params.evaluate.search
-    listed = _listed(tree, gallery, run.audit)
+    tree, gallery, search = finished.metric, finished.gallery, finished.params.evaluate.search
+    listed = _listed(tree, gallery, finished.audit)
     first = [gallery.row(name) for e, _ in listed for name in (e.first.name, e.second.name)]
     tests = _test_images(gallery, first)
     rows = _shown(gallery, tests, first, search)
     place = {int(row): k for k, row in enumerate(rows)}
-    nodes = _nodes(run)
+    nodes = _nodes(finished)
     for node in nodes:
         stored = gallery.embeddings[node["name"]]
         node["near"] = _neighbours(standardise(stored.vectors), stored.present, gallery, rows, search, "euclidean")
         node["pairs"] = _encode(_pairwise(gallery, node["name"], tests))
-        node["map"] = _places(run.places.get(node["name"], {}), rows, gallery)
+        node["map"] = _places(finished.places.get(node["name"], {}), rows, gallery)
     order = [node["name"] for node in nodes]
     sheet, tile = _sheet(photographs(gallery, rows, SIDE), len(rows))
     clear = [*tests, *sorted(set(first) - set(tests))]
@@ -74,14 +74,14 @@ def explorer(run: Run) -> dict[str, Any]:
     anything = np.logical_or.reduce([gallery.embeddings[name].present for name in tree.metric.terms])
     return {
         "nodes": nodes,
-        "images": _images(run, rows),
+        "images": _images(finished, rows),
         "tests": len(tests),
-        "labels": run.labels,
-        "label": run.description.label,
+        "labels": finished.labels,
+        "label": finished.description.label,
         "listed": [_pair(e, kind, tree.counterfactual(e.first, e.second), order, place, gallery) for e, kind in listed],
         "searched": "test" if search == "within" else "training",
         "near": _neighbours(gallery.vectors(tree.metric), anything, gallery, rows, search, tree.metric.metric),
-        "map": _places(run.places.get(WHOLE, {}), rows, gallery),
+        "map": _places(finished.places.get(WHOLE, {}), rows, gallery),
         "shades": SHADES,
         "full": FULL,
         "fullEdge": FULL_EDGE,
@@ -97,19 +97,19 @@ def explorer(run: Run) -> dict[str, Any]:
     }
 
 
-def _images(run: Run, rows: Sequence[int]) -> list[dict[str, Any]]:
+def _images(finished: Finished, rows: Sequence[int]) -> list[dict[str, Any]]:
     """Who the images are, and what was found about them."""
-    gallery = run.gallery
+    gallery = finished.gallery
     taken = {
         image_id: int(label)
-        for image_id, label in run.audit.mistakes[["image_id", "nearest_label"]].itertuples(index=False)
+        for image_id, label in finished.audit.mistakes[["image_id", "nearest_label"]].itertuples(index=False)
     }
     suggested = {
         image_id: int(label)
-        for image_id, label in run.audit.doubtful[["image_id", "suggested"]].itertuples(index=False)
+        for image_id, label in finished.audit.doubtful[["image_id", "suggested"]].itertuples(index=False)
     }
     groups: dict[str, list[str]] = {}
-    for part, kind, group, image_id in run.bias.members.itertuples(index=False):
+    for part, kind, group, image_id in finished.bias.members.itertuples(index=False):
         groups.setdefault(image_id, []).append(f"{words(part)}, {kind}: {group}")
     found = []
     for row in rows:
@@ -243,15 +243,15 @@ def _bytes(values: NDArray[Any]) -> str:
     return base64.b64encode(values.astype("<u2").tobytes()).decode()
 
 
-def _nodes(run: Run) -> list[dict[str, Any]]:
+def _nodes(finished: Finished) -> list[dict[str, Any]]:
     """Nodes from the root down, each with its place, its scores, how to read it and its curve; names refer by
     number."""
-    tree, leaves = run.metric, list(run.gallery.partitions)
+    tree, leaves = finished.metric, list(finished.gallery.partitions)
     place = positions(tree.tree)
     order = [node.name for node, _ in tree.tree.depth_first()]
-    scores = run.table.set_index("node")
-    history = {report["node"]: report["history"] for report in run.nodes}
-    height, width = run.gallery.canvases.pixels.shape[1:3]
+    scores = finished.table.set_index("node")
+    history = {report["node"]: report["history"] for report in finished.nodes}
+    height, width = finished.gallery.canvases.pixels.shape[1:3]
     found = []
     for name in order:
         row, term, header = scores.loc[name], tree.metric.terms[name], tree.headers[name]

@@ -6,7 +6,6 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -19,21 +18,21 @@ from heml.errors import shown
 from heml.explanation.drawing import to_png
 from heml.reporting.curves import curve_table
 from heml.reporting.explorer import explorer
+from heml.reporting.finished import Finished
 from heml.reporting.panels import panels
-from heml.reporting.run import Run
 
 
-def write_report(run: Run, reports: Path) -> None:
-    """Write `index.html` and `plots/` into the folder `reports`."""
-    with new_folder(reports / "plots") as partial:
-        curve_table(run.nodes).to_csv(partial / "curves.csv", index=False, float_format="%.6g")
-        pd.DataFrame(run.comparison, columns=COLUMNS).to_csv(
+def write_report(finished: Finished) -> None:
+    """Write the page, and the plots beside it."""
+    with new_folder(finished.run.plots) as partial:
+        curve_table(finished.nodes).to_csv(partial / "curves.csv", index=False, float_format="%.6g")
+        pd.DataFrame(finished.comparison, columns=COLUMNS).to_csv(
             partial / "comparison.csv", index=False, float_format="%.6g"
         )
-        if run.drawing:
-            (partial / "pair.png").write_bytes(to_png(run.drawing[1]))
-    page = render(run)
-    with new_file(reports / "index.html") as partial:
+        if finished.drawing:
+            (partial / "pair.png").write_bytes(to_png(finished.drawing[1]))
+    page = render(finished)
+    with new_file(finished.run.index) as partial:
         partial.write_text(page, "utf-8")
 
 
@@ -51,17 +50,21 @@ class Front:
     """What else the page may do, in the words of a content security policy."""
 
 
-def render(run: Run, data: dict[str, Any] | None = None, front: Front | None = None) -> str:
+def render(finished: Finished, data: dict[str, Any] | None = None, front: Front | None = None) -> str:
     """The page: every panel that has something to show, in their order.
 
     Args:
         data: what `explorer` makes of the run, where it is at hand.
     """
     environment = page_environment()
-    common = {"label": run.description.label, "label_names": run.labels, "search": run.params.evaluate.search}
+    common = {
+        "label": finished.description.label,
+        "label_names": finished.labels,
+        "search": finished.params.evaluate.search,
+    }
     sections = []
     for panel in panels():
-        context, name = panel.context(run), panel.__name__.rpartition(".")[2]
+        context, name = panel.context(finished), panel.__name__.rpartition(".")[2]
         if context is not None:
             text = environment.get_template(f"{name}.html.j2").render(common | context)
             sections.append({"id": name, "title": panel.TITLE, "text": Markup(text)})  # escaped by its own template
@@ -72,13 +75,13 @@ def render(run: Run, data: dict[str, Any] | None = None, front: Front | None = N
     return environment.get_template("page.html.j2").render(
         common
         | {
-            "title": run.params.report.title,
+            "title": finished.params.report.title,
             "style": Markup(style),
             "script": Markup(script),
             "script_hash": source_hash(script),
             "policy": Markup(policy),
             "sections": sections,
-            "explorer": explorer(run) if data is None else data,
+            "explorer": explorer(finished) if data is None else data,
         }
     )
 

@@ -53,7 +53,7 @@ def fine_outlines(gallery: Gallery, rows: Sequence[int], shape: Sequence[int]) -
     Args:
         shape: height and width that they are cut at, as of `photographs`.
     """
-    maps = gallery.data / "labelmaps"
+    maps = gallery.run.labelmaps
     if not maps.is_dir():
         yield from (small_outlines(gallery, row) for row in rows)
         return
@@ -90,7 +90,7 @@ def _groups(rows: Sequence[int]) -> Iterator[list[int]]:
 
 def _read(gallery: Gallery, group: Sequence[int]) -> list[tuple[int, bytes]]:
     """The encoded images of some rows that lie together."""
-    stored = read_rows(gallery.data / "images", ["image"], group[0], group[-1] + 1)
+    stored = read_rows(gallery.run.images, ["image"], group[0], group[-1] + 1)
     return [(row, found["image"]["bytes"]) for row, found in enumerate(stored, group[0]) if row in set(group)]
 
 

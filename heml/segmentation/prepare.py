@@ -15,6 +15,7 @@ from heml.images.void import VOID, class_faults
 from heml.json_file import write_json
 from heml.machine import best_device
 from heml.params import Segmenter as Settings
+from heml.run import Run
 from heml.segmentation.segment import write_mask_segmenter, write_sums
 from heml.segments.names import unknown_names
 from heml.terms import hub_terms
@@ -25,10 +26,8 @@ if TYPE_CHECKING:  # half of the sources need no network
     from heml.segmentation.model import Segmenter
 
 
-def prepare_segmenter(
-    settings: Settings, images: Path, folder: Path, report_path: Path, checkpoints: Path
-) -> dict[str, Any]:
-    """Write the segmenter folder and its report, and return the report.
+def prepare_segmenter(settings: Settings, run: Run) -> dict[str, Any]:
+    """Write a run's segmenter folder and its report, and return the report.
 
     The report has `source`; of a network also `parameters`, after fitting `history`, and where there are held-out masks
     `iou` (class → IoU, null for a class that is neither there nor predicted), `miou` (their mean) and `split`; `notes`
@@ -39,11 +38,11 @@ def prepare_segmenter(
         cannot be loaded.
     """
     if settings.source == "masks":
-        write_mask_segmenter(folder, read_description(images).classes)
+        write_mask_segmenter(run.segmenter, read_description(run.images).classes)
         report: dict[str, Any] = {"source": "masks"}
     else:
-        report = _network(settings, images, folder, checkpoints)
-    return write_json(report_path, report)
+        report = _network(settings, run)
+    return write_json(run.segmenter_report, report)
 
 
 def segmenter_terms(settings: Settings) -> list[str]:
@@ -58,7 +57,7 @@ def segmenter_terms(settings: Settings) -> list[str]:
     return [f"{settings.model}, a folder on this machine"] if repo is None else hub_terms(repo)
 
 
-def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) -> dict[str, Any]:
+def _network(settings: Settings, run: Run) -> dict[str, Any]:
     import torch  # half of the sources need no network
 
     from heml.segmentation.finetune import finetune
@@ -66,14 +65,14 @@ def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) 
     from heml.segmentation.samples import load_labelled
 
     device = best_device()
-    classes = read_description(images).classes
+    classes = read_description(run.images).classes
     report: dict[str, Any] = {"source": settings.source, "model": settings.model, "revision": settings.revision}
     if settings.source == "finetune":
         if not classes:
             raise HemlError("segmenter.source finetune: the data set has no masks to fit to; use `pretrained`")
         if faults := class_faults(classes):
             raise HemlError(
-                f"{images}: the masks' classes cannot be fitted to: {faults[0]}; put it right and run `dvc repro"
+                f"{run.images}: the masks' classes cannot be fitted to: {faults[0]}; put it right and run `dvc repro"
                 " download`"
             )
         torch.set_num_threads(settings.threads)
@@ -82,8 +81,8 @@ def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) 
             segmenter = load_segmenter(settings.model, settings.revision, classes)
         else:
             segmenter = new_segmenter(settings.architecture, classes, settings.size)
-        splits = load_labelled(images, settings.size, ("train", "val"), segmenter.preprocessing.resample)
-        segmenter, report["history"] = finetune(segmenter, splits, settings, device, checkpoints)
+        splits = load_labelled(run.images, settings.size, ("train", "val"), segmenter.preprocessing.resample)
+        segmenter, report["history"] = finetune(segmenter, splits, settings, device, run.checkpoints)
     else:
         assert settings.model is not None  # checked by the parameters
         segmenter = load_segmenter(settings.model, settings.revision)
@@ -94,10 +93,10 @@ def _network(settings: Settings, images: Path, folder: Path, checkpoints: Path) 
             report["notes"].append(f"the network is made for images of {own}, and segmenter.size brings them to {here}")
     segmenter.size = settings.size
     report["parameters"] = sum(p.numel() for p in segmenter.network.parameters())
-    report |= held_out_iou(segmenter, images, classes, settings.batch_size, device)
+    report |= held_out_iou(segmenter, run.images, classes, settings.batch_size, device)
     if "iou" not in report and not report.get("notes") and classes:
         report["notes"] = ["no IoU on the masks: no image of val or test has one that is not void throughout"]
-    with new_folder(folder) as partial:
+    with new_folder(run.segmenter) as partial:
         save_segmenter(segmenter, partial)
         write_sums(partial)
     return report

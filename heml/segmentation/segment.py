@@ -22,6 +22,7 @@ from heml.machine import best_device
 from heml.params import Size
 from heml.progress import progress
 from heml.row_groups import Each
+from heml.run import Run
 from heml.sealed import fingerprint
 from heml.segments.labelmaps import ROWS_PER_GROUP, LabelMap, write_labelmaps
 
@@ -100,10 +101,8 @@ def segmenter_classes(folder: str | Path) -> tuple[bool, dict[str, int]]:
         ) from None
 
 
-def segment_images(
-    images: str | Path, segmenter: str | Path, folder: str | Path, size: Size, batch_size: int, each: Each = map
-) -> None:
-    """Write the label map of every image of `data/images`.
+def segment_images(size: Size, batch_size: int, run: Run, each: Each = map) -> None:
+    """Write the label map of every image of a run.
 
     Args:
         each: how row groups are handed out.
@@ -111,18 +110,18 @@ def segment_images(
     Raises:
         HemlError: an image without a mask where masks are to be trusted.
     """
-    masks, classes = segmenter_classes(segmenter)
-    total = count_images(images)
+    masks, classes = segmenter_classes(run.segmenter)
+    total = count_images(run.images)
     label = (
-        partial(_from_masks, images, classes, size)
+        partial(_from_masks, run.images, classes, size)
         if masks
-        else partial(_from_network, images, segmenter, size, batch_size)
+        else partial(_from_network, run.images, run.segmenter, size, batch_size)
     )
     maps = chain.from_iterable(each(label, range(0, total, ROWS_PER_GROUP)))
-    write_labelmaps(folder, progress(maps, "segment", total, "image"), classes)
+    write_labelmaps(run.labelmaps, progress(maps, "segment", total, "image"), classes)
 
 
-def _from_masks(images: str | Path, classes: dict[str, int], size: Size, start: int) -> list[LabelMap]:
+def _from_masks(images: Path, classes: dict[str, int], size: Size, start: int) -> list[LabelMap]:
     """The label maps of one row group, the one that begins at row `start`."""
     found = []
     for row in read_rows(images, ["image_id", "image", "mask"], start, start + ROWS_PER_GROUP):
@@ -142,13 +141,13 @@ def _from_masks(images: str | Path, classes: dict[str, int], size: Size, start: 
     return found
 
 
-def _from_network(images: str | Path, segmenter: str | Path, size: Size, batch_size: int, start: int) -> list[LabelMap]:
+def _from_network(images: Path, segmenter: Path, size: Size, batch_size: int, start: int) -> list[LabelMap]:
     """The same by a SegFormer; batches do not cross row groups, so that a group's bytes do not depend on who labels the
     others."""
     from heml.segmentation.predict import predict
     from heml.segmentation.samples import batches, resize_image  # torch and transformers only where a network runs
 
-    network, device = _network(Path(segmenter).resolve())
+    network, device = _network(segmenter.resolve())
 
     def resized() -> Iterator[tuple[str, int, int, NDArray[np.uint8]]]:
         for row in read_rows(images, ["image_id", "image"], start, start + ROWS_PER_GROUP):

@@ -27,6 +27,7 @@ from heml.images.shards import count_images, read_rows
 from heml.params import Canvas, Segment
 from heml.progress import progress
 from heml.row_groups import Each
+from heml.run import Run
 from heml.segments.labelmaps import LabelMap, read_classes, read_labelmaps
 from heml.segments.masks import BIT_ORDER, pack_mask, unpack_mask
 from heml.segments.names import unknown_names
@@ -72,15 +73,7 @@ def cut_segment(labelmap: LabelMap, ids: list[int], segment: Segment, canvas: Ca
     }
 
 
-def write_manifest(
-    images: str | Path,
-    labelmaps: str | Path,
-    folder: str | Path,
-    name: str,
-    segment: Segment,
-    canvas: Canvas,
-    each: Each = map,
-) -> float:
+def write_manifest(name: str, segment: Segment, canvas: Canvas, run: Run, each: Each = map) -> float:
     """Write the partition of one segment; returns the share of images in which it is present.
 
     Args:
@@ -89,7 +82,7 @@ def write_manifest(
     Raises:
         HemlError: a class the segmenter does not know, a segment present in no training image.
     """
-    classes = read_classes(labelmaps)
+    classes = read_classes(run.labelmaps)
     if unknown := unknown_names(segment.classes, classes):
         raise HemlError(
             f"segments.{name}.classes: unknown {', '.join(unknown)}; the segmenter has {', '.join(classes)}"
@@ -110,10 +103,10 @@ def write_manifest(
             )
         },
     )
-    total, present, in_train = count_images(images), 0, 0
-    cut = partial(_cut_group, images, labelmaps, ids, segment, canvas)
+    total, present, in_train = count_images(run.images), 0, 0
+    cut = partial(_cut_group, run.images, run.labelmaps, ids, segment, canvas)
     bar = progress(range(total), f"manifest {name}", total, "image")
-    with bar, new_folder(folder) as target, writer(target / "part-0.parquet", schema) as file:
+    with bar, new_folder(run.segment(name)) as target, writer(target / "part-0.parquet", schema) as file:
         for rows in each(cut, range(0, total, ROWS_PER_GROUP)):
             present += sum(row["present"] for row in rows)
             in_train += sum(row["present"] and row["split"] == "train" for row in rows)
@@ -128,7 +121,7 @@ def write_manifest(
 
 
 def _cut_group(
-    images: str | Path, labelmaps: str | Path, ids: list[int], segment: Segment, canvas: Canvas, start: int
+    images: Path, labelmaps: Path, ids: list[int], segment: Segment, canvas: Canvas, start: int
 ) -> list[dict[str, Any]]:
     """The rows of one row group, the one that begins at row `start`."""
     stop = start + ROWS_PER_GROUP

@@ -14,9 +14,9 @@ from heml.explanation.views import View
 from heml.images.canvas import lay_image
 from heml.images.decoding import decode_image
 from heml.reporting.explorer import NEIGHBOURS, told_pair
+from heml.reporting.finished import Finished
 from heml.reporting.inline import webp_uri
 from heml.reporting.photographs import SIDE, fine_outline, larger
-from heml.reporting.run import Run
 from heml.segmentation.segment import segmenter_classes
 
 KEPT = 20
@@ -36,23 +36,23 @@ class Forgotten(HemlError):
 class Explainer:
     """A run, and the photographs that were shown to it. Not for several threads at once."""
 
-    def __init__(self, run: Run, data: dict[str, Any], kept: int = KEPT) -> None:
+    def __init__(self, finished: Finished, data: dict[str, Any], kept: int = KEPT) -> None:
         """Args:
         data: the page's (`heml.reporting.explorer.explorer`), by whose numbers images are named.
         """
-        self.tree, self.gallery, self.kept = run.metric, run.gallery, kept
-        self.max_megapixels: float = getattr(run.params.dataset, "max_megapixels", MEGAPIXELS)
-        self.rows = [run.gallery.row(image["id"]) for image in data["images"]]
+        self.tree, self.gallery, self.kept = finished.metric, finished.gallery, kept
+        self.max_megapixels: float = getattr(finished.params.dataset, "max_megapixels", MEGAPIXELS)
+        self.rows = [finished.gallery.row(image["id"]) for image in data["images"]]
         self.order = [node["name"] for node in data["nodes"]]
         self.leaves: list[str] = data["leaves"]
         self.photographs: dict[int, View] = {}
         """By their numbers, which follow those of the page's images."""
         self._next = len(self.rows)
-        searched = "test" if run.params.evaluate.search == "within" else "train"
+        searched = "test" if finished.params.evaluate.search == "within" else "train"
         self._searched = np.flatnonzero(self.gallery.canvases.splits[self.rows] == searched)
         rows = np.array(self.rows)[self._searched]
         self._standard = {name: standardise(stored.vectors[rows]) for name, stored in self.gallery.embeddings.items()}
-        masks, _ = segmenter_classes(self.tree.models / "segmenter")
+        masks, _ = segmenter_classes(self.tree.run.segmenter)
         self.segments = not masks
         """Whether the run can find parts in a new photograph; the data set's own masks alone cannot."""
 

@@ -14,8 +14,8 @@ import uvicorn
 
 from heml.errors import HemlError
 from heml.reporting.explorer import explorer
+from heml.reporting.finished import Finished
 from heml.reporting.page import render
-from heml.reporting.run import Run
 from heml.serving.application import application
 from heml.serving.explainer import Explainer
 from heml.serving.front import front
@@ -45,7 +45,7 @@ def listen(port: int) -> socket.socket:
     return found
 
 
-def serve(run: Run, port: int, ready: Callable[[str], None]) -> None:
+def serve(finished: Finished, port: int, ready: Callable[[str], None]) -> None:
     """Answer until interrupted.
 
     Args:
@@ -56,9 +56,9 @@ def serve(run: Run, port: int, ready: Callable[[str], None]) -> None:
     """
     # one thread: networks this small are quicker so, and another core is left to answer
     with listen(port) as listening, ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as worker:
-        data = explorer(run)
-        explainer = Explainer(run, data)
-        page = render(run, data, front(explainer.segments))
+        data = explorer(finished)
+        explainer = Explainer(finished, data)
+        page = render(finished, data, front(explainer.segments))
         worker.submit(explainer.warm).result()
         bound, token = listening.getsockname()[1], secrets.token_urlsafe(24)
         config = uvicorn.Config(

@@ -17,11 +17,12 @@ from heml.errors import HemlError
 from heml.evaluation.embeddings import read_all, write_embeddings
 from heml.evaluation.table import tree_scores
 from heml.evaluation.weighing import weigh
-from heml.learning.checkpoints import load_state, node_path
+from heml.learning.checkpoints import load_state
 from heml.learning.inference import embed
 from heml.learning.networks import Architecture, new_network
 from heml.learning.node import build_node
-from heml.params import Evaluate, Params, parse_params
+from heml.params import Evaluate, Params, Segment, parse_params
+from heml.run import Run
 from heml.tree import Node, Tree
 
 CPU = torch.device("cpu")
@@ -51,30 +52,23 @@ def params() -> Params:
             "flip": False,
         }
     )
-    return found.model_copy(update={"train": train})
+    segments = {name: Segment(classes=[name]) for name in ("left", "right")}
+    return found.model_copy(update={"train": train, "segments": segments})
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, params):
     """Every baseline, trained once, on images of 64×64 (so that the last map has 2×2 cells)."""
-    root = tmp_path_factory.mktemp("baselines")
-    data = make_node_data(root, side=64)
-    reports = {
-        name: build_baseline(
-            name, params.baselines[name], params.baseline(name), ["left", "right"], data.canvases, data.segments,
-            root / "models", root / "reports" / f"{name}.json",
-        )
-        for name in NAMES
-    }  # fmt: skip
-    return data, root, reports
+    data = make_node_data(tmp_path_factory.mktemp("baselines"), side=64)
+    return data, {name: build_baseline(name, params, data.run) for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_baseline_learns_and_its_row_is_whole(built, params, name):
-    data, root, reports = built
-    path = node_path(root / "models", name)
+    data, reports = built
+    path = data.run.baseline(name)
     header, network = load_baseline(params.baselines[name], path, CPU)
-    images = baseline_images(params.baselines[name], data.canvases, data.segments, header.leaves)
+    images = baseline_images(params.baselines[name], header.leaves, data.run)
     row = baseline_row(name, network, header, reports[name], path, images, Evaluate(bootstrap=50))
     assert set(row) == set(COLUMNS)
     assert row["p@1"] >= 0.75 > row["chance"]
@@ -82,15 +76,15 @@ def test_a_baseline_learns_and_its_row_is_whole(built, params, name):
     assert row["bytes"] == path.stat().st_size
     assert 0 < row["best_seconds"] <= row["train_seconds"] or reports[name]["best_epoch"] == 0
     assert row["explanation_seconds"] > 0
-    assert json.loads((root / "reports" / f"{name}.json").read_text())["val_p1"] == reports[name]["val_p1"]
+    assert json.loads(data.run.baseline_report(name).read_text())["val_p1"] == reports[name]["val_p1"]
 
 
 def test_p_at_1_is_the_share_of_right_nearest_neighbours_under_the_methods_own_distance(built, params):
-    data, root, reports = built
+    data, reports = built
     for name in ("avsl", "diml"):
-        path = node_path(root / "models", name)
+        path = data.run.baseline(name)
         header, network = load_baseline(params.baselines[name], path, CPU)
-        images = baseline_images(params.baselines[name], data.canvases, data.segments, header.leaves)
+        images = baseline_images(params.baselines[name], header.leaves, data.run)
         asked, held = images.rows("test"), images.rows("train")
         q, r = embed(network, images, asked, CPU), embed(network, images, held, CPU)
         with torch.inference_mode():
@@ -114,35 +108,21 @@ def test_all_methods_start_from_one_trunk(params):
 
 @pytest.mark.parametrize("loss", ["snr", "proxy_anchor"])
 def test_diml_is_the_traditional_network(built, params, tmp_path, loss):
-    data, _, _ = built
+    data, _ = built
+    methods = ("traditional", "diml")
+    baselines = ", ".join(f"{method}: {{method: {method}, loss: {loss}, epochs: 1}}" for method in methods)
+    text = (ROOT / "params.yaml").read_text("utf-8").replace("baselines: {}", f"baselines: {{{baselines}}}")
+    two, run = params.model_copy(update={"baselines": parse_params(text).baselines}), Run(tmp_path, data=data.run.data)
     states = []
-    for method in ("traditional", "diml"):
-        text = (
-            (ROOT / "params.yaml")
-            .read_text("utf-8")
-            .replace("baselines: {}", f"baselines: {{x: {{method: {method}, loss: {loss}}}}}")
-        )
-        settings = parse_params(text).baselines["x"]
-        train = params.train.model_copy(update={"loss": loss, "epochs": 1})
-        build_baseline(
-            method,
-            settings,
-            train,
-            ["left", "right"],
-            data.canvases,
-            data.segments,
-            tmp_path,
-            tmp_path / f"{method}.json",
-        )
-        states.append(load_state(node_path(tmp_path, method)))
+    for method in methods:
+        build_baseline(method, two, run)
+        states.append(load_state(run.baseline(method)))
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
 def test_the_background_is_seen_only_where_asked_for(built, params):
-    data, _, _ = built
-    masked, whole = (
-        baseline_images(params.baselines[n], data.canvases, data.segments, ["left", "right"]) for n in ("avsl", "whole")
-    )
+    data, _ = built
+    masked, whole = (baseline_images(params.baselines[n], ["left", "right"], data.run) for n in ("avsl", "whole"))
     row = np.array([0])
     assert whole.batch(row)[1].all()
     assert whole.size == (64, 64)
@@ -153,9 +133,9 @@ def test_the_background_is_seen_only_where_asked_for(built, params):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_evidence_becomes_a_picture(built, params, name, tmp_path):
-    data, root, _ = built
-    header, network = load_baseline(params.baselines[name], node_path(root / "models", name), CPU)
-    images = baseline_images(params.baselines[name], data.canvases, data.segments, header.leaves)
+    data, _ = built
+    header, network = load_baseline(params.baselines[name], data.run.baseline(name), CPU)
+    images = baseline_images(params.baselines[name], header.leaves, data.run)
     evidence = network.evidence(*prepared_pair(images, 2, 3, CPU))
     x0, y0, x1, y1 = header.box
     first, second = (data.pixels[i, y0:y1, x0:x1] for i in (2, 3))
@@ -176,21 +156,21 @@ def test_heat_tints_what_matters_and_greys_the_rest():
 
 
 def test_within_its_own_split_no_image_is_its_own_neighbour(built, params):
-    data, root, reports = built
+    data, reports = built
     for name in ("traditional", "diml"):
-        path = node_path(root / "models", name)
+        path = data.run.baseline(name)
         header, network = load_baseline(params.baselines[name], path, CPU)
-        images = baseline_images(params.baselines[name], data.canvases, data.segments, header.leaves)
+        images = baseline_images(params.baselines[name], header.leaves, data.run)
         images.labels[images.rows("test")] = np.arange(len(images.rows("test")))  # every image its own label
         row = baseline_row(name, network, header, reports[name], path, images, Evaluate(bootstrap=10, search="within"))
         assert row["p@1"] == 0
 
 
 def test_without_test_images_a_row_has_no_scores(built, params):
-    data, root, reports = built
-    path = node_path(root / "models", "traditional")
+    data, reports = built
+    path = data.run.baseline("traditional")
     header, network = load_baseline(params.baselines["traditional"], path, CPU)
-    images = baseline_images(params.baselines["traditional"], data.canvases, data.segments, header.leaves)
+    images = baseline_images(params.baselines["traditional"], header.leaves, data.run)
     images.splits[images.splits == "test"] = "train"
     row = baseline_row("traditional", network, header, reports["traditional"], path, images, Evaluate(bootstrap=10))
     assert set(row) == set(COLUMNS)
@@ -238,12 +218,12 @@ def test_another_loss_brings_its_own_miner_and_only_traditional_keeps_the_embedd
 
 
 def test_the_comparison_as_markdown(built, params):
-    data, root, reports = built
+    data, reports = built
     rows = []
     for name in ("traditional", "avsl"):
-        path = node_path(root / "models", name)
+        path = data.run.baseline(name)
         header, network = load_baseline(params.baselines[name], path, CPU)
-        images = baseline_images(params.baselines[name], data.canvases, data.segments, header.leaves)
+        images = baseline_images(params.baselines[name], header.leaves, data.run)
         rows.append(baseline_row(name, network, header, reports[name], path, images, Evaluate(bootstrap=0)))
     text = tables(pd.DataFrame(rows, columns=COLUMNS))
     assert f"| avsl | **{100 * rows[1]['p@1']:.1f}** | ––– |" in text
@@ -252,23 +232,20 @@ def test_the_comparison_as_markdown(built, params):
 
 
 def test_the_trees_row_adds_up_its_nodes(tmp_path, params):
-    data = make_node_data(tmp_path)
+    run = make_node_data(tmp_path).run
     tree = Tree([Node("left", 0), Node("right", 0), Node("both", 1, "left", "right")])
     train = params.train.model_copy(update={"epochs": 1})
-    reports = [
-        build_node(node, train, data.canvases, data.segments, tmp_path / "models", tmp_path / f"{node.name}.json")
-        for node in tree
-    ]
-    write_embeddings(tree, data.canvases, data.segments, tmp_path / "models", tmp_path / "embeddings")
-    embeddings = read_all(tmp_path / "embeddings", tree)
+    reports = [build_node(node, train, run) for node in tree]
+    write_embeddings(tree, run)
+    embeddings = read_all(run.embeddings, tree)
     scores, _ = tree_scores(embeddings, tree, weigh(embeddings, tree, params.metric, "train"), Evaluate(bootstrap=10))
-    row = tree_row(tree, scores, reports, data.canvases, data.segments, tmp_path / "models")
+    row = tree_row(tree, scores, reports, run)
     assert set(row) == set(COLUMNS)
     assert row["p@1"] == scores["p@1"]
     assert row["train_seconds"] == pytest.approx(sum(report["seconds"] for report in reports))
-    assert row["bytes"] == sum(path.stat().st_size for path in (tmp_path / "models").glob("*.safetensors"))
+    assert row["bytes"] == sum(path.stat().st_size for path in run.nodes.glob("*.safetensors"))
     twice = [report | {"repeats": report["repeats"] * 2} for report in reports]
-    halved = tree_row(tree, scores, twice, data.canvases, data.segments, tmp_path / "models")
+    halved = tree_row(tree, scores, twice, run)
     assert halved["train_seconds"] == pytest.approx(row["train_seconds"] / 2)
     assert halved["bytes"] == pytest.approx(row["bytes"] / 2, abs=3)
     spent = sum(report["present"]["train"] / report["images_per_second"] for report in reports)

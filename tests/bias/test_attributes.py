@@ -16,12 +16,11 @@ from heml.segments.manifest import read_manifest
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    made = make_node_data(folder, n=96, absent_every=3)
+    made = make_node_data(tmp_path_factory.mktemp("run"), n=96, absent_every=3)
     return (
-        load_canvases(made.canvases),
-        {name: read_manifest(made.segments, name) for name in ("left", "right")},
-        folder / "images",
+        load_canvases(made.run.canvases),
+        {name: read_manifest(made.run.segments, name) for name in ("left", "right")},
+        made.run.images,
     )
 
 

@@ -19,12 +19,14 @@ from heml.segments.manifest import read_manifest
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return make_node_data(tmp_path_factory.mktemp("data"), n=192, absent_every=5)
+    made = make_node_data(tmp_path_factory.mktemp("run"), n=192, absent_every=5)
+    made.run.recipes.mkdir()
+    return made
 
 
 @pytest.fixture(scope="module")
 def partitions(data):
-    return {name: read_manifest(data.segments, name) for name in ("left", "right")}
+    return {name: read_manifest(data.run.segments, name) for name in ("left", "right")}
 
 
 def test_donors_are_of_every_label_as_often_whatever_the_bases(partitions):
@@ -111,16 +113,16 @@ def test_filling_takes_the_nearest_pixel_of_the_mask():
     np.testing.assert_array_equal(found[mask], pixels[mask])
 
 
-def test_training_sees_the_donors_pixels_in_the_bases_outline(data, partitions, tmp_path):
+def test_training_sees_the_donors_pixels_in_the_bases_outline(data, partitions):
     made = make_recipes("right", partitions, Recompose(draws=1, candidates=1))
-    write_recipes(tmp_path / "right.parquet", made, partitions["right"].image_ids)
-    images = compose(data.canvases, data.segments, ["left", "right"], recipes=tmp_path)
+    write_recipes(data.run.recipe("right"), made, partitions["right"].image_ids)
+    images = compose(["left", "right"], data.run, recompose=True)
     rows = images.rows("train")[:20]
     pixels, masks = images.training_batch(rows, np.random.default_rng(0))
-    plain, same = compose(data.canvases, data.segments, ["left", "right"]).batch(rows)
+    plain, same = compose(["left", "right"], data.run).batch(rows)
     np.testing.assert_array_equal(masks, same)
     x0, y0, x1, y1 = images.box
-    stored = load_canvases(data.canvases).pixels
+    stored = load_canvases(data.run.canvases).pixels
     for k, row in enumerate(rows.tolist()):
         mask, donor = data.masks["right"][row], int(made.donors[row, 0])
         expected = np.array(stored[row])
@@ -135,18 +137,18 @@ def test_training_sees_the_donors_pixels_in_the_bases_outline(data, partitions, 
     np.testing.assert_array_equal(images.training_batch(held, np.random.default_rng(0))[0], images.batch(held)[0])
 
 
-def test_a_laid_segment_takes_the_bases_own_away_and_nothing_is_never_shown(data, partitions, tmp_path):
+def test_a_laid_segment_takes_the_bases_own_away_and_nothing_is_never_shown(data, partitions):
     tied = replace(partitions["right"], present=partitions["right"].present & (partitions["right"].labels == 1))
     made = make_recipes("right", partitions | {"right": tied}, Recompose(how="lay", presence=True))
-    write_recipes(tmp_path / "right.parquet", made, partitions["right"].image_ids)
-    images = compose(data.canvases, data.segments, ["right"], recipes=tmp_path)
+    write_recipes(data.run.recipe("right"), made, partitions["right"].image_ids)
+    images = compose(["right"], data.run, recompose=True)
     rows = images.rows("train")
     _, masks = images.training_batch(rows, np.random.default_rng(0))
     assert masks.flatten(1).any(1).all()
 
 
 def test_without_recipes_training_reads_what_is_there(data):
-    images = compose(data.canvases, data.segments, ["left", "right"])
+    images = compose(["left", "right"], data.run)
     rows = images.rows("train")
     for one, other in zip(images.training_batch(rows, np.random.default_rng(0)), images.batch(rows), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -13,6 +13,7 @@ from heml.cli import main
 from heml.explanation.exchange import exchange
 from heml.explanation.metric_tree import MetricTree
 from heml.images.shards import Description, ImageRecord, read_rows, write_images
+from heml.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def run(tmp_path_factory):
         for k, r in enumerate(read_rows(root / "data/images", ["image_id", "split", "label", "image"]))
     ]  # fmt: skip
     write_images(root / "data/images", records, Description("t", "colour", ["red", "blue"]), ["camera"])
-    return root, params, write_bias(params, root)
+    return root, params, write_bias(params, Run(root))
 
 
 def test_a_column_that_follows_the_label_in_train_alone_is_named(run):

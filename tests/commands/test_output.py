@@ -25,7 +25,7 @@ def reported(tmp_path_factory) -> Path:
     """A finished run with its reports."""
     root = tmp_path_factory.mktemp("reported")
     params = run_params()
-    make_reports(root, params, make_trained(root, params))
+    make_reports(make_trained(root, params), params)
     return root
 
 

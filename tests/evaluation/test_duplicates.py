@@ -10,6 +10,7 @@ from heml.images.canvas import write_canvases
 from heml.images.decoding import encode_png
 from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Canvas
+from heml.run import Run
 
 
 def smooth(rng) -> np.ndarray:
@@ -33,9 +34,10 @@ def test_copies_across_splits_are_found_and_strangers_are_not(tmp_path):
         ImageRecord(f"i{i:02d}", s, 0, encode_png(np.ascontiguousarray(p)), "")
         for i, (p, s) in enumerate(zip(pixels, splits, strict=True))
     ]
-    write_images(tmp_path / "images", records, Description("t", "l", ["a"]))
-    write_canvases(tmp_path / "images", tmp_path / "canvases", Canvas(height=32, width=32))
-    found = near_duplicates(tmp_path / "canvases", 0.98)
+    run = Run(tmp_path)
+    write_images(run.images, records, Description("t", "l", ["a"]))
+    write_canvases(Canvas(height=32, width=32), run)
+    found = near_duplicates(run.canvases, 0.98)
     assert {(r.image_a, r.image_b, r.split_b, r.mirrored) for r in found.itertuples()} == {
         ("i00", "i60", "test", False),
         ("i01", "i61", "val", True),

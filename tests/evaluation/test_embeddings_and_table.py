@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from node_data import make_node_data
+from node_data import linked, make_node_data
 
 from heml.errors import HemlError
 from heml.evaluation.embeddings import embed_node, read_all, read_embeddings, stored_tree, write_embeddings
 from heml.evaluation.table import COLUMNS, evaluate_node, node_limit, node_table, summary, tree_scores
 from heml.evaluation.weighing import weigh
 from heml.images.shards import Description
-from heml.learning.checkpoints import load_header, load_network, node_path
+from heml.learning.checkpoints import load_header, load_network
 from heml.learning.inference import embed
 from heml.learning.inputs import compose
 from heml.learning.networks import new_network
@@ -34,20 +34,18 @@ def table_of(embeddings, description, settings):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    root = tmp_path_factory.mktemp("run")
-    data = make_node_data(root, absent_every=3)
+    data = make_node_data(tmp_path_factory.mktemp("run"), absent_every=3)
     settings = Train(epochs=2, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8)
     for node in TREE:
-        build_node(node, settings, data.canvases, data.segments, root / "nodes", root / "reports" / f"{node.name}.json")
-    write_embeddings(TREE, data.canvases, data.segments, root / "nodes", root / "embeddings")
-    return root, data
+        build_node(node, settings, data.run)
+    write_embeddings(TREE, data.run)
+    return data.run
 
 
 def test_embeddings_are_the_networks_and_null_where_absent(run):
-    root, data = run
-    stored = read_embeddings(root / "embeddings", "right")
-    header, network = load_network(node_path(root / "nodes", "right"), torch.device("cpu"))
-    images = compose(data.canvases, data.segments, ["right"], header.box)
+    stored = read_embeddings(run.embeddings, "right")
+    header, network = load_network(run.node("right"), torch.device("cpu"))
+    images = compose(["right"], run, header.box)
     rows = np.flatnonzero(images.present)
     assert torch.allclose(stored.vectors[rows], embed(network, images, rows, torch.device("cpu")), atol=1e-6)
     assert stored.vectors[~torch.from_numpy(images.present)].isnan().all()
@@ -55,20 +53,18 @@ def test_embeddings_are_the_networks_and_null_where_absent(run):
 
 
 def test_the_untrained_floor_is_the_common_initialisation(run):
-    root, data = run
     for node in ("left", "both"):
-        header = load_header(node_path(root / "nodes", node))
-        images = compose(data.canvases, data.segments, header.leaves, header.box)
+        header = load_header(run.node(node))
+        images = compose(header.leaves, run, header.box)
         rows = np.flatnonzero(images.present)
         common = new_network(Train(hidden_dim=16, embedding_dim=8), 2, images.size)
-        stored = read_embeddings(root / "embeddings", node)
+        stored = read_embeddings(run.embeddings, node)
         assert torch.allclose(stored.untrained[rows], embed(common, images, rows, torch.device("cpu")), atol=1e-6)
         assert not torch.allclose(stored.untrained[rows], stored.vectors[rows], atol=1e-2)
 
 
 def test_a_node_can_be_scored_under_what_it_was_trained_under(run):
-    root, _ = run
-    embeddings = read_embeddings(root / "embeddings", "left")
+    embeddings = read_embeddings(run.embeddings, "left")
     assert embeddings.distance == "snr"
     assert evaluate_node(embeddings, Evaluate(distance="trained", bootstrap=0)) == pytest.approx(
         evaluate_node(embeddings, Evaluate(distance="snr", bootstrap=0)), nan_ok=True
@@ -76,11 +72,10 @@ def test_a_node_can_be_scored_under_what_it_was_trained_under(run):
 
 
 def test_pandas_and_duckdb_open_them_as_they_are(run):
-    root, _ = run
-    table = pd.read_parquet(root / "embeddings")
+    table = pd.read_parquet(run.embeddings)
     assert set(table["node"]) == {"left", "right", "both"}
     assert table[table["node"] == "right"]["embedding"].isna().sum() == 16
-    path = root / "embeddings" / "*" / "*.parquet"
+    path = run.embeddings / "*" / "*.parquet"
     row = duckdb.sql(
         f"select count(*), max(len(embedding)) from read_parquet('{path}', hive_partitioning=true) where present"
     ).fetchall()
@@ -88,8 +83,7 @@ def test_pandas_and_duckdb_open_them_as_they_are(run):
 
 
 def test_the_table_counts_only_present_images_and_knows_no_limit(run):
-    root, _ = run
-    embeddings, settings = read_all(root / "embeddings", TREE), Evaluate(bootstrap=50)
+    embeddings, settings = read_all(run.embeddings, TREE), Evaluate(bootstrap=50)
     table, metric = table_of(embeddings, NOTHING_KNOWN, settings)
     table = table.set_index("node")
     assert list(table.reset_index().columns) == COLUMNS
@@ -107,8 +101,7 @@ def test_the_table_counts_only_present_images_and_knows_no_limit(run):
 
 
 def test_repeats_give_mean_and_deviation(run):
-    root, _ = run
-    first = read_embeddings(root / "embeddings", "left")
+    first = read_embeddings(run.embeddings, "left")
     assert np.isnan(evaluate_node(first, Evaluate(bootstrap=0))["p@1_sd"])
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(first.vectors.shape, generator=generator)
@@ -120,10 +113,9 @@ def test_repeats_give_mean_and_deviation(run):
 
 
 def test_limits_are_those_of_the_classes_a_node_sees(run):
-    root, _ = run
     evidence = {"left": [[0.4, 0.1], [0.1, 0.4], [0, 0]], "right": [[0.25, 0.25], [0.25, 0.25], [0, 0]]}
     description = Description("t", "colour", ["red", "blue"], evidence=evidence)
-    embeddings = read_all(root / "embeddings", TREE)
+    embeddings = read_all(run.embeddings, TREE)
     table, metric = table_of(embeddings, description, Evaluate(bootstrap=0))
     table = table.set_index("node")
     assert table["limit"].to_dict() == pytest.approx({"left": 0.8, "right": 0.5, "both": 0.8})
@@ -135,17 +127,16 @@ def test_limits_are_those_of_the_classes_a_node_sees(run):
 
 
 def test_the_tree_is_known_from_the_stored_nodes_alone(run):
-    root, _ = run
-    tree = stored_tree(root / "nodes", ["left", "right", "both"])
+    tree = stored_tree(run, ["left", "right", "both"])
     assert tree.root == "both"
     assert tree.leaves("both") == ["left", "right"]
     for names in (
         ["right", "left", "both"],
         ["left", "right", "both"],
     ):  # in the order of the metric's terms, whatever the alphabet says
-        assert list(stored_tree(root / "nodes", names).nodes) == names
+        assert list(stored_tree(run, names).nodes) == names
     with pytest.raises(HemlError, match=r"node=nose.*no such file; run .dvc repro embed"):
-        read_embeddings(root / "embeddings", "nose")
+        read_embeddings(run.embeddings, "nose")
 
 
 def test_of_identities_the_limit_is_known_where_all_of_them_is_seen():
@@ -158,12 +149,12 @@ def test_of_identities_the_limit_is_known_where_all_of_them_is_seen():
 
 
 def test_a_hidden_part_is_masked_out_of_the_nodes_above_it(run, tmp_path):
-    root, data = run
     hidden = Tree(list(TREE), ["right"])
-    write_embeddings(hidden, data.canvases, data.segments, root / "nodes", tmp_path / "hidden")
-    plain, blind = read_all(root / "embeddings", TREE), read_all(tmp_path / "hidden", hidden)
-    header, network = load_network(node_path(root / "nodes", "both"), torch.device("cpu"))
-    images = compose(data.canvases, data.segments, ["left"], header.box)
+    other = linked(run, tmp_path / "hidden")
+    write_embeddings(hidden, other)
+    plain, blind = read_all(run.embeddings, TREE), read_all(other.embeddings, hidden)
+    header, network = load_network(run.node("both"), torch.device("cpu"))
+    images = compose(["left"], run, header.box)
     rows = np.flatnonzero(images.present)
     torch.testing.assert_close(
         blind["both"].vectors[rows], embed(network, images, rows, torch.device("cpu")), atol=1e-6, rtol=0
@@ -171,7 +162,7 @@ def test_a_hidden_part_is_masked_out_of_the_nodes_above_it(run, tmp_path):
     assert not torch.allclose(blind["both"].vectors[rows], plain["both"].vectors[rows], atol=1e-3)
     for leaf in ("left", "right"):
         torch.testing.assert_close(blind[leaf].vectors, plain[leaf].vectors, equal_nan=True)
-    alone = embed_node("both", ["left"], data.canvases, data.segments, root / "nodes")
+    alone = embed_node("both", ["left"], run)
     torch.testing.assert_close(alone.vectors, blind["both"].vectors, equal_nan=True)
     metric = weigh(blind, hidden, Metric(off=["right"]), "train")
     assert metric.hidden == ["right"]

@@ -21,6 +21,7 @@ from heml.images.decoding import BadImage, encode_png
 from heml.images.shards import Description, ImageRecord, write_images
 from heml.learning.node import build_node
 from heml.params import Canvas, Size
+from heml.run import Run
 from heml.segmentation.model import new_segmenter, save_segmenter
 from heml.segmentation.segment import segment_images
 from heml.segments.manifest import write_manifest
@@ -44,25 +45,22 @@ def segmented(tmp_path_factory):
         records.append(
             ImageRecord(f"{i:02d}", ("train", "train", "val", "test")[i % 4], i // 4 % 2, encode_png(pixels), "x.png")
         )
-    write_images(root / "data" / "images", records, Description("t", "kind", ["a", "b"], {}))
+    run = Run(root)
+    write_images(run.images, records, Description("t", "kind", ["a", "b"], {}))
     torch.manual_seed(0)
     size = Size(height=32, width=32)
-    save_segmenter(new_segmenter("tiny", CLASSES, size), root / "models" / "segmenter")
-    segment_images(root / "data" / "images", root / "models" / "segmenter", root / "data" / "labelmaps", size, 8)
+    save_segmenter(new_segmenter("tiny", CLASSES, size), run.segmenter)
+    segment_images(size, 8, run)
     canvas = Canvas(height=32, width=32)
-    write_canvases(root / "data" / "images", root / "data" / "canvases", canvas)
+    write_canvases(canvas, run)
     params = run_params()
     tree = Tree.from_params(params)
     for name, segment in params.segments.items():
-        folder = root / "data" / "segments" / f"segment={name}"
-        write_manifest(root / "data" / "images", root / "data" / "labelmaps", folder, name, segment, canvas)
-    data, models = root / "data", root / "models"
+        write_manifest(name, segment, canvas, run)
     for node in tree:
-        build_node(
-            node, params.train, data / "canvases", data / "segments", models / "nodes", root / f"{node.name}.json"
-        )
-    write_embeddings(tree, data / "canvases", data / "segments", models / "nodes", data / "embeddings")
-    write_metric(models / "metric.json", weigh(read_all(data / "embeddings", tree), tree, params.metric, "train"))
+        build_node(node, params.train, run)
+    write_embeddings(tree, run)
+    write_metric(run.metric, weigh(read_all(run.embeddings, tree), tree, params.metric, "train"))
     return root
 
 
@@ -153,10 +151,9 @@ def test_a_tree_with_a_hidden_part_sees_files_and_exchanges_as_the_data_set(segm
     shutil.copytree(segmented, root)
     params = run_params()
     tree = Tree(list(Tree.from_params(params)), ["left"])
-    write_embeddings(tree, *(root / p for p in ("data/canvases", "data/segments", "models/nodes", "data/embeddings")))
-    write_metric(
-        root / "models/metric.json", weigh(read_all(root / "data/embeddings", tree), tree, params.metric, "train")
-    )
+    run = Run(root)
+    write_embeddings(tree, run)
+    write_metric(run.metric, weigh(read_all(run.embeddings, tree), tree, params.metric, "train"))
     trained = MetricTree.load(root / "models", root / "data")
     assert trained.tree.sees("both") == ["right"]
     found = trained.embed([root / "files" / f"{i}.png" for i in range(24)])

@@ -17,6 +17,7 @@ from heml.exporting.arrays import write_numpy, write_projector
 from heml.exporting.hub_folder import write_hub_folder
 from heml.exporting.onnx_file import write_onnx
 from heml.learning.inputs import compose
+from heml.run import Run
 
 NAMES = ["red", "blue"]
 
@@ -76,7 +77,7 @@ def test_onnx_runtime_embeds_the_data_sets_images_as_torch_did(metric, run, tmp_
     header = metric.root
     told = json.loads({p.key: p.value for p in onnx.load(str(path)).metadata_props}["heml"])
     assert told["box"] == list(header.box)
-    images = compose(run / "data/canvases", run / "data/segments", header.leaves, header.box)
+    images = compose(header.leaves, Run(run), header.box)
     pixels, mask = images.batch(np.arange(20))
     (found,) = session.run(None, {"pixels": pixels.numpy(), "mask": mask.numpy()})
     np.testing.assert_allclose(found, metric.gallery.embeddings["both"].vectors[:20].numpy(), atol=1e-4)

@@ -22,6 +22,7 @@ from heml.exporting.fiftyone_folder import write_fiftyone
 from heml.images.canvas import write_canvases
 from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Canvas, Evaluate, Segment
+from heml.run import Run
 from heml.segments.labelmaps import LabelMap, write_labelmaps
 from heml.segments.manifest import write_manifest
 
@@ -139,15 +140,14 @@ def test_a_wide_turned_tiff_is_upright_and_its_mask_lies_on_it(tmp_path, metric)
     records = [
         ImageRecord(image_id, splits[k], int(kinds[k]), contents[k % 2], f"{k}.tif") for k, image_id in enumerate(ids)
     ]
-    data, canvas = tmp_path / "data", Canvas(height=32, width=32)
-    write_images(data / "images", records, Description("t", "colour", ["red", "blue"], {"background": 0, "part": 1}))
-    write_canvases(data / "images", data / "canvases", canvas)
-    write_labelmaps(data / "maps", [LabelMap(i, 40, 20, labels, None) for i in ids], {"background": 0, "part": 1})
+    run, canvas = Run(tmp_path), Canvas(height=32, width=32)
+    write_images(run.images, records, Description("t", "colour", ["red", "blue"], {"background": 0, "part": 1}))
+    write_canvases(canvas, run)
+    write_labelmaps(run.labelmaps, [LabelMap(i, 40, 20, labels, None) for i in ids], {"background": 0, "part": 1})
     for leaf in ("left", "right"):
-        folder = data / "segments" / f"segment={leaf}"
-        write_manifest(data / "images", data / "maps", folder, leaf, Segment(classes=["part"]), canvas)
-    (data / "embeddings").symlink_to(metric.gallery.data / "embeddings")
-    gallery = MetricTree.load(metric.models, data).gallery
+        write_manifest(leaf, Segment(classes=["part"]), canvas, run)
+    run.embeddings.symlink_to(metric.gallery.run.embeddings)
+    gallery = MetricTree.load(metric.run.models, run.data).gallery
     write_fiftyone(gallery, metric.metric, ["left"], Evaluate(), tmp_path / "out")
     for sample in json.loads((tmp_path / "out" / "samples.json").read_text())["samples"][:2]:
         image = Image.open(tmp_path / "out" / sample["filepath"])

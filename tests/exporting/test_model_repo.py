@@ -22,14 +22,15 @@ from heml.errors import HemlError
 from heml.explanation.metric_tree import MetricTree
 from heml.explanation.views import View
 from heml.exporting.model_repo import write_model_repo
-from heml.learning.checkpoints import load_header, load_state, node_path, save_node
+from heml.learning.checkpoints import load_header, load_state, save_node
+from heml.run import Run
 from heml.sealed import seal, unseal
 
 COMMIT = "c" * 40
 
 
 def export(run: Path, to: Path, licence: str = "other") -> Path:
-    write_model_repo(MetricTree.load(run / "models", run / "data"), run / "params.yaml", run / "reports", to, licence)
+    write_model_repo(MetricTree.load(run / "models", run / "data"), Run(run), run / "params.yaml", to, licence)
     return to
 
 
@@ -92,7 +93,7 @@ def test_from_the_hub_only_the_run_is_fetched_and_explains_the_same(hub, folder,
     hub.add("model", "team/tree", COMMIT, contents(folder) | beside)
     tree = MetricTree.from_pretrained("team/tree", revision=COMMIT)
     assert told(tree, finished) == told(MetricTree.load(finished / "models", finished / "data"), finished)
-    fetched = {path.name for path in tree.models.rglob("*") if path.is_file()}
+    fetched = {path.name for path in tree.run.models.rglob("*") if path.is_file()}
     assert fetched.isdisjoint(Path(name).name for name in beside)
     assert {"left.safetensors", "right.safetensors", "both.safetensors", "metric.json", "model.safetensors"} <= fetched
     before = len(hub.requests)
@@ -184,8 +185,8 @@ def test_a_name_that_leads_elsewhere_opens_and_fetches_nothing(hub, folder, tmp_
 )
 def test_a_header_that_leads_elsewhere_is_not_followed(folder, tmp_path, change):
     shutil.copytree(folder, tmp_path / "evil")
-    path = node_path(tmp_path / "evil" / "nodes", "both")
-    save_node(tmp_path / "evil" / "nodes", replace(load_header(path), **change), [load_state(path)])
+    path = Run(models=tmp_path / "evil").node("both")
+    save_node(path, replace(load_header(path), **change), [load_state(path)])
     with pytest.raises(HemlError, match="no name of a node or a segment; do not use it"):
         MetricTree.from_pretrained(tmp_path / "evil")
 
@@ -215,13 +216,14 @@ def test_what_cannot_be_opened_says_why(hub, folder, source, revision, said):
 
 
 def test_what_does_not_belong_together_is_not_exported(finished, tmp_path):
+    run = Run(finished)
     tree = MetricTree.load(finished / "models", finished / "data")
     with pytest.raises(HemlError, match="has another tree than"):
-        write_model_repo(tree, ROOT / "params.yaml", finished / "reports", tmp_path / "out")
+        write_model_repo(tree, run, ROOT / "params.yaml", tmp_path / "out")
     with pytest.raises(HemlError, match=r"nodes\.csv: no such file; run `dvc repro evaluate` first"):
-        write_model_repo(tree, finished / "params.yaml", tmp_path, tmp_path / "out")
+        write_model_repo(tree, Run(finished, reports=tmp_path), finished / "params.yaml", tmp_path / "out")
     with pytest.raises(HemlError, match="'CC BY' is no identifier of a licence"):
-        write_model_repo(tree, finished / "params.yaml", finished / "reports", tmp_path / "out", "CC BY")
+        write_model_repo(tree, run, finished / "params.yaml", tmp_path / "out", "CC BY")
     assert not (tmp_path / "out").exists()
 
 

@@ -9,6 +9,7 @@ from heml.images.canvas import lay_image, lay_mask, load_canvases, placement, wr
 from heml.images.decoding import encode_png
 from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Canvas
+from heml.run import Run
 
 
 def test_padding_keeps_the_aspect_ratio_and_centres():
@@ -43,9 +44,10 @@ def test_canvases_are_memory_mapped_and_know_who_they_are(tmp_path):
         ImageRecord(f"i{k}", split, k % 2, encode_png(np.full((8, 12, 3), k * 20, np.uint8)), "x.png")
         for k, split in enumerate(["train", "val", "test"])
     ]
-    write_images(tmp_path / "images", records, Description("t", "y", ["a", "b"]))
-    write_canvases(tmp_path / "images", tmp_path / "canvases", Canvas(height=16, width=16, fit="stretch"))
-    stored = load_canvases(tmp_path / "canvases")
+    run = Run(tmp_path)
+    write_images(run.images, records, Description("t", "y", ["a", "b"]))
+    write_canvases(Canvas(height=16, width=16, fit="stretch"), run)
+    stored = load_canvases(run.canvases)
     assert isinstance(stored.pixels, np.memmap)
     assert stored.pixels[:, 3, 3, 0].tolist() == [0, 20, 40]
     assert stored.image_ids == ["i0", "i1", "i2"]

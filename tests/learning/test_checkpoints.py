@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from heml.learning.checkpoints import Header, load_network, node_path, save_node
+from heml.learning.checkpoints import Header, load_network, save_node
 from heml.learning.networks import Architecture, MetricNetwork
 from heml.params import Canvas, Segment
 
@@ -42,8 +42,8 @@ def test_weights_buffers_layout_and_embeddings_come_back(trunk, side, tmp_path):
         0.1,
         {},
     )
-    save_node(tmp_path, header, [network.state_dict()])
-    found, loaded = load_network(node_path(tmp_path, "a"), CPU)
+    save_node(tmp_path / "a.safetensors", header, [network.state_dict()])
+    found, loaded = load_network(tmp_path / "a.safetensors", CPU)
     assert found == header
     assert not any(tensor.is_meta for tensor in (*loaded.parameters(), *loaded.buffers()))
     assert all(p.requires_grad for p in loaded.parameters())

@@ -12,7 +12,7 @@ from node_data import make_node_data
 from torch.nn import functional as F
 
 from heml.learning import distillation
-from heml.learning.checkpoints import load_network, node_path
+from heml.learning.checkpoints import load_network
 from heml.learning.distillation import _measure, build_student, distillation_loss
 from heml.learning.inference import embed
 from heml.learning.inputs import compose
@@ -20,6 +20,7 @@ from heml.learning.networks import new_network
 from heml.learning.node import build_node
 from heml.learning.objectives import Objective
 from heml.params import Student, Train
+from heml.run import Run
 from heml.sealed import fingerprint
 from heml.tree import Node
 
@@ -43,9 +44,9 @@ def test_the_loss_against_a_naive_loop():
 
 def test_a_student_learns_its_own_loss_beside_the_teachers_distances(tmp_path, monkeypatch):
     """The first batch's loss by hand: the loss of `train` plus 0.3 times the relative term, and proxies learn too."""
-    data = make_node_data(tmp_path / "data", n=96)
+    data = make_node_data(tmp_path, n=96)
     train = Train(epochs=1, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8, loss="proxy_anchor")
-    build_node(Node("left", 0), train, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "left.json")
+    build_node(Node("left", 0), train, data.run)
     seen, terms, optimized = [], [], []
     own, apart, made = Objective.__call__, distillation.distillation_loss, distillation.new_optimizer
 
@@ -70,8 +71,7 @@ def test_a_student_learns_its_own_loss_beside_the_teachers_distances(tmp_path, m
     monkeypatch.setattr(distillation, "distillation_loss", distilled)
     monkeypatch.setattr(distillation, "new_optimizer", optimizer)
     settings = Student(teacher="left", trunk="resnet18:2", hidden_dim=16, epochs=1)
-    args = (data.canvases, data.segments, tmp_path / "nodes", tmp_path / "students", tmp_path / "small.json")
-    report = build_student("small", settings, train, *args)
+    report = build_student("small", settings, train, data.run)
     assert len(seen) == len(terms) == 6
     assert report["history"][0]["loss"] == pytest.approx(
         np.mean([value for value, _ in seen]) + np.mean(terms), rel=1e-5
@@ -83,34 +83,27 @@ def test_a_student_learns_its_own_loss_beside_the_teachers_distances(tmp_path, m
 
 
 def test_a_student_is_smaller_and_keeps_the_neighbours(tmp_path):
-    data = make_node_data(tmp_path / "data", n=192)
+    data = make_node_data(tmp_path, n=192)
     train = Train(epochs=2, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8, lr=2e-3)
-    build_node(Node("left", 0), train, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "left.json")
+    build_node(Node("left", 0), train, data.run)
     settings = Student(teacher="left", trunk="mobilenet_v3_small", hidden_dim=16, epochs=12, lr=3e-3)
-    args = (
-        data.canvases,
-        data.segments,
-        tmp_path / "nodes",
-        tmp_path / "students",
-        tmp_path / "reports" / "small.json",
-    )
-    report = build_student("small", settings, train, *args)
-    assert json.loads((tmp_path / "reports" / "small.json").read_text())["networks"] == report["networks"]
+    report = build_student("small", settings, train, data.run)
+    assert json.loads(data.run.student_report("small").read_text())["networks"] == report["networks"]
     teacher, student = report["networks"]["teacher"], report["networks"]["student"]
     assert student["parameters"] < teacher["parameters"] / 5
-    assert student["bytes"] == (tmp_path / "students" / "small.safetensors").stat().st_size < teacher["bytes"] / 5
+    assert student["bytes"] == data.run.student("small").stat().st_size < teacher["bytes"] / 5
     assert student["p@1"] >= 0.9
     assert report["history"][-1]["loss"] < report["history"][0]["loss"]
-    header, network = load_network(node_path(tmp_path / "students", "small"), CPU)
-    assert header.lineage == {"node=left": fingerprint(node_path(tmp_path / "nodes", "left"))}
+    header, network = load_network(data.run.student("small"), CPU)
+    assert header.lineage == {"node=left": fingerprint(Run(tmp_path).node("left"))}
     assert header.val_p1 == [max(row["val_p1"] for row in report["history"])]
-    images = compose(data.canvases, data.segments, ["left"], header.box)
+    images = compose(["left"], data.run, header.box)
     assert embed(network, images, images.rows("test"), CPU).shape == (48, 8)
 
 
 def test_labels_that_train_has_not_are_sought_among_the_other_test_images(tmp_path):
-    data = make_node_data(tmp_path / "data")
-    images = compose(data.canvases, data.segments, ["left"])
+    data = make_node_data(tmp_path)
+    images = compose(["left"], data.run)
     new = replace(images, labels=np.where(images.splits == "train", images.labels, images.labels + 2))
     network = new_network(Train(embedding_dim=8, hidden_dim=16), 4, images.size).eval()
     (tmp_path / "weights").write_bytes(b"x")

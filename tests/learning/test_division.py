@@ -8,7 +8,7 @@ import pytest
 import torch
 from node_data import make_node_data
 
-from heml.learning.checkpoints import load_network, node_path
+from heml.learning.checkpoints import load_network
 from heml.learning.division import Division, cluster_batches, matched, new_division, pooled
 from heml.learning.inference import embed
 from heml.learning.inputs import compose, prepare
@@ -16,6 +16,7 @@ from heml.learning.networks import new_network
 from heml.learning.node import build_node
 from heml.learning.training import train_node
 from heml.params import Train
+from heml.run import Run
 from heml.tree import Node
 
 CPU = torch.device("cpu")
@@ -54,7 +55,7 @@ def test_clusters_keep_the_number_with_most_images_in_common(seed):
 
 def test_what_is_clustered_are_the_trunks_features_pooled_and_of_length_1(tmp_path):
     data = make_node_data(tmp_path)
-    images = compose(data.canvases, data.segments, ["left"])
+    images = compose(["left"], data.run)
     network = new_network(settings(), 2, images.size).train()
     rows = images.rows("train")[:5]
     found = pooled(network, images, rows, CPU)
@@ -83,7 +84,7 @@ def test_batches_are_of_one_cluster_by_turns_and_hopeless_clusters_have_none():
 @pytest.mark.parametrize(("epochs", "together"), [(1, 0.25), (2, 0.25), (4, 0.25), (4, 0.05), (10, 0.05)])
 def test_all_dimensions_train_in_the_last_share_of_the_batches_alone(tmp_path, epochs, together):
     data = make_node_data(tmp_path, n=128, informative=False)
-    images = compose(data.canvases, data.segments, ["left"])
+    images = compose(["left"], data.run)
     train = settings(epochs=epochs, embedder_options={"together": together})
     network = new_network(train, 2, images.size)
     rows = images.rows("train")
@@ -106,7 +107,7 @@ def test_all_dimensions_train_in_the_last_share_of_the_batches_alone(tmp_path, e
 
 def test_it_clusters_as_often_as_asked_and_a_learner_keeps_its_images(tmp_path, monkeypatch):
     data = make_node_data(tmp_path, n=128, informative=False)
-    images = compose(data.canvases, data.segments, ["left"])
+    images = compose(["left"], data.run)
     seen = []
     divide = Division.divide
 
@@ -138,10 +139,10 @@ def test_too_few_images_train_all_dimensions(tmp_path):
 def test_the_learners_of_a_node_are_stored_and_its_slices_normalised_when_it_is_loaded(tmp_path):
     data = make_node_data(tmp_path)
     train = settings(epochs=1)
-    build_node(Node("left", 0), train, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "left.json")
-    header, network = load_network(node_path(tmp_path / "nodes", "left"), CPU)
+    build_node(Node("left", 0), train, data.run)
+    header, network = load_network(Run(tmp_path).node("left"), CPU)
     assert dict(header.architecture.options) == {"learners": 2, "every": 1}
-    images = compose(data.canvases, data.segments, ["left"], header.box)
+    images = compose(["left"], data.run, header.box)
     embedded = embed(network, images, images.rows("test"), CPU)
     assert torch.allclose(embedded[:, :4].norm(dim=1), torch.full((len(embedded),), 0.5**0.5), atol=1e-5)
     assert torch.allclose(embedded[:, 4:].norm(dim=1), torch.full((len(embedded),), 0.5**0.5), atol=1e-5)

@@ -7,11 +7,12 @@ from node_data import make_node_data
 from heml.errors import HemlError
 from heml.images.imagenet import MEAN, STD
 from heml.learning.inputs import compose, find_box, prepare
+from heml.run import Run
 
 
 def test_a_node_sees_the_union_of_its_segments_and_nothing_else(tmp_path):
     data = make_node_data(tmp_path)
-    images = compose(data.canvases, data.segments, ["left", "right"])
+    images = compose(["left", "right"], data.run)
     x0, y0, x1, y1 = images.box
     pixels, masks = images.batch(np.array([3, 0]))
     assert (pixels[0].permute(1, 2, 0).numpy() == data.pixels[3, y0:y1, x0:x1]).all()
@@ -26,12 +27,12 @@ def test_a_node_sees_the_union_of_its_segments_and_nothing_else(tmp_path):
 
 def test_absent_images_are_in_no_split_of_the_node(tmp_path):
     data = make_node_data(tmp_path, absent_every=3)
-    images = compose(data.canvases, data.segments, ["right"])
+    images = compose(["right"], data.run)
     gone = np.arange(len(images.present)) % 3 == 0
     assert (images.present == ~gone).all()
     for split in ("train", "val", "test"):
         assert not set(images.rows(split)) & set(np.flatnonzero(gone))
-    both = compose(data.canvases, data.segments, ["left", "right"])
+    both = compose(["left", "right"], data.run)
     assert both.present.all()
     assert images.area == pytest.approx(data.masks["right"][images.splits == "train"].mean(), abs=1e-6)
 
@@ -46,14 +47,18 @@ def test_the_box_ignores_one_stray_image_and_grows_to_a_usable_size():
 
 def test_an_image_whose_pixels_all_lie_outside_the_box_is_absent(tmp_path):
     data = make_node_data(tmp_path)
-    images = compose(data.canvases, data.segments, ["left"], box=(16, 16, 32, 32))
+    images = compose(["left"], data.run, box=(16, 16, 32, 32))
     inside = data.masks["left"][:, 16:32, 16:32].any((1, 2))
     assert (images.present == inside).all()
 
 
 def test_data_that_does_not_belong_together_is_refused(tmp_path):
     a, b = make_node_data(tmp_path / "a"), make_node_data(tmp_path / "b", n=30)
+    mixed = Run(tmp_path / "mixed")
+    mixed.data.mkdir(parents=True)
+    mixed.canvases.symlink_to(a.run.canvases)
+    mixed.segments.symlink_to(b.run.segments)
     with pytest.raises(HemlError, match="made from other images"):
-        compose(a.canvases, b.segments, ["left"])
+        compose(["left"], mixed)
     with pytest.raises(HemlError, match="run `dvc repro manifest@nose`"):
-        compose(a.canvases, a.segments, ["nose"])
+        compose(["nose"], a.run)

@@ -12,13 +12,14 @@ from torch.optim.swa_utils import AveragedModel
 from heml.distances import snr
 from heml.errors import HemlError
 from heml.evaluation.retrieval import score
-from heml.learning.checkpoints import load_header, load_network, load_state, node_path
+from heml.learning.checkpoints import load_header, load_network, load_state
 from heml.learning.inference import embed
 from heml.learning.inputs import compose
 from heml.learning.networks import new_network
 from heml.learning.node import build_node
 from heml.learning.training import precision_at_1, train_node
 from heml.params import EMBEDDERS, Train
+from heml.run import Run
 from heml.sealed import fingerprint
 from heml.tree import Node
 
@@ -29,14 +30,12 @@ LEFT, RIGHT, BOTH = Node("left", 0), Node("right", 0), Node("both", 1, "left", "
 
 def build(data, node, root, **options):
     settings = SETTINGS.model_copy(update=options)
-    return build_node(
-        node, settings, data.canvases, data.segments, root / "nodes", root / "reports" / f"{node.name}.json"
-    )
+    return build_node(node, settings, Run(root, data=data.run.data))
 
 
 def test_labels_that_train_has_none_of_are_found_among_themselves(tmp_path):
     data = make_node_data(tmp_path)
-    images = compose(data.canvases, data.segments, ["left"])
+    images = compose(["left"], data.run)
     x0, y0, x1, y1 = images.box
     network = new_network(SETTINGS, images.classes, (y1 - y0, x1 - x0))
     new = replace(images, labels=np.where(images.splits == "val", images.labels + 5, images.labels))
@@ -59,11 +58,11 @@ def test_a_tree_of_three_nodes_learns_and_the_root_starts_from_its_children(tmp_
     assert left["val_p1"] == 1
     assert both["val_p1"] >= 0.9
     assert both["start"] == "0.50 left + 0.50 right"
-    header = load_header(node_path(tmp_path / "nodes", "both"))
+    header = load_header(Run(tmp_path).node("both"))
     assert header.leaves == ["left", "right"]
-    assert header.lineage["node=left"] == fingerprint(node_path(tmp_path / "nodes", "left"))
-    assert header.lineage["segment=right"] == fingerprint(data.segments / "segment=right" / "part-0.parquet")
-    report = json.loads((tmp_path / "reports" / "both.json").read_text())
+    assert header.lineage["node=left"] == fingerprint(Run(tmp_path).node("left"))
+    assert header.lineage["segment=right"] == fingerprint(data.run.segment("right") / "part-0.parquet")
+    report = json.loads(data.run.report("both").read_text())
     assert [h["epoch"] for h in report["history"]] == [0, 1, 2, 3]
     scores = [h["val_p1"] for h in report["history"][1:]]
     assert report["val_p1"] == max(scores)
@@ -76,7 +75,7 @@ def test_two_runs_give_equal_bytes_and_changed_leaf_data_changes_the_parents(tmp
     for data, root in ((one, tmp_path / "a"), (two, tmp_path / "b"), (other, tmp_path / "c")):
         for node in (LEFT, RIGHT, BOTH):
             build(data, node, root, epochs=1)
-        prints.append([fingerprint(node_path(root / "nodes", n)) for n in ("left", "right", "both")])
+        prints.append([fingerprint(Run(root).node(n)) for n in ("left", "right", "both")])
     assert prints[0] == prints[1]
     assert prints[0][1] != prints[2][1]
     assert prints[0][2] != prints[2][2]
@@ -87,12 +86,12 @@ def test_weights_of_the_children_follow_the_rule(tmp_path, weighting, said):
     data = make_node_data(tmp_path)
     for node in (LEFT, RIGHT):
         build(data, node, tmp_path, epochs=1)
-    headers = [load_header(node_path(tmp_path / "nodes", n)) for n in ("left", "right")]
+    headers = [load_header(Run(tmp_path).node(n)) for n in ("left", "right")]
     report = build(data, BOTH, tmp_path, epochs=0, weighting=weighting)
     values = [h.val_p1[0] if weighting == "val_p1" else h.area for h in headers]
     share = values[0] / sum(values)
     assert report["start"] == f"{share:.2f} left + {1 - share:.2f} right"
-    states = [load_state(node_path(tmp_path / "nodes", n)) for n in ("left", "right", "both")]
+    states = [load_state(Run(tmp_path).node(n)) for n in ("left", "right", "both")]
     key = "embedder.out.weight"
     assert torch.allclose(states[2][key], share * states[0][key] + (1 - share) * states[1][key], atol=1e-6)
 
@@ -104,11 +103,11 @@ def test_other_starts(tmp_path):
     key = "trunk.conv1.weight"
     build(data, BOTH, tmp_path, epochs=0, init="scratch")
     common = new_network(SETTINGS.model_copy(update={"seed": 0}), 2, (32, 32)).state_dict()[key]
-    assert torch.equal(load_state(node_path(tmp_path / "nodes", "both"))[key], common)
+    assert torch.equal(load_state(Run(tmp_path).node("both"))[key], common)
     report = build(data, BOTH, tmp_path, epochs=0, init="best_child")
     assert torch.equal(
-        load_state(node_path(tmp_path / "nodes", "both"))[key],
-        load_state(node_path(tmp_path / "nodes", report["start"]))[key],
+        load_state(Run(tmp_path).node("both"))[key],
+        load_state(Run(tmp_path).node(report["start"]))[key],
     )
     with pytest.raises(HemlError, match="averaging needs one common initialisation"):
         build(data, BOTH, tmp_path, seed=5)
@@ -117,7 +116,7 @@ def test_other_starts(tmp_path):
 
 def test_validation_is_measured_as_often_as_asked_and_changes_no_weight(tmp_path):
     data = make_node_data(tmp_path, n=96)
-    images = compose(data.canvases, data.segments, ["right"])
+    images = compose(["right"], data.run)
     found = {}
     for every in (1, 2, 3, 9):
         network = new_network(SETTINGS, 2, images.size)
@@ -140,13 +139,11 @@ def test_validation_is_measured_as_often_as_asked_and_changes_no_weight(tmp_path
 def test_without_validation_the_last_epoch_is_kept_and_what_needs_a_score_is_refused(tmp_path):
     data = make_node_data(tmp_path)
     last = build(data, LEFT, tmp_path, epochs=3, validate_every=3)
-    kept = load_state(node_path(tmp_path / "nodes", "left"))
+    kept = load_state(Run(tmp_path).node("left"))
     report = build(data, LEFT, tmp_path, epochs=3, validate_every=0)
     assert last["best_epoch"] == report["best_epoch"] == 3
     assert report["val_p1"] is None
-    assert all(
-        torch.equal(value, kept[key]) for key, value in load_state(node_path(tmp_path / "nodes", "left")).items()
-    )
+    assert all(torch.equal(value, kept[key]) for key, value in load_state(Run(tmp_path).node("left")).items())
     for needs in ({"patience": 1}, {"weighting": "val_p1"}, {"init": "best_child"}):
         with pytest.raises(
             ValueError, match=f"validate_every: 0 measures no P@1 on val, which {next(iter(needs))} needs"
@@ -163,7 +160,7 @@ def test_the_history_tells_cpu_seconds_that_add_up_to_the_reports(tmp_path):
 def test_batches_held_by_a_device_are_those_from_disk(tmp_path):
     """Held by the CPU, as they would be by a GPU: training does not notice."""
     data = make_node_data(tmp_path, absent_every=5)
-    images = compose(data.canvases, data.segments, ["left", "right"])
+    images = compose(["left", "right"], data.run)
     held = images.held_by(CPU)
     rows = np.array([3, 1, 40, 3])
     for a, b in zip(images.batch(rows), held.batch(rows), strict=True):
@@ -182,16 +179,16 @@ def test_half_precision_is_kept_for_matrices_alone_and_parents_start_from_it(tmp
     for node in (LEFT, RIGHT):
         build(data, node, tmp_path / "full", epochs=1)
         build(data, node, tmp_path, epochs=1, stored=stored)
-    full, half = (load_state(node_path(root / "nodes", "left")) for root in (tmp_path / "full", tmp_path))
+    full, half = (load_state(Run(root).node("left")) for root in (tmp_path / "full", tmp_path))
     kind = getattr(torch, stored)
     for key, value in full.items():
         expected = value.to(kind).float() if value.is_floating_point() and value.ndim > 1 else value
         assert half[key].dtype == value.dtype
         assert torch.equal(half[key], expected), key
-    sizes = [node_path(root / "nodes", "left").stat().st_size for root in (tmp_path / "full", tmp_path)]
+    sizes = [Run(root).node("left").stat().st_size for root in (tmp_path / "full", tmp_path)]
     assert sizes[1] < 0.52 * sizes[0]
     build(data, BOTH, tmp_path, epochs=0, stored="float32")
-    states = [load_state(node_path(tmp_path / "nodes", name)) for name in ("left", "right", "both")]
+    states = [load_state(Run(tmp_path).node(name)) for name in ("left", "right", "both")]
     key = "embedder.out.weight"
     assert torch.equal(states[2][key], ((states[0][key].double() + states[1][key].double()) / 2).float())
 
@@ -202,8 +199,8 @@ def test_absent_images_give_no_free_hits_no_nan_and_no_collapse(tmp_path):
     report = build(data, RIGHT, tmp_path)
     assert report["present"] == {"train": 24, "val": 0, "test": 24}
     assert report["val_p1"] is None
-    header, network = load_network(node_path(tmp_path / "nodes", "right"), CPU)
-    images = compose(data.canvases, data.segments, ["right"], header.box)
+    header, network = load_network(Run(tmp_path).node("right"), CPU)
+    images = compose(["right"], data.run, header.box)
     rows = images.rows("train")
     vectors = embed(network, images, rows, CPU)
     assert torch.isfinite(vectors).all()
@@ -216,7 +213,7 @@ def test_absent_images_give_no_free_hits_no_nan_and_no_collapse(tmp_path):
 
 def test_a_segment_with_too_few_images_keeps_its_start_and_says_so(tmp_path):
     data = make_node_data(tmp_path)
-    images = compose(data.canvases, data.segments, ["left"])
+    images = compose(["left"], data.run)
     one_class = images.labels == 0
     images.present[:] = images.present & one_class
     network, common = (new_network(SETTINGS, 2, (32, 32)) for _ in range(2))
@@ -227,7 +224,7 @@ def test_a_segment_with_too_few_images_keeps_its_start_and_says_so(tmp_path):
 
 def test_val_p1_is_a_naive_search(tmp_path):
     data = make_node_data(tmp_path)
-    images = compose(data.canvases, data.segments, ["left"])
+    images = compose(["left"], data.run)
     network = new_network(SETTINGS.model_copy(update={"seed": 3}), 2, (32, 32))
     for distance in ("snr", "euclidean"):
         queries, references = images.rows("val"), images.rows("train")
@@ -256,7 +253,7 @@ def test_what_is_no_node_is_named(tmp_path):
 
 def network_for(data, **options):
     settings = SETTINGS.model_copy(update=options)
-    images = compose(data.canvases, data.segments, ["left"])
+    images = compose(["left"], data.run)
     return new_network(settings, 2, images.size), images, settings
 
 
@@ -334,20 +331,20 @@ def test_pretrained_weights_are_the_common_initialisation(tmp_path):
     donor = new_network(SETTINGS.model_copy(update={"seed": 9}), 2, (32, 32))
     torch.save(donor.trunk.state_dict(), tmp_path / "donor.pth")
     settings = SETTINGS.model_copy(update={"weights": str(tmp_path / "donor.pth"), "epochs": 0})
-    data = make_node_data(tmp_path / "data")
-    build_node(LEFT, settings, data.canvases, data.segments, tmp_path / "nodes", tmp_path / "left.json")
+    data = make_node_data(tmp_path)
+    build_node(LEFT, settings, data.run)
     key = "trunk.layer4.1.conv2.weight"
-    assert torch.equal(load_state(node_path(tmp_path / "nodes", "left"))[key], donor.state_dict()[key])
-    assert load_header(node_path(tmp_path / "nodes", "left")).weights == settings.weights
+    assert torch.equal(load_state(Run(tmp_path).node("left"))[key], donor.state_dict()[key])
+    assert load_header(Run(tmp_path).node("left")).weights == settings.weights
 
 
 def test_another_trunk_trains_is_stored_and_loads(tmp_path):
     data = make_node_data(tmp_path)
     build(data, LEFT, tmp_path, trunk="mobilenet_v3_small", epochs=1, loss="proxy_anchor")
-    header, network = load_network(node_path(tmp_path / "nodes", "left"), CPU)
+    header, network = load_network(Run(tmp_path).node("left"), CPU)
     assert header.architecture.trunk == "mobilenet_v3_small"
     assert header.distance == "cosine"
-    images = compose(data.canvases, data.segments, ["left"], header.box)
+    images = compose(["left"], data.run, header.box)
     assert embed(network, images, images.rows("val"), CPU).shape[1] == 8
     with pytest.raises(HemlError, match=r"inception_v3.*about 80"):
         build(data, LEFT, tmp_path, trunk="inception_v3")
@@ -355,12 +352,12 @@ def test_another_trunk_trains_is_stored_and_loads(tmp_path):
 
 def test_repeats_are_trees_of_their_own(tmp_path):
     """The second repeat of a tree from seed 0 is the tree from seed 1, also where parents average."""
-    data = make_node_data(tmp_path / "data")
+    data = make_node_data(tmp_path)
     for node in (LEFT, RIGHT, BOTH):
         twice = build(data, node, tmp_path / "twice", epochs=1, seeds=2)
         build(data, node, tmp_path / "alone", epochs=1, seed=1)
-    path = node_path(tmp_path / "twice" / "nodes", "both")
-    second, alone = load_state(path, 1), load_state(node_path(tmp_path / "alone" / "nodes", "both"))
+    path = Run(tmp_path / "twice").node("both")
+    second, alone = load_state(path, 1), load_state(Run(tmp_path / "alone").node("both"))
     assert set(second) == set(alone)
     assert all(torch.equal(second[key], alone[key]) for key in second)
     assert not torch.equal(load_state(path)["trunk.conv1.weight"], second["trunk.conv1.weight"])

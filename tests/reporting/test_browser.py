@@ -20,8 +20,9 @@ from selenium.webdriver.support.select import Select
 
 from heml.explanation.drawing import FULL_EDGE
 from heml.explanation.pairs import signed
+from heml.reporting.finished import Finished
 from heml.reporting.page import write_report
-from heml.reporting.run import load_run
+from heml.run import Run
 
 HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
 
@@ -33,8 +34,8 @@ def page(browser, tmp_path_factory) -> webdriver.Chrome:
     """The page of a run whose image ids, label and class names are hostile."""
     root = tmp_path_factory.mktemp("page")
     params = run_params("Title " + HOSTILE)
-    make_reports(root, params, make_trained(root, params, HOSTILE), HOSTILE)
-    write_report(load_run(params, root), root / "reports")
+    make_reports(make_trained(root, params, HOSTILE), params, HOSTILE)
+    write_report(Finished.read(params, Run(root)))
     browser.get((root / "reports" / "index.html").as_uri())
     for _ in range(100):
         if browser.find_element(By.ID, "explorer").is_displayed():

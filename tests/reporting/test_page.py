@@ -12,10 +12,11 @@ from run_data import make_reports, make_trained, run_params
 from heml.reading import read_csv
 from heml.reporting.curves import curve_figure
 from heml.reporting.explorer import NEIGHBOURS
+from heml.reporting.finished import Finished
 from heml.reporting.inline import figure_uri
 from heml.reporting.page import write_report
 from heml.reporting.panels import panels
-from heml.reporting.run import load_run
+from heml.run import Run
 
 NASTY = '<script>alert("x")</script>'
 NASTY += "\x1b[2J\u202e"  # and what a terminal obeys
@@ -30,8 +31,8 @@ def reported(tmp_path_factory):
     }
     params = run_params(NASTY, baselines)
     root = tmp_path_factory.mktemp("run")
-    make_reports(root, params, make_trained(root, params, NASTY), NASTY)
-    write_report(load_run(params, root), root / "reports")
+    make_reports(make_trained(root, params, NASTY), params, NASTY)
+    write_report(Finished.read(params, Run(root)))
     return root, (root / "reports" / "index.html").read_text()
 
 

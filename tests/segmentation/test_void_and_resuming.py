@@ -15,6 +15,7 @@ from heml.images.shards import Description, ImageRecord, write_images
 from heml.images.void import VOID
 from heml.params import Segmenter as Settings
 from heml.params import Size
+from heml.run import Run
 from heml.segmentation import finetune as F
 from heml.segmentation.iou import iou
 from heml.segmentation.model import new_segmenter, save_segmenter
@@ -216,20 +217,20 @@ def test_void_is_not_in_the_iou_of_the_report(tmp_path):
 
 
 def test_ids_that_a_segformer_cannot_have_are_refused_before_a_fit(tmp_path, monkeypatch):
-    stored(tmp_path / "images", {"background": 0, "square": 255})
+    run = Run(tmp_path)
+    stored(run.images, {"background": 0, "square": 255})
     monkeypatch.setattr(F, "finetune", lambda *a: pytest.fail("it was fitted"))
     with pytest.raises(HemlError, match="cannot be fitted to: 'square' has the id 255"):
-        prepare_segmenter(
-            Settings(size=SIZE), tmp_path / "images", tmp_path / "out", tmp_path / "r.json", tmp_path / "ck"
-        )
-    assert not (tmp_path / "out").exists()
+        prepare_segmenter(Settings(size=SIZE), run)
+    assert not run.segmenter.exists()
 
 
 def test_the_report_says_which_classes_no_iou_is_found_for(tmp_path):
-    stored(tmp_path / "images", CLASSES)
+    run = Run(tmp_path)
+    stored(run.images, CLASSES)
     save_segmenter(new_segmenter("tiny", {"Background": 0, "Square": 1}, SIZE), tmp_path / "net")
     settings = Settings(source="pretrained", model=str(tmp_path / "net"), size=Size(height=64, width=32))
-    report = prepare_segmenter(settings, tmp_path / "images", tmp_path / "out", tmp_path / "r.json", tmp_path / "ck")
+    report = prepare_segmenter(settings, run)
     assert "iou" not in report
     assert report["notes"] == [
         "no IoU on the masks: none of their classes (background (Background?), square (Square?)) is the network's, "

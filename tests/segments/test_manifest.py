@@ -13,6 +13,7 @@ from heml.errors import HemlError
 from heml.images.decoding import encode_png
 from heml.images.shards import Description, ImageRecord, write_images
 from heml.params import Canvas, Segment, Size
+from heml.run import Run
 from heml.segmentation.segment import segment_images, write_mask_segmenter
 from heml.segments.labelmaps import LabelMap, read_labelmaps, write_labelmaps
 from heml.segments.manifest import cut_segment, read_manifest, write_manifest
@@ -35,21 +36,19 @@ def stored(tmp_path):
         maps.append(LabelMap(f"i{i}", 64, 64, labels, confidence))
         split = ("train", "train", "val", "test", "train", "test")[i]
         records.append(ImageRecord(f"i{i}", split, i % 2, encode_png(np.zeros((64, 64, 3), np.uint8)), "x.png"))
-    write_images(tmp_path / "images", records, Description("t", "y", ["a", "b"]))
-    write_labelmaps(tmp_path / "labelmaps", maps, {"background": 0, "square": 1, "dot": 2})
-    return tmp_path
+    run = Run(tmp_path)
+    write_images(run.images, records, Description("t", "y", ["a", "b"]))
+    write_labelmaps(run.labelmaps, maps, {"background": 0, "square": 1, "dot": 2})
+    return run
 
 
-def write(root, name="square", **options):
-    segment = Segment(classes=[name], **options)
-    return write_manifest(
-        root / "images", root / "labelmaps", root / "segments" / f"segment={name}", name, segment, CANVAS
-    )
+def write(run, name="square", **options):
+    return write_manifest(name, Segment(classes=[name], **options), CANVAS, run)
 
 
 def test_every_image_has_a_row_and_pandas_reads_the_whole_as_one_table(stored):
     assert write(stored) == pytest.approx(4 / 6)
-    table = pd.read_parquet(stored / "segments")
+    table = pd.read_parquet(stored.segments)
     assert table["image_id"].tolist() == [f"i{i}" for i in range(6)]
     assert table["segment"].unique().tolist() == ["square"]
     assert table["present"].tolist() == [True] * 4 + [False] * 2
@@ -60,7 +59,7 @@ def test_every_image_has_a_row_and_pandas_reads_the_whole_as_one_table(stored):
     assert gone["mask"] is None
     assert gone["area"] == 0
     assert pd.isna(gone["confidence"])
-    types = {f.name: str(f.type) for f in pq.read_schema(stored / "segments" / "segment=square" / "part-0.parquet")}
+    types = {f.name: str(f.type) for f in pq.read_schema(stored.segment("square") / "part-0.parquet")}
     assert types["area"] == "float"
     assert (types["bbox"].startswith("fixed_size_list<") and types["bbox"].endswith("int16>[4]")) or "int16" in types[
         "bbox"
@@ -69,20 +68,20 @@ def test_every_image_has_a_row_and_pandas_reads_the_whole_as_one_table(stored):
 
 def test_duckdb_reads_it_and_a_row_unpacks_to_its_mask(stored):
     write(stored)
-    path = stored / "segments" / "*" / "*.parquet"
+    path = stored.segments / "*" / "*.parquet"
     rows = duckdb.sql(
         f"select image_id, area, mask from read_parquet('{path}', hive_partitioning=true) where present and"
         " split='train'"
     )
     found = {image_id: (area, mask) for image_id, area, mask in rows.fetchall()}
     assert set(found) == {"i0", "i1"}
-    metadata = json.loads(pq.read_schema(next(stored.glob("segments/*/*.parquet"))).metadata[b"heml"])
+    metadata = json.loads(pq.read_schema(next(stored.segments.glob("*/*.parquet"))).metadata[b"heml"])
     assert metadata["bit_order"] == "big"
     for area, data in found.values():
         assert unpack_mask(data, metadata["mask_shape"]).mean() == pytest.approx(area)
     expected = np.zeros((32, 32), bool)
     expected[8:16, 4:20] = True
-    partition = read_manifest(stored / "segments", "square")
+    partition = read_manifest(stored.segments, "square")
     assert (partition.mask(partition.image_ids.index("i0")) == expected).all()
 
 
@@ -101,7 +100,7 @@ def test_dilation_is_scipys_and_stays_inside_the_image():
 
 
 def test_too_small_is_absent(stored):
-    labelmap = next(iter(read_labelmaps(stored / "labelmaps")))
+    labelmap = next(iter(read_labelmaps(stored.labelmaps)))
     assert cut_segment(labelmap, [1], Segment(classes=["square"], min_area=0.2), CANVAS)["present"] is False
 
 
@@ -112,23 +111,23 @@ def test_a_segment_in_no_training_image_or_of_an_unknown_class_is_named_and_leav
         HemlError, match=r"segments\.hat\.classes: unknown hat; the segmenter has background, square, dot"
     ):
         write(stored, "hat")
-    assert not list(stored.glob("segments/*")) or not list(stored.glob("segments/*/*"))
+    assert not list(stored.segments.glob("*")) or not list(stored.segments.glob("*/*"))
 
 
 def test_other_images_than_label_maps_are_refused(stored):
-    maps = list(read_labelmaps(stored / "labelmaps"))
-    write_labelmaps(stored / "labelmaps", reversed(maps), {"background": 0, "square": 1, "dot": 2})
+    maps = list(read_labelmaps(stored.labelmaps))
+    write_labelmaps(stored.labelmaps, reversed(maps), {"background": 0, "square": 1, "dot": 2})
     with pytest.raises(HemlError, match="holds 'i5' where 'i0' is due"):
         write(stored)
 
 
 def test_equal_inputs_give_equal_bytes(stored):
     write(stored)
-    path = stored / "segments" / "segment=square" / "part-0.parquet"
+    path = stored.segment("square") / "part-0.parquet"
     first = path.read_bytes()
     write(stored)
     assert path.read_bytes() == first
-    assert read_manifest(stored / "segments", "square").definition == Segment(classes=["square"])
+    assert read_manifest(stored.segments, "square").definition == Segment(classes=["square"])
 
 
 def test_masks_as_segmenter_take_the_masks_and_refuse_an_image_without(tmp_path):
@@ -137,15 +136,16 @@ def test_masks_as_segmenter_take_the_masks_and_refuse_an_image_without(tmp_path)
     picture = encode_png(np.zeros((30, 50, 3), np.uint8))
     splits = ("train", "val", "test")
     records = [ImageRecord(f"i{k}", s, 0, picture, "x.png", encode_png(mask)) for k, s in enumerate(splits)]
-    write_images(tmp_path / "images", records, Description("t", "y", ["a"], {"background": 0, "square": 1}))
-    write_mask_segmenter(tmp_path / "segmenter", {"background": 0, "square": 1, "dot": 2})
-    segment_images(tmp_path / "images", tmp_path / "segmenter", tmp_path / "maps", Size(height=128, width=128), 4)
-    first = next(iter(read_labelmaps(tmp_path / "maps")))
+    run = Run(tmp_path)
+    write_images(run.images, records, Description("t", "y", ["a"], {"background": 0, "square": 1}))
+    write_mask_segmenter(run.segmenter, {"background": 0, "square": 1, "dot": 2})
+    segment_images(Size(height=128, width=128), 4, run)
+    first = next(iter(read_labelmaps(run.labelmaps)))
     assert (first.labels == mask).all()
     assert (first.width, first.height) == (50, 30)
     records[1] = ImageRecord("i1", "val", 0, picture, "x.png")
-    write_images(tmp_path / "images", records, Description("t", "y", ["a"], {"background": 0, "square": 1}))
+    write_images(run.images, records, Description("t", "y", ["a"], {"background": 0, "square": 1}))
     with pytest.raises(HemlError, match="image 'i1' has no mask"):
-        segment_images(tmp_path / "images", tmp_path / "segmenter", tmp_path / "maps", Size(height=128, width=128), 4)
+        segment_images(Size(height=128, width=128), 4, run)
     with pytest.raises(HemlError, match="has no masks"):
-        write_mask_segmenter(tmp_path / "segmenter", {})
+        write_mask_segmenter(run.segmenter, {})

@@ -24,7 +24,7 @@ from serving.servers import Served, ready, start
 def masks_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("masks")
     params = run_params()
-    make_reports(root, params, make_trained(root, params))
+    make_reports(make_trained(root, params), params)
     (root / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json", exclude_unset=True)))
     return root
 

@@ -14,13 +14,14 @@ from heml.explanation.neighbours import neighbours
 from heml.images.decoding import BadImage
 from heml.params import load_params
 from heml.reporting.explorer import NEIGHBOURS, explorer
-from heml.reporting.run import load_run
+from heml.reporting.finished import Finished
+from heml.run import Run
 from heml.serving.explainer import NAME, Explainer, Forgotten
 
 
 @pytest.fixture(scope="module")
 def run(network_run):
-    return load_run(load_params(network_run / "params.yaml"), network_run)
+    return Finished.read(load_params(network_run / "params.yaml"), Run(network_run))
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ def test_no_file_is_written_and_none_opened_that_a_name_names(explainer, photogr
 
 
 def test_a_run_of_masks_says_that_it_cannot_segment(masks_run):
-    run = load_run(load_params(masks_run / "params.yaml"), masks_run)
+    run = Finished.read(load_params(masks_run / "params.yaml"), Run(masks_run))
     explainer = Explainer(run, explorer(run))
     assert not explainer.segments
     explainer.warm()

@@ -20,6 +20,7 @@ from PIL import Image
 
 from heml import cli
 from heml.reporting.page import write_report
+from heml.run import Run
 from heml.serving.application import MOST_BYTES
 from serving.servers import ready, start
 
@@ -47,9 +48,9 @@ def test_the_page_and_its_headers(server):
 
 def test_a_report_may_connect_to_nothing(network_run):
     from heml.params import load_params
-    from heml.reporting.run import load_run
+    from heml.reporting.finished import Finished
 
-    write_report(load_run(load_params(network_run / "params.yaml"), network_run), network_run / "reports")
+    write_report(Finished.read(load_params(network_run / "params.yaml"), Run(network_run)))
     assert "connect-src" not in (network_run / "reports/index.html").read_text()
 
 

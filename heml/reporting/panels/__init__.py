@@ -1,6 +1,6 @@
 """The page's sections. A panel is two files: `<name>.py`, with `PLACE` (its order), `TITLE` (its name in the
-navigation) and `context(run)`, and `<name>.html.j2`, which is rendered with what that returns; None leaves the panel
-out."""
+navigation) and `context(finished)`, and `<name>.html.j2`, which is rendered with what that returns; None leaves the
+panel out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 from typing import Any, Protocol
 
-from heml.reporting.run import Run
+from heml.reporting.finished import Finished
 
 
 class Panel(Protocol):
@@ -18,7 +18,7 @@ class Panel(Protocol):
     PLACE: int
     TITLE: str
 
-    def context(self, run: Run) -> dict[str, Any] | None:
+    def context(self, finished: Finished) -> dict[str, Any] | None:
         """What the template needs."""
         ...
 

@@ -11,8 +11,8 @@ from heml.explanation.pictures import grey_out
 from heml.learning.inputs import NodeImages, compose
 from heml.learning.recipes import KEPT
 from heml.reporting.crops import crop
+from heml.reporting.finished import Finished
 from heml.reporting.inline import webp_uri
-from heml.reporting.run import Run
 
 PLACE = 20
 TITLE = "Bias"
@@ -23,33 +23,33 @@ SIDE = 96
 """Pixels that the longer side of one is enlarged to, at least."""
 
 
-def context(run: Run) -> dict[str, Any]:
+def context(finished: Finished) -> dict[str, Any]:
     """What was found, what else was looked at, and samples of what is recomposed."""
-    bias = run.bias
+    bias = finished.bias
     return {
-        "findings": [_finding(finding, run) for finding in bias.told["findings"]],
+        "findings": [_finding(finding, finished) for finding in bias.told["findings"]],
         "caveats": bias.told["caveats"],
         "chance": bias.told["chance"],
         "looked": len(bias.associations),
         "strongest": _strongest(bias.associations),
         "turning": _turning(bias.reliance),
-        "recomposed": [_samples(part, run) for part in run.params.recompose],
+        "recomposed": [_samples(part, finished) for part in finished.params.recompose],
     }
 
 
-def _finding(finding: dict[str, Any], run: Run) -> dict[str, Any]:
-    own = _of(run.bias.groups, finding)
+def _finding(finding: dict[str, Any], finished: Finished) -> dict[str, Any]:
+    own = _of(finished.bias.groups, finding)
     return finding | {
         "sides": [
             {
                 "group": group,
                 "label": finding["told"][group],
-                "crops": [crop(run, image_id, finding["part"]) for image_id in ids],
+                "crops": [crop(finished, image_id, finding["part"]) for image_id in ids],
             }
             for group, ids in finding["typical"].items()
         ],
         "groups": own.to_dict("records"),
-        "remedies": _of(run.bias.remedies, finding).fillna({"setting": ""}).to_dict("records"),
+        "remedies": _of(finished.bias.remedies, finding).fillna({"setting": ""}).to_dict("records"),
         "lowest": own.loc[~own["few"].astype(bool), "p@1"].min(),
         "highest": own["p@1"].max(),
     }
@@ -74,11 +74,11 @@ def _turning(reliance: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
 
 
-def _samples(part: str, run: Run) -> dict[str, Any]:
+def _samples(part: str, finished: Finished) -> dict[str, Any]:
     """Base, donor and result of the first recipes of a segment, as the root sees them."""
-    leaves, data = run.tree.leaves(), run.gallery.data
-    images = compose(data / "canvases", data / "segments", leaves, recipes=data / "recipes")
-    place = [leaf for leaf in leaves if leaf in run.params.recompose].index(part)
+    leaves = finished.tree.leaves()
+    images = compose(leaves, finished.run, recompose=True)
+    place = [leaf for leaf in leaves if leaf in finished.params.recompose].index(part)
     donors = images.recomposed[place].recipes.donors[:, 0]
     return {
         "part": part,

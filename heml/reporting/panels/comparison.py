@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from heml.reporting.finished import Finished
 from heml.reporting.inline import file_uri
-from heml.reporting.run import Run
 
 PLACE = 100
 TITLE = "Other methods"
 
 
-def context(run: Run) -> dict[str, Any]:
+def context(finished: Finished) -> dict[str, Any]:
     """A row a method, and how each explains the drawn pairs."""
-    names = list(run.params.baselines)
+    names = list(finished.params.baselines)
     pairs = [
         {
             "first": first,
             "second": second,
-            "pictures": [(name, file_uri(run.reports / "comparison" / name / f"pair-{k}.png")) for name in names],
+            "pictures": [(name, file_uri(finished.run.comparison(name) / f"pair-{k}.png")) for name in names],
         }
-        for k, (first, second) in enumerate(run.drawn)
+        for k, (first, second) in enumerate(finished.drawn)
     ]
-    return {"comparison": run.comparison, "pairs": pairs if names else []}
+    return {"comparison": finished.comparison, "pairs": pairs if names else []}

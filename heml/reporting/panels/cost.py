@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from heml.reporting.run import Run
+from heml.reporting.finished import Finished
 
 PLACE = 130
 TITLE = "Cost"
 
 
-def context(run: Run) -> dict[str, Any]:
+def context(finished: Finished) -> dict[str, Any]:
     """A row a node."""
     rows = []
-    for report in run.nodes:
+    for report in finished.nodes:
         x0, y0, x1, y1 = report["box"]
         rows.append(
             {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from heml.reporting.curves import curve_figure, curve_table
+from heml.reporting.finished import Finished
 from heml.reporting.inline import figure_uri
-from heml.reporting.run import Run
 
 PLACE = 120
 TITLE = "Curves"
 
 
-def context(run: Run) -> dict[str, Any]:
+def context(finished: Finished) -> dict[str, Any]:
     """The figure."""
-    return {"figure": figure_uri(curve_figure(curve_table(run.nodes)))}
+    return {"figure": figure_uri(curve_figure(curve_table(finished.nodes)))}

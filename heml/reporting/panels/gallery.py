@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from heml.reporting.run import Run
+from heml.reporting.finished import Finished
 
 PLACE = 40
 TITLE = "Gallery"
 
 
-def context(run: Run) -> dict[str, Any]:
+def context(finished: Finished) -> dict[str, Any]:
     """The page's script fills it."""
-    return {"total": len(run.gallery.canvases.image_ids)}
+    return {"total": len(finished.gallery.canvases.image_ids)}

@@ -7,47 +7,47 @@ from typing import Any
 import numpy as np
 
 from heml.explanation.drawing import positions
+from heml.reporting.finished import Finished
 from heml.reporting.inline import webp_uri
-from heml.reporting.run import Run
 
 PLACE = 70
 TITLE = "Nodes"
 
 
-def context(run: Run) -> dict[str, Any]:
+def context(finished: Finished) -> dict[str, Any]:
     """The drawing and the rows."""
-    table = run.table
+    table = finished.table
     return {
-        "tree": _tree(run),
+        "tree": _tree(finished),
         "rows": table.to_dict("records")[::-1],
         "above": table.loc[table["p@1_low"] > table["majority"], "node"].tolist(),
         "has_limit": bool(table["limit"].notna().any()),
-        "repeats": run.params.train.seeds,
+        "repeats": finished.params.train.seeds,
     }
 
 
-def _example(run: Run, node: str) -> int:
+def _example(finished: Finished, node: str) -> int:
     """The test image (or any other) in which the node covers about the median area."""
-    stored = run.gallery.embeddings[node]
+    stored = finished.gallery.embeddings[node]
     rows = stored.rows("test")
     rows = rows if len(rows) else np.flatnonzero(stored.present)
-    covered = sum(run.gallery.partitions[leaf].area[rows] for leaf in run.tree.sees(node))
+    covered = sum(finished.gallery.partitions[leaf].area[rows] for leaf in finished.tree.sees(node))
     return int(rows[np.argsort(covered, kind="stable")[len(rows) // 2]])
 
 
-def _tree(run: Run) -> dict[str, Any]:
+def _tree(finished: Finished) -> dict[str, Any]:
     """Nodes with their place, picture and scores, and the edges between them; pixels of an SVG."""
     across, down, size = 108, 142, 72
-    place = positions(run.tree)
+    place = positions(finished.tree)
     top = max(y for _, y in place.values())
-    table = run.table.set_index("node")
+    table = finished.table.set_index("node")
     nodes, edges = [], []
-    shared = _example(run, run.tree.root)
-    for node in run.tree:
+    shared = _example(finished, finished.tree.root)
+    for node in finished.tree:
         x, y = place[node.name][0] * across + across / 2, (top - place[node.name][1]) * down + 18
-        present = run.gallery.embeddings[node.name].present[shared]
-        view = run.gallery.view(shared if present else _example(run, node.name))
-        picture = view.picture(run.tree.sees(node.name), run.metric.headers[node.name].box)
+        present = finished.gallery.embeddings[node.name].present[shared]
+        view = finished.gallery.view(shared if present else _example(finished, node.name))
+        picture = view.picture(finished.tree.sees(node.name), finished.metric.headers[node.name].box)
         scale = min(size / picture.shape[1], size / picture.shape[0])
         row = table.loc[node.name]
         nodes.append(
@@ -70,7 +70,7 @@ def _tree(run: Run) -> dict[str, Any]:
     return {
         "nodes": nodes,
         "edges": edges,
-        "width": len(run.tree.leaves()) * across,
+        "width": len(finished.tree.leaves()) * across,
         "height": (top + 1) * down + 4,
         "size": size,
     }

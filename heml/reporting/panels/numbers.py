@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from heml.reporting.run import Run
+from heml.reporting.finished import Finished
 
 PLACE = 60
 TITLE = "Numbers"
 
 
-def context(run: Run) -> dict[str, Any]:
+def context(finished: Finished) -> dict[str, Any]:
     """Metrics, the root's row and the segmenter's score."""
     return {
-        "metrics": run.metrics,
-        "root": run.table.set_index("node").loc[run.tree.root].to_dict(),
-        "segmenter": run.segmenter,
-        "has_limit": bool(run.table["limit"].notna().any()),
+        "metrics": finished.metrics,
+        "root": finished.table.set_index("node").loc[finished.tree.root].to_dict(),
+        "segmenter": finished.segmenter,
+        "has_limit": bool(finished.table["limit"].notna().any()),
     }

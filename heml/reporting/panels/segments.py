@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 
 from heml.explanation.pictures import overlay, palette
+from heml.reporting.finished import Finished
 from heml.reporting.inline import image_uri
-from heml.reporting.run import Run
 
 PLACE = 110
 TITLE = "Segments"
 
 
-def context(run: Run) -> dict[str, Any]:
+def context(finished: Finished) -> dict[str, Any]:
     """The segmenter's report, test images beside their segments, and the legend."""
-    leaves = run.tree.leaves(run.tree.root)
+    leaves = finished.tree.leaves(finished.tree.root)
     colours = palette(len(leaves))
-    rows = np.flatnonzero(run.gallery.canvases.splits == "test")
-    chosen = rows[np.linspace(0, len(rows) - 1, min(run.params.report.overlays, len(rows))).astype(int)]
-    partitions = [run.gallery.partitions[leaf] for leaf in leaves]
+    rows = np.flatnonzero(finished.gallery.canvases.splits == "test")
+    chosen = rows[np.linspace(0, len(rows) - 1, min(finished.params.report.overlays, len(rows))).astype(int)]
+    partitions = [finished.gallery.partitions[leaf] for leaf in leaves]
     examples = []
-    for view in (run.gallery.view(int(row)) for row in chosen):
+    for view in (finished.gallery.view(int(row)) for row in chosen):
         masks = np.stack([view.masks[leaf] for leaf in leaves])
         pair = np.concatenate([view.canvas, overlay(view.canvas, masks, colours)], axis=1)
         examples.append({"image_id": view.name, "picture": image_uri(pair, max(128 // view.canvas.shape[0], 1))})
@@ -30,4 +30,4 @@ def context(run: Run) -> dict[str, Any]:
         {"name": leaf, "colour": "#{:02x}{:02x}{:02x}".format(*colour), "present": float(part.present.mean())}
         for leaf, colour, part in zip(leaves, colours.tolist(), partitions, strict=True)
     ]
-    return {"segmenter": run.segmenter, "examples": examples, "legend": legend}
+    return {"segmenter": finished.segmenter, "examples": examples, "legend": legend}

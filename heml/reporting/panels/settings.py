@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from heml import __version__
-from heml.reporting.run import Run
+from heml.reporting.finished import Finished
 
 PLACE = 160
 TITLE = "Run"
@@ -27,12 +27,12 @@ _PACKAGES = (
 )
 
 
-def context(run: Run) -> dict[str, Any]:
+def context(finished: Finished) -> dict[str, Any]:
     """Parameters and versions."""
     versions = {"heml": __version__, "python": platform.python_version()} | {
         p: importlib.metadata.version(p) for p in _PACKAGES
     }
     return {
         "versions": versions,
-        "params": yaml.safe_dump(run.params.model_dump(mode="json", exclude_none=True), sort_keys=False),
+        "params": yaml.safe_dump(finished.params.model_dump(mode="json", exclude_none=True), sort_keys=False),
     }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from heml.reporting.run import Run
+from heml.reporting.finished import Finished
 
 PLACE = 150
 TITLE = "Terms"
 
 
-def context(run: Run) -> dict[str, Any]:
+def context(finished: Finished) -> dict[str, Any]:
     """As they were printed when the data were fetched."""
-    return {"terms": run.terms}
+    return {"terms": finished.terms}

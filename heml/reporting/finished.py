@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -24,11 +22,15 @@ from heml.params import Params
 from heml.reading import ComparisonRow, Numbers, SegmenterReport, check_known, read_csv, read_json, read_node_report
 from heml.reporting.audited import Audit
 from heml.reporting.biased import Bias
+from heml.run import Run
 from heml.tree import Tree
+
+EVALUATE = "dvc repro evaluate"
+"""Makes the tables again."""
 
 
 @dataclass(frozen=True)
-class Run:
+class Finished:
     """Everything a report is made from."""
 
     params: Params
@@ -52,8 +54,46 @@ class Run:
     segmenter: dict[str, Any]
     terms: list[str]
     """Of the data set and of the segmenter."""
-    reports: Path
-    """The folder `reports`, for what stands in the page as it is."""
+    run: Run
+    """Where it lies, for what stands in the page as it is."""
+
+    @classmethod
+    def read(cls, params: Params, run: Run) -> Finished:
+        """Read it.
+
+        Raises:
+            HemlError: something is missing, damaged or of another tree.
+        """
+        tree = Tree.from_params(params)
+        metric = MetricTree.load(run.models, run.data)
+        assert metric.gallery is not None
+        nodes = read_csv(run.table, EVALUATE, NODE_COLUMNS, ["node", "segments"])
+        if nodes["node"].tolist() != [node.name for node in tree]:
+            raise fault(run.table, "does not list the tree's nodes", EVALUATE)
+        metrics = read_json(run.metrics, EVALUATE, Numbers)
+        check_known(run.metrics, EVALUATE, metrics, SUMMARY, "a metric")
+        named = [name for name in DUPLICATE_COLUMNS if name[-2:] in ("_a", "_b")]
+        return cls(
+            params,
+            tree,
+            read_description(run.images),
+            metric,
+            nodes,
+            read_csv(run.duplicates, "dvc repro duplicates", DUPLICATE_COLUMNS, named),
+            Audit.read(run.audit, tree, metric.gallery),
+            Bias.read(run.bias, metric.gallery),
+            read_csv(run.reliability, EVALUATE, ["said", "found", "share"]),
+            read_map(run.map),
+            metrics,
+            [read_node_report(run, node.name) for node in tree],
+            [
+                read_json(run.comparison(name) / "row.json", "dvc repro", ComparisonRow)
+                for name in ("tree", *params.baselines)
+            ],
+            read_json(run.segmenter_report, "dvc repro segmenter", SegmenterReport),
+            [run.terms(name).read_text("utf-8").strip() for name in ("dataset", "segmenter")],
+            run,
+        )
 
     @property
     def labels(self) -> list[str]:
@@ -79,48 +119,6 @@ class Run:
         """The data set's images."""
         assert self.metric.gallery is not None
         return self.metric.gallery
-
-
-def load_run(params: Params, root: Path = Path()) -> Run:
-    """Read a finished run from the working folder `root`."""
-    tree = Tree.from_params(params)
-    metric = MetricTree.load(root / "models", root / "data")
-    assert metric.gallery is not None
-
-    def table(path: str, stage: str, columns: Sequence[str], names: Sequence[str] = ()) -> pd.DataFrame:
-        return read_csv(root / "reports" / path, f"dvc repro {stage}", columns, names)
-
-    nodes = table("nodes.csv", "evaluate", NODE_COLUMNS, ["node", "segments"])
-    if nodes["node"].tolist() != [node.name for node in tree]:
-        raise fault(root / "reports/nodes.csv", "does not list the tree's nodes", "dvc repro evaluate")
-    metrics = read_json(root / "reports/metrics.json", "dvc repro evaluate", Numbers)
-    check_known(root / "reports/metrics.json", "dvc repro evaluate", metrics, SUMMARY, "a metric")
-    return Run(
-        params,
-        tree,
-        read_description(root / "data/images"),
-        metric,
-        nodes,
-        table(
-            "duplicates.csv",
-            "duplicates",
-            DUPLICATE_COLUMNS,
-            [name for name in DUPLICATE_COLUMNS if name[-2:] in ("_a", "_b")],
-        ),
-        Audit.read(root / "reports/audit", tree, metric.gallery),
-        Bias.read(root / "reports/bias", metric.gallery),
-        table("reliability.csv", "evaluate", ["said", "found", "share"]),
-        read_map(root / "data/map.parquet"),
-        metrics,
-        [read_node_report(root / "reports", node.name) for node in tree],
-        [
-            read_json(root / "reports/comparison" / name / "row.json", "dvc repro", ComparisonRow)
-            for name in ("tree", *params.baselines)
-        ],
-        read_json(root / "reports/segmenter.json", "dvc repro segmenter", SegmenterReport),
-        [(root / "reports/terms" / f"{name}.txt").read_text("utf-8").strip() for name in ("dataset", "segmenter")],
-        root / "reports",
-    )
 
 
 def label_names(description: Description) -> list[str]:
