@@ -1,4 +1,4 @@
-"""docs/reference/: every parameter from heml/params.py, and the Python face from its docstrings.
+"""docs/reference/: every parameter from heml/params/, and the Python face from its docstrings.
 
 python docs/reference.py       # after a change of either; a test holds the committed pages against this
 """
@@ -56,10 +56,16 @@ def _attributes(node: ast.ClassDef) -> dict[str, tuple[str, str]]:
     return found
 
 
+@cache
+def _sections() -> dict[str, ast.ClassDef]:
+    files = (path.relative_to(ROOT).as_posix() for path in (ROOT / "heml" / "params").glob("*.py"))
+    return {name: node for file in files for name, node in _classes(file).items()}
+
+
 def _meaning(section: type[BaseModel], key: str) -> str:
     """The string below a key, in the class itself or the nearest above it."""
     for kind in section.__mro__:
-        node = _classes("heml/params.py").get(kind.__name__)
+        node = _sections().get(kind.__name__)
         if node and key in _attributes(node):
             return _attributes(node)[key][1]
     return ""
@@ -161,7 +167,7 @@ def _told(section: type[BaseModel]) -> str:
 ABOUT = """\
 Every key of `params.yaml`. A key that is not here, a value out of its range or a typing error is an error that names
 the key and what is allowed; a key that is left out has its default. Sections named `<name>` stand once for each name
-that you give. Made from `heml/params.py` by `docs/reference.py`."""
+that you give. Made from `heml/params/` by `docs/reference.py`."""
 
 TREE = f"""\
 `level_0` names the leaves, which are segments; `level_1` to `level_{LEVELS - 1}` name nodes that join two of the levels
@@ -178,7 +184,7 @@ def _own(kind: type[BaseModel]) -> tuple[type[BaseModel], list[str]]:
     """The settings of a baseline's method alone, and the keys of `train` that it takes besides."""
     settings = next(base for base in kind.__mro__ if base.__name__ == f"{kind.__name__}Settings")
     return settings, [
-        key for key in kind.model_fields if key not in {*settings.model_fields, *module._Baseline.model_fields}
+        key for key in kind.model_fields if key not in {*settings.model_fields, *module.BaselineBase.model_fields}
     ]
 
 
@@ -209,7 +215,7 @@ def parameters() -> str:
     for name in ("recompose", "students"):
         kind = get_args(Params.model_fields[name].annotation)[1]
         parts += [f"## {name}.&lt;name&gt;", _told(kind), _table(kind)]
-    parts += ["## baselines.&lt;name&gt;", "`method` says which of four kinds it is. " + _told(module._Baseline)]
+    parts += ["## baselines.&lt;name&gt;", "`method` says which of four kinds it is. " + _told(module.BaselineBase)]
     for kind in METHOD_KINDS:
         settings, more = _own(kind)
         method = get_args(kind.model_fields["method"].annotation)[0]

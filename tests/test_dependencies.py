@@ -8,10 +8,10 @@ import pytest
 import yaml
 from conftest import ROOT
 
-ELSEWHERE = {"heml/running"} | {
+ELSEWHERE = {"heml/params", "heml/running"} | {
     f"heml/{name}.py"
     for name in (
-        *"__init__ errors atomic json_file lifetime progress params reading run sealed tree".split(),
+        *"__init__ errors atomic json_file lifetime progress reading run sealed tree".split(),
         *"imports machine row_groups fetch terms".split(),
     )
 }

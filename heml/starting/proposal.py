@@ -283,7 +283,7 @@ def draft(
     }
     own_sections["segments"] = "segments:\n" + own_sections["segments"]
     head = (
-        f"# Made by `{command}`. Every key, its default, unit and meaning: heml/params.py; docs/own_data.md goes on"
+        f"# Made by `{command}`. Every key, its default, unit and meaning: heml/params/; docs/own_data.md goes on"
         " from here."
     )
     text = (
