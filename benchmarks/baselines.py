@@ -93,14 +93,14 @@ def paired(root: Path) -> str:
         vectors[torch.from_numpy(rows)] = embedded
         scores = who.score(vectors, images.labels, getattr(network, "metric", "snr"))
         found.setdefault(name.rstrip("0123456789"), []).append(scores)
-    first = np.mean([scores.p_at_1 for scores in found["tree"]], axis=0)
+    first = np.mean([scores["p@1"] for scores in found["tree"]], axis=0)
     lines = ["| | P@1 by seed | mean | MAP@R | the tree's P@1 less its |", "|---|---|---|---|---|"]
     for name, runs in found.items():
-        mean = np.mean([scores.p_at_1 for scores in runs], axis=0)
+        mean = np.mean([scores["p@1"] for scores in runs], axis=0)
         low, high = interval(first - mean, 1000)
         apart = f"{100 * (first - mean).mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})" if name != "tree" else ""
-        each = ", ".join(f"{100 * scores.p_at_1.mean():.1f}" for scores in runs)
-        deep = 100 * np.mean([scores.map_at_r.mean() for scores in runs])
+        each = ", ".join(f"{100 * scores['p@1'].mean():.1f}" for scores in runs)
+        deep = 100 * np.mean([scores["map@r"].mean() for scores in runs])
         lines.append(f"| {name} | {each} | {100 * mean.mean():.1f} | {deep:.1f} | {apart} |")
     chance, majority = floors(top.labels[who.asked], top.labels[who.held])
     return (

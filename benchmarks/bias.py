@@ -198,9 +198,9 @@ def run(
             among = search_in(lambda split: np.flatnonzero((at.splits == split) & once), "test", "within").score(
                 vectors, at.labels, metric
             )
-            within = np.full(len(by_train.p_at_1), np.nan)
-            within[once[at.splits == "test"]] = among.p_at_1
-            kept[f"{name}|hits"] = np.stack([by_train.p_at_1, within, by_train.map_at_r])
+            within = np.full(len(by_train["p@1"]), np.nan)
+            within[once[at.splits == "test"]] = among["p@1"]
+            kept[f"{name}|hits"] = np.stack([by_train["p@1"], within, by_train["map@r"]])
             kept[f"{name}|cost"] = np.array([seconds, annotated])
 
         for found in trees(planted, seed):

@@ -35,7 +35,7 @@ def ours(x: torch.Tensor, y: np.ndarray) -> dict[str, float]:
     from heml.evaluation.retrieval import score
 
     found = score(x, y, x, y, "euclidean", within=True)
-    return {"p@1": found.p_at_1.mean(), "r_precision": found.r_precision.mean(), "map@r": found.map_at_r.mean()}
+    return {"p@1": found["p@1"].mean(), "r_precision": found["r_precision"].mean(), "map@r": found["map@r"].mean()}
 
 
 def library(x: torch.Tensor, y: np.ndarray) -> dict[str, float]:

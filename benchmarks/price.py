@@ -83,11 +83,9 @@ def hits_of_tree(work: Path, params: Params) -> np.ndarray:
     embeddings = read_all(run.embeddings, tree)
     metric = weigh(embeddings, tree, params.metric, params.evaluate.search)
     top = embeddings[tree.root]
-    return (
-        search_in(top.rows, "test", params.evaluate.search)
-        .score(metric.vectors(embeddings), top.labels, metric.metric)
-        .p_at_1
-    )
+    return search_in(top.rows, "test", params.evaluate.search).score(
+        metric.vectors(embeddings), top.labels, metric.metric
+    )["p@1"]
 
 
 def hits_of_network(work: Path, params: Params) -> np.ndarray:
@@ -97,7 +95,7 @@ def hits_of_network(work: Path, params: Params) -> np.ndarray:
     images = baseline_images(settings, header.leaves, Run(work))
     search = search_in(images.rows, "test", params.evaluate.search)
     vectors = embed(network, images, np.arange(len(images.labels)), device())
-    return search.score(vectors, images.labels, reported(params.evaluate, header.distance)).p_at_1
+    return search.score(vectors, images.labels, reported(params.evaluate, header.distance))["p@1"]
 
 
 def device() -> torch.device:

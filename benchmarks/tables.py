@@ -239,7 +239,7 @@ def _scores(
         images.labels[held],
         distance,
     )
-    return found.p_at_1, found.map_at_r
+    return found["p@1"], found["map@r"]
 
 
 def grow_all(wanted: Mapping[str, Job], data: Path, work: Path, processes: int) -> None:
@@ -275,7 +275,7 @@ def whole_tree(jobs: Mapping[str, Job], data: Path, work: Path) -> list[float]:
     metric = weigh(stored, grown, Metric(), "train")
     root = stored[grown.root]
     hits: list[float] = (
-        search_in(root.rows, "test", "train").score(metric.vectors(stored), root.labels, metric.metric).p_at_1.tolist()
+        search_in(root.rows, "test", "train").score(metric.vectors(stored), root.labels, metric.metric)["p@1"].tolist()
     )
     return hits
 

@@ -60,7 +60,7 @@ def scores(
     root = embeddings[tree.root]
     distance = by_hand(metric, [v.shape[1] for v in vectors], absent)
     found = search_in(root.rows, "test", search).score(torch.cat(vectors, 1), root.labels, distance)
-    return np.stack([found.p_at_1, found.map_at_r])
+    return np.stack([found["p@1"], found["map@r"]])
 
 
 def measure(root: Path) -> str:

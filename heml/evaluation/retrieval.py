@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,20 +18,50 @@ _CELLS = 1 << 23
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Per query, each (Q,) float64 in [0, 1]."""
+class Hits:
+    """What the metrics are computed on."""
 
-    p_at_1: NDArray[np.float64]
-    p_at_2: NDArray[np.float64]
-    p_at_8: NDArray[np.float64]
-    """Precision at k: hits among the k nearest, divided by k even where there are fewer references."""
-    any_hit_at_2: NDArray[np.float64]
-    any_hit_at_8: NDArray[np.float64]
-    """Whether any of the k nearest is a hit: what much of the literature calls recall at k."""
-    r_precision: NDArray[np.float64]
-    """Hits among the R nearest / R, with R the number of references of the query's label."""
-    map_at_r: NDArray[np.float64]
-    """Mean over ranks i ≤ R of (precision at i, if rank i is a hit, else 0)."""
+    by_rank: NDArray[np.bool_]
+    """Whether the reference at a rank has the query's label, nearest first, (Q, depth)."""
+    needed: NDArray[np.int64]
+    """R, the number of references of the query's label, (Q,)."""
+
+    @property
+    def relevant(self) -> NDArray[np.bool_]:
+        """Hits among the R nearest, (Q, depth)."""
+        found: NDArray[np.bool_] = self.by_rank & (np.arange(1, self.by_rank.shape[1] + 1) <= self.needed[:, None])
+        return found
+
+    @property
+    def precision(self) -> NDArray[np.floating[Any]]:
+        """Share of hits down to each rank, (Q, depth) float32."""
+        ranks = np.arange(1, self.by_rank.shape[1] + 1).astype(np.float32)
+        share: NDArray[np.floating[Any]] = self.by_rank.cumsum(1, dtype=np.float32) / ranks
+        return share
+
+    def over_needed(self, sums: NDArray[Any]) -> NDArray[np.float64]:
+        """Sums (Q,) divided by R; without references of the label, by 1."""
+        mean: NDArray[np.float64] = sums / np.maximum(self.needed, 1)
+        return mean
+
+
+METRICS: dict[str, Callable[[Hits], NDArray[np.float64]]] = {
+    # precision: hits among the k nearest, divided by k even where there are fewer references
+    "p@1": lambda h: h.by_rank[:, 0].astype(float),
+    "p@2": lambda h: h.by_rank[:, :2].sum(1) / 2,
+    "p@8": lambda h: h.by_rank[:, :8].sum(1) / 8,
+    # whether any of the k nearest is a hit: what much of the literature calls recall at k
+    "any_hit@2": lambda h: h.by_rank[:, :2].any(1).astype(float),
+    "any_hit@8": lambda h: h.by_rank[:, :8].any(1).astype(float),
+    # hits among the R nearest / R
+    "r_precision": lambda h: h.over_needed(h.relevant.sum(1)),
+    # mean over ranks i ≤ R of (precision at i, if rank i is a hit, else 0)
+    "map@r": lambda h: h.over_needed((h.precision * h.relevant).sum(1, dtype=np.float64)),
+}
+"""Column of the tables → per query, (Q,) float64 in [0, 1]; the eight nearest are there, or more."""
+
+Scores = dict[str, NDArray[np.float64]]
+"""`METRICS` of every query, (Q,) each."""
 
 
 def score(
@@ -59,25 +90,10 @@ def score(
         rows = slice(start, start + size)
         exclude = torch.arange(len(queries))[rows] if within else None
         found = nearest(queries[rows], references, depth, distance, exclude)[1].numpy()
-        parts.append(_score_hits(reference_labels[found] == query_labels[rows, None], needed[rows]))
-    return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-def _score_hits(hits: NDArray[np.bool_], needed: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
-    """The fields of `Scores` from hits by rank, (Q, depth), and the number of relevant references, (Q,)."""
-    ranks = np.arange(1, hits.shape[1] + 1)
-    relevant = hits & (ranks <= needed[:, None])
-    precision = hits.cumsum(1, dtype=np.float32) / ranks.astype(np.float32)
-    safe = np.maximum(needed, 1)
-    return (
-        hits[:, 0].astype(float),
-        hits[:, :2].sum(1) / 2,
-        hits[:, :8].sum(1) / 8,
-        hits[:, :2].any(1).astype(float),
-        hits[:, :8].any(1).astype(float),
-        relevant.sum(1) / safe,
-        (precision * relevant).sum(1, dtype=np.float64) / safe,
-    )
+        hits = Hits(reference_labels[found] == query_labels[rows, None], needed[rows])
+        parts.append([metric(hits) for metric in METRICS.values()])
+    columns = zip(*parts, strict=True)
+    return {name: np.concatenate(column) for name, column in zip(METRICS, columns, strict=True)}
 
 
 def interval(values: NDArray[np.float64], resamples: int, seed: int = 0) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from heml.errors import HemlError
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.limits import bayes_limit, identity_limit
-from heml.evaluation.retrieval import Search, floors, interval, reported, search_in
+from heml.evaluation.retrieval import METRICS, Search, floors, interval, reported, search_in
 from heml.evaluation.tree_metric import TreeMetric
 from heml.evaluation.verification import calibration_error, reliability, verify
 from heml.evaluation.weighing import held_out, without_each
@@ -54,13 +54,13 @@ def evaluate_node(embeddings: NodeEmbeddings, settings: Evaluate) -> dict[str, A
 
     def p1(vectors: torch.Tensor, search: Search) -> float:
         return (
-            float(search.score(vectors, embeddings.labels, distance).p_at_1.mean()) if search.possible else float("nan")
+            float(search.score(vectors, embeddings.labels, distance)["p@1"].mean()) if search.possible else float("nan")
         )
 
     scores = test.score(embeddings.vectors, embeddings.labels, distance) if test.possible else None
-    for name, field in METRICS.items():
-        row[name] = getattr(scores, field).mean() if scores else np.nan
-    row["p@1_low"], row["p@1_high"] = interval(scores.p_at_1, settings.bootstrap) if scores else (np.nan, np.nan)
+    for name in METRICS:
+        row[name] = scores[name].mean() if scores else np.nan
+    row["p@1_low"], row["p@1_high"] = interval(scores["p@1"], settings.bootstrap) if scores else (np.nan, np.nan)
     over = [p1(vectors, test) for vectors in embeddings.repeats]
     row["p@1_mean"], row["p@1_sd"] = np.mean(over), np.std(over, ddof=1) if len(over) > 1 else np.nan
     row["p@1_untrained"] = p1(embeddings.untrained, test)
@@ -71,20 +71,13 @@ def evaluate_node(embeddings: NodeEmbeddings, settings: Evaluate) -> dict[str, A
     return row
 
 
-METRICS = {
-    "p@1": "p_at_1",
-    "p@2": "p_at_2",
-    "p@8": "p_at_8",
-    "any_hit@2": "any_hit_at_2",
-    "any_hit@8": "any_hit_at_8",
-    "r_precision": "r_precision",
-    "map@r": "map_at_r",
-}
-"""Column → field of `Scores`."""
-
-COLUMNS = """node level segments p@1 p@1_low p@1_high p@1_mean p@1_sd p@2 p@8 any_hit@2 any_hit@8 r_precision map@r
-limit p@1/limit chance majority p@1_untrained p@1_val p@1_train auc auc_low auc_high eer eer_low eer_high
-tar@far1 tar@far1_low tar@far1_high weight weight_low weight_high tree_loses queries coverage""".split()
+COLUMNS = [
+    *"node level segments p@1 p@1_low p@1_high p@1_mean p@1_sd".split(),
+    *(name for name in METRICS if name != "p@1"),
+    *"limit p@1/limit chance majority p@1_untrained p@1_val p@1_train auc auc_low auc_high".split(),
+    *"eer eer_low eer_high tar@far1 tar@far1_low tar@far1_high".split(),
+    *"weight weight_low weight_high tree_loses queries coverage".split(),
+]
 
 
 def node_table(
@@ -132,7 +125,7 @@ def _tree_p1(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: TreeM
     root = embeddings[tree.root]
     search = search_in(root.rows, "test", settings.search)
     return (
-        float(search.score(metric.vectors(embeddings), root.labels, metric.metric).p_at_1.mean())
+        float(search.score(metric.vectors(embeddings), root.labels, metric.metric)["p@1"].mean())
         if search.possible
         else float("nan")
     )
@@ -159,8 +152,8 @@ def tree_scores(
     scores["chance"], scores["majority"] = floors(root.labels[search.asked], root.labels[search.held])
     if search.possible:
         each = search.score(metric.vectors(embeddings), root.labels, metric.metric)
-        scores |= {name: float(getattr(each, field).mean()) for name, field in METRICS.items()}
-        scores["p@1_low"], scores["p@1_high"] = interval(each.p_at_1, settings.bootstrap)
+        scores |= {name: float(values.mean()) for name, values in each.items()}
+        scores["p@1_low"], scores["p@1_high"] = interval(each["p@1"], settings.bootstrap)
     return scores | verify(pairs, log_odds, settings.bootstrap) | {"ece": calibration_error(found)}, found
 
 

@@ -33,9 +33,9 @@ def test_against_the_library(within, cells, monkeypatch):
         if within
         else calculator.get_accuracy(qx, torch.tensor(ql), rx, torch.tensor(rl), ref_includes_query=False)
     )
-    assert ours.p_at_1.mean() == pytest.approx(theirs["precision_at_1"])
-    assert ours.r_precision.mean() == pytest.approx(theirs["r_precision"])
-    assert ours.map_at_r.mean() == pytest.approx(theirs["mean_average_precision_at_r"])
+    assert ours["p@1"].mean() == pytest.approx(theirs["precision_at_1"])
+    assert ours["r_precision"].mean() == pytest.approx(theirs["r_precision"])
+    assert ours["map@r"].mean() == pytest.approx(theirs["mean_average_precision_at_r"])
 
 
 def test_precision_at_k_divides_by_k_in_a_naive_loop():
@@ -44,19 +44,19 @@ def test_precision_at_k_divides_by_k_in_a_naive_loop():
     for i in range(len(qx)):
         d = [float((qx[i] - r).var() / qx[i].var()) for r in rx]
         hits = (rl[np.argsort(d)] == ql[i]).astype(float)
-        assert ours.p_at_1[i] == hits[0]
-        assert ours.p_at_2[i] == hits[:2].sum() / 2
-        assert ours.p_at_8[i] == hits[:8].sum() / 8
-        assert ours.any_hit_at_2[i] == (hits[0] or hits[1])
-        assert ours.any_hit_at_8[i] == min(hits[:8].sum(), 1)
+        assert ours["p@1"][i] == hits[0]
+        assert ours["p@2"][i] == hits[:2].sum() / 2
+        assert ours["p@8"][i] == hits[:8].sum() / 8
+        assert ours["any_hit@2"][i] == (hits[0] or hits[1])
+        assert ours["any_hit@8"][i] == min(hits[:8].sum(), 1)
     few = score(qx[:4], ql[:4], rx[:3], rl[:3], "euclidean")
-    assert few.p_at_8.max() <= 3 / 8
+    assert few["p@8"].max() <= 3 / 8
 
 
 def test_a_label_that_no_reference_has_scores_nothing():
     qx, ql, rx, rl = data()
     scores = score(qx, np.full_like(ql, 9), rx, rl, "snr")
-    assert scores.p_at_1.sum() == scores.r_precision.sum() == scores.map_at_r.sum() == 0
+    assert scores["p@1"].sum() == scores["r_precision"].sum() == scores["map@r"].sum() == 0
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():

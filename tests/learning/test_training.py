@@ -207,8 +207,8 @@ def test_absent_images_give_no_free_hits_no_nan_and_no_collapse(tmp_path):
     assert vectors.var(0).sum() > 1e-4
     asked = images.rows("test")
     scores = score(embed(network, images, asked, CPU), images.labels[asked], vectors, images.labels[rows], "snr")
-    assert scores.p_at_1.mean() < 0.9  # the right segment's colour is noise
-    assert len(scores.p_at_1) == 24
+    assert scores["p@1"].mean() < 0.9  # the right segment's colour is noise
+    assert len(scores["p@1"]) == 24
 
 
 def test_a_segment_with_too_few_images_keeps_its_start_and_says_so(tmp_path):
