@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,41 @@ def write_table(path: str | Path, table: pa.Table) -> None:
     """Write a table as one file."""
     with writer(path, table.schema) as file:
         file.write_table(table)
+
+
+class RowWriter:
+    """Rows as one file, a row group of them in memory at a time; a context, at whose end the file is whole."""
+
+    def __init__(self, path: str | Path, schema: pa.Schema, group: int) -> None:
+        """
+        Args:
+            group: rows of a row group; the last may have fewer.
+        """
+        self._file, self._schema, self._group = writer(path, schema), schema, group
+        self._waiting: list[Mapping[str, Any]] = []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """The next row, column → value."""
+        self._waiting.append(row)
+        if len(self._waiting) == self._group:
+            self._flush()
+
+    def describe(self, about: str) -> None:
+        """Another description than the schema's: the metadata key `heml`, JSON."""
+        self._file.add_key_value_metadata({"heml": about})
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._file.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
+            self._waiting.clear()
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._file:
+            if kind is None:
+                self._flush()
 
 
 @dataclass(frozen=True)

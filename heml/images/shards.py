@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from heml.atomic import new_folder
 from heml.errors import HemlError
-from heml.images.parquet import Stored, writer
+from heml.images.parquet import RowWriter, Stored
 
 ROWS_PER_SHARD = 2048
 ROWS_PER_GROUP = 128
@@ -98,61 +99,42 @@ def write_images(
     Raises:
         HemlError: no records at all, or an image_id given twice.
     """
-    schema = _schema(description, extra)
-    seen: set[str] = set()
+    schema, known = _schema(description, extra), _unique(records)
+    shards, record = 0, next(known, None)
+    if record is None:
+        raise HemlError("the data set has no usable image")
+    rows = 0
     with new_folder(folder) as partial:
-        shard = _Shard(partial, 0, schema)
-        try:
-            for record in records:
-                if record.image_id in seen:
-                    raise HemlError(f"image_id {record.image_id!r} is given twice; ids must be unique")
-                seen.add(record.image_id)
-                if shard.rows == ROWS_PER_SHARD:
-                    shard.close()
-                    shard = _Shard(partial, shard.number + 1, schema)
-                shard.add(record)
-            if not seen:
-                raise HemlError("the data set has no usable image")
-            shard.close(description)
-        finally:
-            shard.writer.close()
-    return len(seen)
+        while record is not None:
+            with RowWriter(partial / f"part-{shards:05d}.parquet", schema, ROWS_PER_GROUP) as shard:
+                for one in chain([record], islice(known, ROWS_PER_SHARD - 1)):
+                    shard.add(_row(one))
+                    rows += 1
+                shards, record = shards + 1, next(known, None)
+                if record is None:  # only now are all skipped images known
+                    shard.describe(_as_json(description, shards))
+    return rows
 
 
-class _Shard:
-    """One Parquet file, a row group of images in memory at a time."""
+def _unique(records: Iterable[ImageRecord]) -> Iterator[ImageRecord]:
+    """The records, each image_id once."""
+    seen: set[str] = set()
+    for record in records:
+        if record.image_id in seen:
+            raise HemlError(f"image_id {record.image_id!r} is given twice; ids must be unique")
+        seen.add(record.image_id)
+        yield record
 
-    def __init__(self, folder: Path, number: int, schema: pa.Schema) -> None:
-        self.number, self.rows, self.schema = number, 0, schema
-        self.writer = writer(folder / f"part-{number:05d}.parquet", schema)
-        self.waiting: list[dict[str, Any]] = []
 
-    def add(self, record: ImageRecord) -> None:
-        self.waiting.append(
-            {
-                "image_id": record.image_id,
-                "split": record.split,
-                "label": record.label,
-                "image": {"bytes": record.image, "path": record.image_name},
-                "mask": None if record.mask is None else {"bytes": record.mask, "path": f"{record.image_id}.png"},
-                **record.extra,
-            }
-        )
-        self.rows += 1
-        if len(self.waiting) == ROWS_PER_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self.waiting:
-            self.writer.write_table(pa.Table.from_pylist(self.waiting, schema=self.schema))
-            self.waiting.clear()
-
-    def close(self, description: Description | None = None) -> None:
-        """Write what is waiting; the last shard takes the final description, which knows of every skipped image."""
-        self._flush()
-        if description is not None:
-            self.writer.add_key_value_metadata({"heml": _as_json(description, self.number + 1)})
-        self.writer.close()
+def _row(record: ImageRecord) -> dict[str, Any]:
+    return {
+        "image_id": record.image_id,
+        "split": record.split,
+        "label": record.label,
+        "image": {"bytes": record.image, "path": record.image_name},
+        "mask": None if record.mask is None else {"bytes": record.mask, "path": f"{record.image_id}.png"},
+        **record.extra,
+    }
 
 
 def _as_json(description: Description, shards: int | None = None) -> str:

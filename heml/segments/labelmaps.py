@@ -17,7 +17,7 @@ from PIL import Image
 
 from heml.atomic import new_folder
 from heml.images.decoding import encode_png
-from heml.images.parquet import Stored, writer
+from heml.images.parquet import RowWriter, Stored
 from heml.images.void import VOID, class_faults
 
 ROWS_PER_GROUP = 256
@@ -49,11 +49,10 @@ def write_labelmaps(folder: str | Path, maps: Iterable[LabelMap], classes: dict[
     """Write label maps in the order given; `classes` (name → id) goes to the Parquet metadata."""
     about = {"heml": json.dumps({"classes": dict(sorted(classes.items(), key=lambda item: item[1]))})}
     schema = pa.schema(_FIELDS, metadata=about)
-    rows = []
-    with new_folder(folder) as partial, writer(partial / "part-0.parquet", schema) as file:
+    with new_folder(folder) as partial, RowWriter(partial / "part-0.parquet", schema, ROWS_PER_GROUP) as file:
         for m in maps:
             sure = None if m.confidence is None else encode_png(m.confidence)
-            rows.append(
+            file.add(
                 {
                     "image_id": m.image_id,
                     "width": m.width,
@@ -62,10 +61,6 @@ def write_labelmaps(folder: str | Path, maps: Iterable[LabelMap], classes: dict[
                     "confidence": sure,
                 }
             )
-            if len(rows) == ROWS_PER_GROUP:
-                file.write_table(pa.Table.from_pylist(rows, schema=schema))
-                rows.clear()
-        file.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
 def _stored(folder: str | Path) -> Stored:

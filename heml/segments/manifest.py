@@ -22,7 +22,7 @@ from PIL import Image, ImageFilter
 from heml.atomic import new_folder
 from heml.errors import HemlError
 from heml.images.canvas import lay_mask, placement
-from heml.images.parquet import Stored, writer
+from heml.images.parquet import RowWriter, Stored
 from heml.images.shards import count_images, read_rows
 from heml.params import Canvas, Segment
 from heml.progress import progress
@@ -106,11 +106,16 @@ def write_manifest(name: str, segment: Segment, canvas: Canvas, run: Run, each: 
     total, present, in_train = count_images(run.images), 0, 0
     cut = partial(_cut_group, run.images, run.labelmaps, ids, segment, canvas)
     bar = progress(range(total), f"manifest {name}", total, "image")
-    with bar, new_folder(run.segment(name)) as target, writer(target / "part-0.parquet", schema) as file:
+    with (
+        bar,
+        new_folder(run.segment(name)) as target,
+        RowWriter(target / "part-0.parquet", schema, ROWS_PER_GROUP) as file,
+    ):
         for rows in each(cut, range(0, total, ROWS_PER_GROUP)):
             present += sum(row["present"] for row in rows)
             in_train += sum(row["present"] and row["split"] == "train" for row in rows)
-            file.write_table(pa.Table.from_pylist(rows, schema=schema))
+            for row in rows:
+                file.add(row)
             bar.update(len(rows))
         if not in_train:
             raise HemlError(
