@@ -9,6 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 repro: setup
 	heml repro
+	@python -m benchmarks.reproduced || true
 	@echo "open reports/index.html"
 
 test: setup check

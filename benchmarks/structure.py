@@ -142,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkouts", nargs="*", type=Path, default=[Path()])
     checkouts = parser.parse_args().checkouts
-    print(f"| | {' | '.join(path.resolve().name for path in checkouts)} |")
+    print(f"| | {' | '.join(path.absolute().name for path in checkouts)} |")
     print(f"|---|{'---|' * len(checkouts)}")
     for rows in zip(*(list(measures(path)) for path in checkouts), strict=True):
         print(f"| {rows[0][0]} | {' | '.join(value for _, value in rows)} |")
