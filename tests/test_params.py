@@ -6,7 +6,7 @@ from conftest import ROOT
 
 from heml.errors import HemlError
 from heml.learning.objectives import objective
-from heml.learning.objectives.losses import LOSSES as TRAINED
+from heml.losses import catalogue
 from heml.params import EMBEDDERS, LEVELS, load_params, parse_params
 
 
@@ -33,7 +33,7 @@ def test_the_studies_have_the_papers_best_loss(preset, loss, miner, margin):
     assert {params.node(name).loss for name in nodes} == {loss}
     assert params.train.options.get("margin") == margin
     assert params.train.miner is None
-    assert TRAINED[loss].miners[0] == miner
+    assert catalogue()[loss].miners[0] == miner
     assert objective(params.train, 2).distance == {"snr": "snr", "multi_similarity": "cosine"}[loss]
 
 

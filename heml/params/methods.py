@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from heml.losses import catalogue
 from heml.params.section import one_of
 
-LOSSES: dict[str, dict[str, float]] = {
-    "triplet_margin": {"margin": 0.1},
-    "batch_hard_triplet": {"margin": 0.1},
-    "snr": {"margin": 0.1, "regularizer": 0.1},
-    "contrastive": {"pos_margin": 0.0, "neg_margin": 1.0},
-    "margin": {"margin": 0.2, "beta": 1.2, "nu": 0.0},
-    "angular": {"alpha": 40.0},
-    "multi_similarity": {"alpha": 2.0, "beta": 50.0, "base": 0.5},
-    "ntxent": {"temperature": 0.07},
-    "circle": {"relaxation": 0.4, "scale": 80.0},
-    "proxy_anchor": {"margin": 0.1, "alpha": 32.0},
-    "subcenter_arcface": {"angle": 28.6, "scale": 64.0, "sub_centers": 3.0},
-    "group": {"iterations": 1.0, "anchors": 2.0, "scale": 10.0, "temperature": 10.0},
-}
+LOSSES = {name: dict(loss.options) for name, loss in catalogue().items()}
 """Losses, their options and the options' defaults; docs/methods.md says where each comes from."""
 
-WITH_CENTRES = ("proxy_anchor", "subcenter_arcface", "group")
+WITH_CENTRES = tuple(name for name, loss in catalogue().items() if loss.centres)
 """Losses that have a centre per class, in the dimensions of the whole embedding."""
 
 MINERS = ("all", "semihard", "hard", "batch_hard", "distance_weighted", "multi_similarity", "angular", "none")

@@ -9,8 +9,9 @@ from torch import nn
 
 from heml.distances import Metric
 from heml.errors import HemlError
-from heml.learning.objectives.losses import LOSSES, Shape
 from heml.learning.objectives.miners import MINERS
+from heml.learning.objectives.pml_distances import training_distance
+from heml.losses import Shape, catalogue
 from heml.params import Train
 
 __all__ = ["Objective", "objective"]
@@ -42,7 +43,7 @@ def objective(settings: Train, classes: int) -> Objective:
     Raises:
         HemlError: a distance or miner that the loss cannot work with.
     """
-    entry = LOSSES[settings.loss]
+    entry = catalogue()[settings.loss]
     distance = settings.distance or entry.distances[0]
     allowed = entry.distances
     if distance not in allowed and not ("l<p>" in allowed and distance.startswith("l")):
@@ -56,5 +57,5 @@ def objective(settings: Train, classes: int) -> Objective:
             f"train.miner {name!r} does not go with loss {settings.loss!r}; choose from {', '.join(entry.miners)}"
         )
     options = settings.options
-    loss = entry.build(options, distance, Shape(classes, settings.embedding_dim))
+    loss = entry.build(options, training_distance(distance), Shape(classes, settings.embedding_dim))
     return Objective(loss, MINERS[name](options.get("margin", 0.1), distance), distance)

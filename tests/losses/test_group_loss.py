@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from heml.learning.objectives.group_loss import GroupLoss, correlation
+from heml.losses._group_loss import GroupLoss, correlation
 
 
 def test_correlation_is_numpys():

@@ -12,15 +12,13 @@ class GroupLoss(nn.Module):
     cross-entropy beside it.
 
     1. A linear classifier gives every sample its logits (B, C), and their softmax at `temperature` its probabilities X
-    (B, C);
-       `anchors` samples of each class, drawn at random, take their label instead.
+       (B, C); `anchors` samples of each class, drawn at random, take their label instead.
     2. W (B, B) is Pearson's correlation of the embeddings, negatives set to 0. Its diagonal is 1: a sample is as
-    similar as can be to
-       itself, and its own probabilities support it. So the authors' code has it, where other games on graphs leave it
-       out.
+       similar as can be to itself, and its own probabilities support it. So the authors' code has it, where other games
+       on graphs leave it out.
     3. `iterations` times: X ← X ∘ (W X), each row divided by its sum (eq. 4). An anchor keeps its label.
-    4. The loss is the mean of −log of the refined probability of the own label, 0 for anchors, plus the cross-entropy
-    of the logits.
+    4. The loss is the mean of −log of the refined probability of the own label, 0 for anchors, plus the
+       cross-entropy of the logits.
 
     Args:
         scale: the classifier compares directions; its cosines times this are the logits.

@@ -1,0 +1,57 @@
+"""Losses, a module each: what params.yaml may say of one, and how it is made.
+
+A module's name is the loss's, and its `LOSS` says the rest. What it is made of is imported where it is made, since
+params.yaml is checked against the names and options by commands that never need torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytorch_metric_learning.distances import BaseDistance
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What losses with weights of their own must know."""
+
+    classes: int
+    embedding_dim: int
+
+
+Build = Callable[[Mapping[str, float], "BaseDistance", Shape], "nn.Module"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a loss is called by, and how it is made."""
+
+    options: Mapping[str, float]
+    """Their defaults."""
+    distances: tuple[str, ...]
+    """What it can compare under, its own first; `l<p>` stands for any Lp distance."""
+    miners: tuple[str, ...]
+    """What can mine for it, its default first."""
+    build: Build
+    """From its options, the distance and the shape."""
+    centres: bool = False
+    """Whether it has a centre per class, in the dimensions of the whole embedding."""
+
+
+ANY = ("euclidean", "snr", "cosine", "l<p>")
+TRIPLET_MINERS = ("all", "semihard", "hard", "batch_hard", "distance_weighted", "multi_similarity", "angular", "none")
+PAIR_MINERS = ("none", "multi_similarity", "batch_hard", "distance_weighted", "all", "semihard", "hard", "angular")
+
+
+@cache
+def catalogue() -> dict[str, Loss]:
+    """Every loss by its name, in their order."""
+    names = sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+    return {name: import_module(f"{__name__}.{name}").LOSS for name in names}
