@@ -85,7 +85,7 @@ def test_faiss_and_duckdb_find_what_the_tree_finds(project, printed):
 
 def test_a_published_tree_explains_files_and_views(printed):
     assert told(printed, '"a.png", "b.png"').startswith("a.png and b.png: ")
-    assert " and " in told(printed, "views = [View").splitlines()[0]
+    assert " and " in told(printed, "import View").splitlines()[0]
 
 
 @pytest.mark.skipif("DATABASE_URL" not in os.environ or not find_spec("psycopg"), reason="no server with pgvector")
