@@ -3,18 +3,16 @@ one clear error?
 
     python -m benchmarks.faults                      # about 90 faults, a quarter of an hour on two cores
     python -m benchmarks.faults --kinds kill edit    # some of them
-    python -m benchmarks.faults --kept faults        # keep the undisturbed project in this folder, and start from it
-    the next time
+    python -m benchmarks.faults --kept faults        # keep the undisturbed project here, and start from it next time
 
 Clones what git has of this folder, runs a small tree of avatars to its end, and then disturbs one stage at a time in a
 copy:
 
 - kill: `dvc`, or the stage's process, is ended by SIGKILL at a random moment; `dvc repro` then runs the stage again.
 - disk: no file may grow beyond half of the stage's largest out; `dvc repro` then runs the stage again without the
-limit.
+  limit.
 - damage: a byte of an artifact is flipped, its end is cut off, its halves or two artifacts are exchanged; a stage that
-reads it runs.
-  The same of dvc.lock, which git has.
+  reads it runs. The same of dvc.lock, which git has.
 - edit: a parameter or a file of code changes at a random moment of a stage.
 
 Stages run alone (`--single-item`) and nothing is in DVC's cache, or DVC would mend what it is to be tried on. An
