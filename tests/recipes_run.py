@@ -15,26 +15,13 @@ from PIL import Image
 from run_data import make_reports, make_trained, run_params
 
 from heml.datasets.adapters import dataset_terms, open_dataset
-from heml.learning.objectives import objective
-from heml.params import Train, parse_params
+from heml.params import parse_params
 from heml.reporting.finished import Finished
 from heml.reporting.page import write_report
 from heml.run import Run
 
 torch.set_num_threads(1)
 COPY = Path.cwd()
-
-
-def loss() -> None:
-    """It is low where labels are apart, and has a gradient."""
-    found = objective(Train(loss="lifted", miner=None, embedding_dim=2), 2)
-    assert found.distance == "euclidean"
-    x = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]], requires_grad=True)
-    apart, mixed = (found(x, torch.tensor(labels))[0] for labels in ([0, 0, 1, 1], [0, 1, 0, 1]))
-    assert 0 <= apart < mixed
-    mixed.backward()
-    assert x.grad is not None
-    assert x.grad.abs().sum() > 0
 
 
 def data_set(root: Path) -> None:
@@ -74,7 +61,6 @@ def finished(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    loss()
     with tempfile.TemporaryDirectory() as folder:
         data_set(Path(folder))
         finished(Path(folder))

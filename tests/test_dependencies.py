@@ -15,7 +15,8 @@ ELSEWHERE = {"heml/params", "heml/running"} | {
         *"imports machine row_groups fetch terms".split(),
     )
 }
-"""What decides no result of a stage, or reaches it as a parameter (docs/architecture.md)."""
+"""What decides no result of a stage, or reaches it as a parameter (docs/architecture.md). So does what a stage reaches
+only through these: `params` takes the losses' names and options from `heml/losses`."""
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
