@@ -19,7 +19,7 @@ class BaselineBase(Strict):
     epochs: int = Field(25, ge=0, le=1000)
     """Passes over the training images."""
 
-    def overrides(self) -> dict[str, Any]:
+    def overrides(self) -> dict[str, object]:
         """The training parameters this baseline sets for itself."""
         given = self.model_dump(exclude_unset=True) | self.model_dump(include={"epochs", "loss"}, exclude_none=True)
         own = {key: value for key, value in given.items() if key in Train.model_fields}

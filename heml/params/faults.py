@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,6 +18,8 @@ def explain(error: ValidationError, model: type[BaseModel], section: str = "") -
         key = ".".join([*filter(None, [section]), *keys]) or "(whole file)"
         if fault["type"] == "extra_forbidden":
             _, kind = _walk(fault["loc"][:-1], model)
+            assert isinstance(kind, type)  # only a model forbids keys
+            assert issubclass(kind, BaseModel)
             allowed = sorted(kind.model_fields)
             lines.append(f"{key}: unknown key; allowed here: {', '.join(allowed)}{meant(keys[-1], allowed)}")
         elif fault["type"] == "missing":
@@ -29,13 +31,13 @@ def explain(error: ValidationError, model: type[BaseModel], section: str = "") -
     return "; ".join(lines)
 
 
-def _walk(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[str], Any]:
+def _walk(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[str], object]:
     """The keys of a pydantic location as they stand in the file, and the type of the section there.
 
     Where a section is one of several kinds, the location names the kind, which is no key; neither is `[key]`.
     """
     keys: list[str] = []
-    section: Any = model
+    section: object = model
     for part in location:
         kinds = {get_args(kind.model_fields[name].annotation)[0]: kind for kind, name in _kinds(section)}
         if part in kinds:
@@ -52,7 +54,7 @@ def _walk(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list
     return keys, section
 
 
-def _kinds(section: Any) -> list[tuple[type[BaseModel], str]]:
+def _kinds(section: object) -> list[tuple[type[BaseModel], str]]:
     """The kinds that a section can be of, each with the key that tells which."""
     if get_origin(section) is not Annotated:
         return []

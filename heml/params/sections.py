@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field, ValidationError, model_validator
 
 from heml.errors import HemlError
@@ -130,7 +128,7 @@ class Params(Strict):
             raise HemlError(f"params.yaml: baselines has no {name!r}; it has {', '.join(self.baselines) or 'none'}")
         return self._train(self.baselines[name].overrides(), f"baselines.{name}")
 
-    def _train(self, own: dict[str, Any], where: str) -> Train:
+    def _train(self, own: dict[str, object], where: str) -> Train:
         if own.get("loss", self.train.loss) != self.train.loss:  # what `train` says is meant for its own
             own = {"loss_options": {}, "margin": None, "miner": None, "distance": None} | own
         try:

@@ -28,11 +28,12 @@ _SHARED = (
 
 
 class _Node(Strict):
-    def overrides(self) -> dict[str, Any]:
+    def overrides(self) -> dict[str, object]:
         """The training parameters this node sets for itself."""
         return self.model_dump(exclude={"left", "right"}, exclude_unset=True)
 
 
+# `Any`: models that are made of `Train`'s fields when this is imported are no types to a type checker
 _overridable = optional(key for key in Train.model_fields if key not in _SHARED)
 Leaf: Any = create_model("Leaf", __base__=_Node, **_overridable)
 Inner: Any = create_model("Inner", __base__=_Node, left=(Name, ...), right=(Name, ...), **_overridable)
