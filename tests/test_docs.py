@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -148,6 +149,18 @@ def test_every_key_is_in_the_reference_with_a_meaning():
         for key, field in kind.model_json_schema()["properties"].items():
             if "$ref" not in field and "allOf" not in field:
                 assert yaml.safe_load(said[key].strip("`")) == field["default"], (heading, key)
+
+
+def test_the_first_page_says_what_the_committed_run_found():
+    page = (ROOT / "docs" / "start.md").read_text("utf-8")
+    metrics = json.loads((ROOT / "reports" / "metrics.json").read_text("utf-8"))
+    (evaluated,) = re.findall(r"^\| `evaluate` .*?`(tree_p@1 [^`]*)`", page, re.MULTILINE)
+    said = dict(pair.split(" ") for pair in evaluated.split(", "))
+    assert len(said) >= 4
+    assert said == {name: f"{metrics[name]:.3f}" for name in said}
+    assert f"`portrait: P@1 on val {metrics['root_p@1_val']:.3f}`" in page
+    share, low, high = (100 * metrics[f"tree_p@1{end}"] for end in ("", "_low", "_high"))
+    assert f"same label: {share:.3g} %, within {low:.3g} and {high:.3g} %" in " ".join(page.split())
 
 
 def test_every_public_name_and_its_methods_are_in_the_reference():
