@@ -6,32 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_tree import TREE, embeddings
 
 from heml.cells import write_csv
 from heml.distances import correlation_distance
 from heml.errors import HemlError
-from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.telling import PAIRS, read_pairs, telling_pairs
-from heml.tree import Node, Tree
-
-TREE = Tree([Node("a", 0), Node("b", 0), Node("ab", 1, "a", "b")])
-
-
-def embeddings(n=40) -> dict[str, NodeEmbeddings]:
-    generator = torch.Generator().manual_seed(0)
-    result = {}
-    for name in ("a", "b", "ab"):
-        vectors = torch.randn(n, 8, generator=generator)
-        present = np.ones(n, bool)
-        if name == "b":
-            present[[0, 5]] = False
-            vectors[[0, 5]] = torch.nan
-        ids = [f"i{k}" for k in range(n)]
-        labels = np.arange(n) // 2 % 2
-        result[name] = NodeEmbeddings(
-            name, ids, np.array(["train", "test"] * (n // 2)), labels, present, [vectors], vectors, "snr"
-        )
-    return result
 
 
 def test_telling_pairs_are_test_images_used_once():

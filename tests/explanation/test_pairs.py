@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from small_tree import TREE, embeddings
 
 from heml.evaluation.embeddings import NodeEmbeddings
 from heml.evaluation.tree_metric import Term, TreeMetric
@@ -28,24 +28,6 @@ from heml.explanation.views import View
 from heml.tree import Node, Tree
 
 SVG = "{http://www.w3.org/2000/svg}"
-TREE = Tree([Node("a", 0), Node("b", 0), Node("ab", 1, "a", "b")])
-
-
-def embeddings(n=40) -> dict[str, NodeEmbeddings]:
-    generator = torch.Generator().manual_seed(0)
-    result = {}
-    for name in ("a", "b", "ab"):
-        vectors = torch.randn(n, 8, generator=generator)
-        present = np.ones(n, bool)
-        if name == "b":
-            present[[0, 5]] = False
-            vectors[[0, 5]] = torch.nan
-        ids = [f"i{k}" for k in range(n)]
-        labels = np.arange(n) // 2 % 2
-        result[name] = NodeEmbeddings(
-            name, ids, np.array(["train", "test"] * (n // 2)), labels, present, [vectors], vectors, "snr"
-        )
-    return result
 
 
 def view(stored: dict[str, NodeEmbeddings], row: int) -> View:
