@@ -137,8 +137,7 @@ class Avsl(MetricNetwork):
         """
         Raises:
             HemlError: the trunk has not three resolutions for images of that size, or the last is a single cell, whose
-            gates could
-                not tell one image from another.
+                gates could not tell one image from another.
         """
         super().__init__(architecture, size)
         cells(self.trunk, size)

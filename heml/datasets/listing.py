@@ -35,7 +35,7 @@ def list_images(folder: Path, root: Path) -> Listing:
 
     Raises:
         HemlError: no such folder, or one that is a link; two images of one name; an image that is no file, or lies
-        elsewhere.
+            elsewhere.
     """
     if folder.is_symlink():
         raise HemlError(
@@ -68,7 +68,7 @@ def check_file(path: Path, root: Path) -> None:
     """
     Raises:
         HemlError: it is no regular file, or a link that dangles or leaves `root`; such would hang, or read another
-        place.
+            place.
     """
     try:
         real = path.resolve(strict=True)

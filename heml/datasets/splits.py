@@ -87,8 +87,7 @@ def check_labels(label: str, names: Sequence[str], pairs: Sequence[tuple[str, in
 
     Raises:
         HemlError: a constant label, an empty split; a class with fewer than two images in `train`; or, by label, a
-        label in two splits,
-            or a split without two labels of two images.
+            label in two splits, or a split without two labels of two images.
     """
     if len(names) < 2:
         only = f"{names[0]!r} for every image" if names else "missing everywhere"

@@ -187,7 +187,7 @@ def read_all(folder: str | Path, tree: Tree) -> dict[str, NodeEmbeddings]:
 
     Raises:
         HemlError: of one, see `read_embeddings`; of several, that they are not of the same images, or a node not of the
-        children there.
+            children there.
     """
     found = {node.name: read_embeddings(folder, node.name) for node in tree}
     root = found[tree.root]

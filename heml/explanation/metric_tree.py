@@ -99,7 +99,7 @@ class MetricTree:
 
         Raises:
             HemlError: no such folder or repository, not to be had, no run, or one with files or names that a run does
-            not have.
+                not have.
         """
         run, metric = published_run(source, revision)
         for name in metric.terms:

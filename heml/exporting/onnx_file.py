@@ -44,7 +44,7 @@ def write_onnx(tree: MetricTree, node: str, path: Path) -> float:
 
     Raises:
         HemlError: the node's name is none, the extra `export` is missing, or the difference is above `TOLERANCE`; then
-        nothing is written.
+            nothing is written.
     """
     if not node.isidentifier():  # it comes from a file's header, and stands in `path`
         raise HemlError(f"{node!r}: no name of a node; nothing was written")

@@ -107,7 +107,7 @@ def load_canvases(folder: str | Path, start: int = 0, stop: int | None = None) -
 
     Raises:
         HemlError: missing or damaged. Pixels are held against their checksum where they take no more than `CHECKED`
-        bytes.
+            bytes.
     """
     folder = Path(folder)
     stored = canvas_index(folder)

@@ -60,7 +60,7 @@ def decode_image(data: bytes, source: str, max_megapixels: float = 50) -> Image.
 
     Raises:
         BadImage: empty, not an image, truncated, of several pictures, or larger than `max_megapixels`; `source` names
-        it.
+            it.
     """
     image = _open(data, source, max_megapixels)
     try:

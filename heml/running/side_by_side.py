@@ -2,9 +2,8 @@
 
 Each of N workers is a process that has imported DVC and does what `dvc --wait-for-lock repro --single-item <stage>`
 does, which is safe side by side in one workspace: DVC holds its lock while it looks and writes, not while a command
-    runs. A stage is given out when all that
-it reads from has ended. The outputs are those of `dvc repro`, since DVC runs the same commands on the same inputs, and
-no result depends on what else runs.
+runs. A stage is given out when all that it reads from has ended. The outputs are those of `dvc repro`, since DVC runs
+the same commands on the same inputs, and no result depends on what else runs.
 """
 
 from __future__ import annotations

@@ -45,8 +45,7 @@ def stage() -> Iterator[str]:
 
     Raises:
         SystemExit: with status 1 and one message, for an error that a user can act on or a dependency that changed
-        meanwhile. The
-            stage's outs are removed then, and DVC records nothing.
+            meanwhile. The stage's outs are removed then, and DVC records nothing.
     """
     with exit_on_error():
         name = _stage()

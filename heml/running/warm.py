@@ -3,7 +3,7 @@
 It lives as long as the command that started it and holds nothing of this project: a stage imports `heml` and `stages`
 itself, as they are at that moment, and runs the same code as a fresh Python would. The stages find it by the name of
 `python`: `shim` is a folder to put first on the PATH, in which `python -m …` asks the warm process and everything else
-    is Python itself.
+is Python itself.
 """
 
 from __future__ import annotations

@@ -138,8 +138,7 @@ def load_segmenter(
 
     Raises:
         HemlError: not found, no SegFormer with a segmentation head, no safetensors, a tensor that is missing, left
-        over, of another
-            shape or not finite, preprocessing that is not done here, a hub id without a revision.
+            over, of another shape or not finite, preprocessing that is not done here, a hub id without a revision.
     """
     repo = model_repo(str(model), revision, where)
     folder = Path(model) if repo is None else fetch_model(repo)

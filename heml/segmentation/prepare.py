@@ -35,7 +35,7 @@ def prepare_segmenter(settings: Settings, run: Run) -> dict[str, Any]:
 
     Raises:
         HemlError: masks are asked for and there are none or with ids that a SegFormer cannot have, or the weights
-        cannot be loaded.
+            cannot be loaded.
     """
     if settings.source == "masks":
         write_mask_segmenter(run.segmenter, read_description(run.images).classes)
