@@ -120,7 +120,7 @@ def _distil(
     optimizer = new_optimizer(student, [(aim.parameters(), train.loss_lr)], schedule_settings)
     schedule = new_schedule(optimizer, schedule_settings, steps, settings.epochs)
     flip = train.flip and may_flip(images.segments)
-    teacher.eval()
+    teacher.eval()  # its BatchNorm keeps its statistics, whatever the student's batches hold
     best, best_score, history = copy.deepcopy(student.state_dict()), -1.0, []
     for epoch in progress(range(1, settings.epochs + 1), f"student {name}", unit="epoch"):
         seed = train.seed * 100_003 + epoch
@@ -129,11 +129,11 @@ def _distil(
         student.train()
         losses = []
         for chosen in pk_batches(images.labels[rows], train.batch_size, train.per_class, seed):
-            pixels, masks = images.batch(rows[chosen])
+            pixels, masks = images.batch(rows[chosen])  # (B, 3, h, w), (B, 1, h, w)
             x = augment(pixels.to(device), masks.to(device), train, flip, generator)
             with torch.inference_mode():
-                target = teacher(x)
-            embedded = student(x)
+                target = teacher(x)  # (B, D)
+            embedded = student(x)  # (B, D)
             loss = aim(embedded, torch.from_numpy(images.labels[rows[chosen]]).to(device))[0]
             loss = loss + distillation_loss(embedded, target.clone(), settings.absolute, settings.relative)
             optimizer.zero_grad(set_to_none=True)

@@ -110,6 +110,7 @@ def train_node(
     images = images.on(device)
     note = untrainable(images)
     trains = not note and settings.epochs > 0
+    # The start is one of the epochs to choose from, but costs a pass over train: left out where passes are saved.
     start = (
         precision_at_1(network, images, aim.distance, device)
         if settings.validate_every == 1 or not trains
@@ -141,7 +142,7 @@ def _train(
     schedule = new_schedule(optimizer, settings, steps, settings.epochs)
     averaged = AveragedModel(network) if settings.swa else None
     division = new_division(network, settings, len(rows))
-    result.val_p1 = -1.0
+    result.val_p1 = -1.0  # the first epoch that is measured is kept, even if it is worse than the start
     seen, spent = 0, 0.0
     for epoch in progress(range(1, settings.epochs + 1), f"train {name}", unit="epoch"):
         began, cpu = time.perf_counter(), time.process_time()
@@ -149,7 +150,7 @@ def _train(
             name, network, images, rows, epoch, settings, device, aim, optimizer, schedule, division
         )
         seen += row.pop("seen")
-        spent += time.perf_counter() - began
+        spent += time.perf_counter() - began  # without validation: images/s is of training
         if averaged and epoch > settings.epochs * (1 - settings.swa):
             averaged.update_parameters(network)
         every = settings.validate_every or settings.epochs  # 0: the last epoch is kept as it is
@@ -164,6 +165,7 @@ def _train(
             result.note = f"epoch {epoch}: no triplet was mined, since {_why_none(network, images, rows, device)}"
         if settings.patience and epoch - result.best_epoch >= settings.patience:
             break
+    # Averaged weights have seen no batch: their BatchNorm statistics are those of no network until taken anew.
     if averaged and averaged.n_averaged > 0:
         network.load_state_dict(averaged.module.state_dict())
         reestimate_batchnorm(network, prepared_batches(images, rows, device))
@@ -195,6 +197,7 @@ def _epoch(
 
     The loss is read once, at the end: to read it in every step would make a GPU wait for the CPU each time.
     """
+    # Of the epoch, not of the run so far: an epoch draws the same whatever was drawn, or measured, before it.
     seed = settings.seed * 100_003 + epoch
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
