@@ -239,9 +239,8 @@ def kills(project: Project, chance: random.Random) -> Iterator[tuple[str, str]]:
             process.communicate()
             good, output = project.run(stage)
             outcome = project.same(stage) if good else error_of(output)
-            if not good and re.search(
-                r"dvc\.lock' (is invalid|validation failed)", output
-            ):  # DVC writes it in place; git has it
+            # DVC writes it in place; git has it
+            if not good and re.search(r"dvc\.lock' (is invalid|validation failed)", output):
                 shutil.copy2(project.undisturbed / "dvc.lock", project.root / "dvc.lock")
                 good, output = project.run(stage)
                 outcome = (
@@ -303,9 +302,8 @@ def damages(project: Project, chance: random.Random) -> Iterator[tuple[str, str]
     whole = lock.read_bytes()
     lock.write_bytes(whole[: len(whole) // 2])
     good, output = project.run("report")
-    told = (
-        "dvc.lock" in output and "Traceback" not in output
-    )  # DVC's own words; half of it may be valid, and what it lacks runs again
+    # DVC's own words; half of it may be valid, and what it lacks runs again
+    told = "dvc.lock" in output and "Traceback" not in output
     outcome = project.same("report") if good else "one clear error" if told else f"WRONG: {output[-300:]!r}"
     yield "dvc.lock: the end cut off, report", outcome
     lock.write_bytes(whole)

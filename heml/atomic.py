@@ -57,9 +57,8 @@ def _partial(path: Path) -> Iterator[Path]:
     try:
         place = _place(path)
         yield place / path.name
-    except (
-        Exception
-    ) as error:  # inside a library often without a file name, or no OSError; the user needs one (`heml.errors`)
+    # inside a library often without a file name, or no OSError; the user needs one (`heml.errors`)
+    except Exception as error:
         name = getattr(error, "filename", None)
         if name is None or str(place or UNFINISHED) in str(name):
             error.filename = str(path)  # type: ignore[attr-defined]

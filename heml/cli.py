@@ -29,9 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:
         command.add(commands)
-    gc.set_threshold(
-        200_000, 50, 1000
-    )  # importing torch makes millions of lasting objects: looking through them again and again takes 2 s
+    # importing torch makes millions of lasting objects: looking through them again and again takes 2 s
+    gc.set_threshold(200_000, 50, 1000)
     with exit_on_error():
         arguments = parser.parse_args(argv)
         with error_as_json(arguments):

@@ -79,9 +79,8 @@ _FULL_SAID = re.compile(
 def out_of_space(error: BaseException) -> bool:
     """Whether a disk, a quota or a file is full: the system's error, or the words of a library that has none."""
     number = error.errno if isinstance(error, OSError) else None
-    said = " ".join(
-        map(str, error.args)
-    )  # an OSError without a number, but with a file's name, would say neither in `str`
+    # an OSError without a number, but with a file's name, would say neither in `str`
+    said = " ".join(map(str, error.args))
     return number in _FULL or (number is None and bool(_FULL_SAID.search(said)))
 
 

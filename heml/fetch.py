@@ -91,9 +91,8 @@ def list_files(repo: Repo) -> dict[str, int]:
     if known is None and constants.HF_HUB_OFFLINE:
         raise HemlError(f"{repo}: is not on this machine, and HF_HUB_OFFLINE is set; unset it once to fetch it")
     if known is None:
-        _download(
-            repo, ["README.md", ".gitattributes"]
-        )  # the list comes with any file; every repository has one of these
+        # the list comes with any file; every repository has one of these
+        _download(repo, ["README.md", ".gitattributes"])
         known = known_files(repo)
     if known is None:
         raise HemlError(f"{repo}: the hub gave no list of its files; try again later")

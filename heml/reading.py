@@ -163,9 +163,8 @@ def read_csv(path: Path, again: str, columns: Sequence[str], words: Collection[s
     try:
         text = path.read_text("utf-8")
         header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-        if not text.endswith("\n") or any(
-            len(row) != len(header) for row in rows
-        ):  # pandas would fill up, or take a column for an index
+        # pandas would fill up, or take a column for an index
+        if not text.endswith("\n") or any(len(row) != len(header) for row in rows):
             raise ValueError("a row is not complete")
         found = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=[""])
     except FileNotFoundError:

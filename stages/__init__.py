@@ -5,7 +5,6 @@ import gc
 
 from heml.running import stage
 
-gc.set_threshold(
-    200_000, 50, 1000
-)  # imports make a million lasting objects; looking through them again and again takes a tenth of a stage
+# imports make a million lasting objects; looking through them again and again takes a tenth of a stage
+gc.set_threshold(200_000, 50, 1000)
 stage.begin()

@@ -8,9 +8,7 @@ from heml.running.stage import stage
 def main(name: str) -> None:
     params = load_params()
     params.baseline(name)
-    from heml.baselines.comparison import (
-        write_comparison,  # brings torch, which what is checked above need not wait for
-    )
+    from heml.baselines.comparison import write_comparison  # brings torch: what is checked above need not wait for it
 
     row = write_comparison(name, params, Run())
     print(f"{name}: P@1 on test {row['p@1']:.3f}, {row['explanation_seconds']:.3f} s per explanation")

@@ -9,9 +9,10 @@ from heml.tree import Tree
 
 def main() -> None:
     tree = Tree.from_params(load_params())
+    # brings torch, which what is checked above need not wait for
     from heml.evaluation.embeddings import (
         write_embeddings,
-    )  # brings torch, which what is checked above need not wait for
+    )
 
     write_embeddings(tree, Run(), across_cores)
 

@@ -59,9 +59,8 @@ def test_files_come_side_by_side(hub, monkeypatch):
 
 
 def test_a_cut_connection_goes_on_where_it_broke(hub, monkeypatch):
-    monkeypatch.setattr(
-        "huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000
-    )  # 10 MB, what comes in between is asked for again
+    # 10 MB, what comes in between is asked for again
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
     hub.faults = [Fault("/store/.*train-1", body="cut", times=1)]
     served = []
     content = hub._servers[1].RequestHandlerClass._content

@@ -162,7 +162,8 @@ def test_a_broken_link_fails_the_build(tmp_path, mistake):
 
 
 def test_git_ignores_the_built_site():
+    # 128: no repository
     assert subprocess.run(["git", "check-ignore", "-q", "site/index.html"], cwd=ROOT).returncode in (
         0,
         128,
-    )  # 128: no repository
+    )

@@ -73,9 +73,8 @@ def test_faiss_and_duckdb_find_what_the_tree_finds(project, printed):
     train = np.flatnonzero((gallery.embeddings["both"].splits == "train") & np.isfinite(apart))
     nearest = train[np.argsort(apart[train], kind="stable")[:2]]
     found = json.loads(told(printed, "duckdb.connect"))
-    assert [row[0] for row in found[:2]] == [
-        gallery.canvases.image_ids[k] for k in (0, nearest[0])
-    ]  # itself first: it is of train
+    # itself first: it is of train
+    assert [row[0] for row in found[:2]] == [gallery.canvases.image_ids[k] for k in (0, nearest[0])]
     assert found[1][2] == pytest.approx(apart[nearest[0]], abs=1e-5)
     rows = json.loads(told(printed, "faiss"))[0]
     assert rows[0] == 0

@@ -68,9 +68,8 @@ class Diml(MetricNetwork):
             refined[rows] = (
                 1 - structural_similarity(q[rows, None].expand_as(near), near, self.smoothing, self.iterations)[0]
             )
-        return (distances + 4).scatter(
-            1, found.indices, (found.values + refined) / 2
-        )  # 4: more than two distances in [0, 2]
+        # 4: more than two distances in [0, 2]
+        return (distances + 4).scatter(1, found.indices, (found.values + refined) / 2)
 
     @torch.inference_mode()
     def evidence(self, first: torch.Tensor, second: torch.Tensor) -> Evidence:

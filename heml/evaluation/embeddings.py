@@ -176,9 +176,8 @@ def _parsed(node: str, table: pa.Table) -> NodeEmbeddings:
 def _vectors(column: pa.ChunkedArray, present: NDArray[np.bool_]) -> torch.Tensor:
     array = column.combine_chunks()
     values = np.full((len(present), array.type.list_size), np.nan, np.float32)
-    values[present] = np.from_dlpack(array.drop_null().flatten()).reshape(
-        -1, array.type.list_size
-    )  # to_numpy imports pandas
+    # to_numpy imports pandas
+    values[present] = np.from_dlpack(array.drop_null().flatten()).reshape(-1, array.type.list_size)
     return torch.from_numpy(values)
 
 

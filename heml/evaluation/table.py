@@ -32,9 +32,8 @@ def node_limit(
         labels: of the test images, (N,), for identities that look alike there.
     """
     seen = {c for leaf in leaves for c in segments[leaf].classes}
-    if (
-        description.looks
-    ):  # an identity's outlines show in its neighbours' masks, so of a node that sees some parts it is not known
+    # an identity's outlines show in its neighbours' masks, so of a node that sees some parts it is not known
+    if description.looks:
         return (
             identity_limit(list(description.looks.values()), labels) if set(description.looks) <= seen else float("nan")
         )

@@ -85,9 +85,8 @@ def _threshold(distances: Vector, same: NDArray[np.bool_], omega: Vector) -> flo
         return float(value), np.array([-(wrong @ sign), wrong @ (sign * distances) / unit]) + 2 * _RIDGE * line
 
     line = minimize(objective, [0.0, 1.0], jac=True, method="L-BFGS-B", bounds=[(None, None), (_LEAST, None)]).x
-    middle = (
-        np.average(distances[same]) + np.average(distances[~same])
-    ) / 2  # of a node that tells nothing, any will do
+    # of a node that tells nothing, any will do
+    middle = (np.average(distances[same]) + np.average(distances[~same])) / 2
     return float(np.clip(line[0] / line[1] * unit if line[1] > _LEAST else middle, distances.min(), distances.max()))
 
 

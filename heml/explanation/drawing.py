@@ -160,9 +160,8 @@ def to_png(svg: str) -> bytes:
         str(Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
         for folder in package.submodule_search_locations or ()
     ]
-    known = all(
-        ord(letter) < 0x530 or letter in "≠\ufffd" for letter in svg
-    )  # the font has these; for others look on the machine
+    # the font has these; for others look on the machine
+    known = all(ord(letter) < 0x530 or letter in "≠\ufffd" for letter in svg)
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, font_files=fonts, skip_system_fonts=known, font_family=FONT))
 
 

@@ -86,9 +86,8 @@ def write_canvases(canvas: Canvas, run: Run) -> int:
     index: dict[str, list[object]] = {"image_id": [], "split": [], "label": []}
     with new_folder(run.canvases) as partial:
         header = {"descr": "|u1", "fortran_order": False, "shape": (total, canvas.height, canvas.width, 3)}
-        with (partial / "canvases.npy").open(
-            "wb"
-        ) as file:  # written through: pages of a memory map would count as this process's memory
+        # written through: pages of a memory map would count as this process's memory
+        with (partial / "canvases.npy").open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             rows = read_rows(run.images, ["image_id", "split", "label", "image"])
             for row in progress(rows, "canvases", total, "image"):

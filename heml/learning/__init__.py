@@ -3,6 +3,5 @@
 from heml.imports import defer
 
 defer("torchvision", "torchvision.models", "torchvision.ops")  # trunks are imported one by one
-defer(
-    "pytorch_metric_learning.samplers", "scipy.stats", "scipy.special"
-)  # of which a few losses and one sampler are used
+# a few losses and one sampler of theirs are used
+defer("pytorch_metric_learning.samplers", "scipy.stats", "scipy.special")

@@ -74,9 +74,8 @@ def _colour(
 def _blur(x: torch.Tensor, sigma: torch.Tensor, most: float) -> torch.Tensor:
     """Gaussian blur of every image with its own standard deviation, at most `most` pixels; 0 leaves it as it is."""
     b, c, h, w = x.shape
-    radius = min(
-        math.ceil(3 * most), h - 1, w - 1
-    )  # of the largest that may be: to read the largest drawn would make a GPU wait
+    # of the largest that may be: to read the largest drawn would make a GPU wait
+    radius = min(math.ceil(3 * most), h - 1, w - 1)
     if radius < 1:
         return x
     at = torch.arange(-radius, radius + 1, device=x.device)

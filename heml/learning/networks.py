@@ -26,9 +26,8 @@ class Architecture:
     """The embedder's, by name; what is left out has its default."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "options", tuple((name, value) for name, value in self.options)
-        )  # JSON knows lists alone
+        # JSON knows lists alone
+        object.__setattr__(self, "options", tuple((name, value) for name, value in self.options))
 
     @classmethod
     def of(cls, settings: Train, classes: int) -> Architecture:

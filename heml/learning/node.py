@@ -115,9 +115,8 @@ def _start(
         total = sum(weights) or 1.0
         start = " + ".join(f"{w / total:.2f} {c.node}" for w, c in zip(weights, children, strict=True))
     network.to(device)
-    if (
-        not settings.epochs or settings.validate_every == 1 or untrainable(images)
-    ):  # else nobody sees it before training replaces it
+    # where somebody sees them before training replaces them
+    if not settings.epochs or settings.validate_every == 1 or untrainable(images):
         reestimate_batchnorm(network, prepared_batches(images, images.rows("train"), device))
     return start
 

@@ -42,9 +42,8 @@ def new_schedule(optimizer: Optimizer, settings: Train, epoch: int, epochs: int)
     total = epoch * epochs
     peaks = [group["lr"] for group in optimizer.param_groups]
     if settings.schedule == "one_cycle":
-        return schedules.OneCycleLR(
-            optimizer, peaks, total_steps=total, pct_start=settings.warmup + 1e-9
-        )  # torch divides by 0 at exactly one step
+        # torch divides by 0 at exactly one step
+        return schedules.OneCycleLR(optimizer, peaks, total_steps=total, pct_start=settings.warmup + 1e-9)
     if settings.schedule == "cyclic":
         return schedules.CyclicLR(
             optimizer,

@@ -229,9 +229,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ) from None
     except SafetensorError as error:
         raise HemlError(f"{path}: not a file of weights ({str(error).splitlines()[0]})") from None
-    except (
-        Exception
-    ) as error:  # torch's words advise to unpickle the rest too, and on arbitrary bytes it fails in any way
+    # torch's words advise to unpickle the rest too, and on arbitrary bytes it fails in any way
+    except Exception as error:
         if isinstance(error, OSError | HemlError) or out_of_memory(error):
             raise
         raise HemlError(

@@ -36,9 +36,8 @@ class GroupLoss(nn.Module):
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """(B, D) and (B,) int64 → scalar."""
-        logits = (
-            self.scale * F.normalize(embeddings, dim=1) @ F.normalize(self.weight.to(embeddings), dim=1).T
-        )  # (B, C)
+        directions = F.normalize(self.weight.to(embeddings), dim=1)  # (C, D)
+        logits = self.scale * F.normalize(embeddings, dim=1) @ directions.T  # (B, C)
         anchor = self._draw_anchors(labels)
         prior = (logits / self.temperature).softmax(1)
         shares = torch.where(anchor[:, None], F.one_hot(labels, logits.shape[1]).to(logits), prior)

@@ -21,9 +21,8 @@ def parse_params(text: str, source: str = "params.yaml") -> Params:
         HemlError: not YAML, a doubled or unknown key, a value out of range.
     """
     try:
-        raw = YAML(typ="safe").load(
-            text
-        )  # as DVC reads it: YAML 1.2, where `off` and `no` are words and 1e-3 is a number
+        # as DVC reads it: YAML 1.2, where `off` and `no` are words and 1e-3 is a number
+        raw = YAML(typ="safe").load(text)
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1
         key = str(error.problem).split('"')[1]

@@ -92,9 +92,8 @@ def page_environment() -> jinja2.Environment:
         [jinja2.PackageLoader("heml.reporting", "."), jinja2.PackageLoader("heml.reporting", "panels")]
     )
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.finalize = lambda value: (
-        shown(value, "\n\t") if type(value) is str else value
-    )  # what is markup comes from here
+    # what is markup comes from here
+    environment.finalize = lambda value: shown(value, "\n\t") if type(value) is str else value
     environment.filters["share"] = lambda v: "–" if v is None or v != v else f"{v * 100:.1f}".replace("-", "−")
     environment.filters["decimal"] = lambda v, digits=2: "–" if v is None or v != v else f"{v:.{digits}f}"
     environment.filters["milliseconds"] = lambda v: "–" if v is None or v != v else f"{v * 1000:.0f}"

@@ -127,9 +127,8 @@ def _work(parents: Connection, pipe: Connection, environment: dict[str, str], ca
     import dvc.lock
     import dvc.repo  # while the first stage is looked for
 
-    dvc.lock.DEFAULT_TIMEOUT = (
-        0.12  # it looks six times in this for a lock; a stage of seconds should not wait half of one
-    )
+    # it looks six times in this for a lock; a stage of seconds should not wait half of one
+    dvc.lock.DEFAULT_TIMEOUT = 0.12
     while True:
         try:
             stage = pipe.recv()

@@ -76,9 +76,8 @@ def shim() -> Iterator[Path]:
 def serve(number: int, caller: int) -> None:
     """Listen on a Unix socket, an open file of this process, until standard input ends; every request is a stage."""
     end_with([caller])
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, [signal.SIGINT]
-    )  # not ignored: one that reaches a stage before its handler stands waits
+    # not ignored: one that reaches a stage before its handler stands waits
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     with socket.socket(fileno=number) as listener:
         _import()
         running: dict[int, socket.socket] = {}

@@ -85,9 +85,8 @@ class Explainer:
             del self.photographs[oldest]
         large = larger(self.tree.root.canvas, SIDE)
         classes, parts = self.tree.segmenter.classes, self.gallery.partitions
-        by_tree = self.gallery.distances(
-            View("", view.canvas, view.masks, view.vectors), self.tree.metric
-        )  # its name is nobody's here
+        # its name is nobody's here
+        by_tree = self.gallery.distances(View("", view.canvas, view.masks, view.vectors), self.tree.metric)
         return {
             "number": number,
             "held": list(self.photographs),

@@ -24,6 +24,5 @@ def front(segments: bool) -> Front:
     text = environment.get_template("panel.html.j2").render(segments=segments, most_bytes=MOST_BYTES, kept=KEPT)
     own = resources.files("heml.serving")
     style, script = ((own / f"panel.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    return Front(
-        "yours", "Your photographs", Markup(text), style, script, "connect-src 'self'"
-    )  # escaped by its own template
+    # escaped by its own template
+    return Front("yours", "Your photographs", Markup(text), style, script, "connect-src 'self'")

@@ -43,9 +43,8 @@ class Guard:
             await send(message)
 
         refusal = self.refusal(scope)
-        answer = (
-            self.app if refusal is None else JSONResponse({"error": refusal}, 403, {"Connection": "close"})
-        )  # no body is waited for
+        # no body is waited for
+        answer = self.app if refusal is None else JSONResponse({"error": refusal}, 403, {"Connection": "close"})
         await answer(scope, receive, guarded)
 
     def refusal(self, scope: Scope) -> str | None:

@@ -130,10 +130,11 @@ def test_the_tree_is_known_from_the_stored_nodes_alone(run):
     tree = stored_tree(run, ["left", "right", "both"])
     assert tree.root == "both"
     assert tree.leaves("both") == ["left", "right"]
+    # in the order of the metric's terms, whatever the alphabet says
     for names in (
         ["right", "left", "both"],
         ["left", "right", "both"],
-    ):  # in the order of the metric's terms, whatever the alphabet says
+    ):
         assert list(stored_tree(run, names).nodes) == names
     with pytest.raises(HemlError, match=r"node=nose.*no such file; run .dvc repro embed"):
         read_embeddings(run.embeddings, "nose")

@@ -84,9 +84,8 @@ def test_an_absent_segment_that_is_given_begins_to_speak(metric):
     of_tree = weighing(metric, right=4.0)
     assert not lacking.has("right")
     found = exchange(lacking, having, metric.tree, of_tree, metric.made)
-    expected = (
-        4.0 * of_tree.terms["right"].threshold / 2
-    )  # the same part in both, in one of the two directions; gone in the other
+    # the same part in both, in one of the two directions; gone in the other
+    expected = 4.0 * of_tree.terms["right"].threshold / 2
     assert found["right"] == pytest.approx(expected, abs=1e-5)
 
 

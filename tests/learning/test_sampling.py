@@ -72,9 +72,8 @@ def test_classes_come_in_proportion_to_their_images_at_most_in_every_batch():
 
 
 def test_where_there_is_no_room_for_all_classes_chance_gives_each_its_share():
-    labels = np.repeat(
-        np.arange(400), [2] * 200 + [3] * 200
-    )  # 1,000 images, 31 batches of 8: 248 turns for 400 classes
+    # 1,000 images, 31 batches of 8: 248 turns for 400 classes
+    labels = np.repeat(np.arange(400), [2] * 200 + [3] * 200)
     drawn = np.bincount(labels, weights=check_batches(labels, 32, 4, 60).sum(0))
     assert drawn[:200].sum() / drawn[200:].sum() == pytest.approx(2 / 3, abs=0.02)
     assert drawn.min() > 0

@@ -123,9 +123,8 @@ def test_a_stage_ends_with_its_dvc_and_the_next_run_goes_on(project, command):
     wait(lambda: not lives(stage), 10)
     process.wait()
     held = set(re.findall(r'"pid": (\d+)', (project.root / ".dvc" / "tmp" / "rwlock").read_text()))
-    wait(
-        lambda: not any(Path(f"/proc/{pid}").exists() for pid in held)
-    )  # DVC takes a process that is not yet reaped for a living one
+    # DVC takes a process that is not yet reaped for a living one
+    wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in held))
     assert not (project.root / "models" / "metric.json").exists()
     (project.root / "go").touch()
     assert project.repro("weigh") == {"weigh"}

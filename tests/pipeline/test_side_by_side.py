@@ -36,9 +36,8 @@ def test_two_at_a_time_give_the_bytes_of_one_after_another_and_a_clean_state(fin
     assert other.hashes(*SAME) == finished.hashes(*SAME)
     assert other.run("dvc", "status").split() == ["check:", "always", "changed"]
     assert not [p for p in other.root.rglob("*.partial")]
-    assert told(other.run("heml", "repro", "-j", "2")) == {
-        "check": "ran"
-    }  # unchanged stages are told at a terminal alone
+    # unchanged stages are told at a terminal alone
+    assert told(other.run("heml", "repro", "-j", "2")) == {"check": "ran"}
     other.set(tree__level_0__hair={"epochs": 2})
     path = {"train_level_0@hair", "train_level_2@all"}
     assert ran(other.run("heml", "repro", "train_level_2@all")) == path

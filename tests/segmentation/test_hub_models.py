@@ -114,9 +114,8 @@ def test_areas_are_the_share_of_pixels_by_a_naive_count(hub):
     for image_id, image in images:
         labels, _ = predict(network, np.asarray(image)[None], CPU)
         expected = sum(int(v in (1, 2)) for v in labels.ravel()) / labels.size
-        assert found[image_id] == pytest.approx(
-            expected, abs=2e-3
-        )  # a batch's sums may round otherwise at a pixel or two
+        # a batch's sums may round otherwise at a pixel or two
+        assert found[image_id] == pytest.approx(expected, abs=2e-3)
     with pytest.raises(HemlError, match=r"dataset\.rule\.classes: unknown sky; team/parser has wall, bed, tree"):
         covered(rule.model_copy(update={"classes": ["sky"]}))
 
