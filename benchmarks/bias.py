@@ -230,9 +230,10 @@ def table(paths: Sequence[Path]) -> Iterator[str]:
         " | annotated |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
-    for name in _methods(runs):
+    every = _gaps(runs)
+    for name, gaps in every.items():
         base = next(kind for kind in ("tree", "network", "node above the part", "its sibling") if name.startswith(kind))
-        plain, unbiased = (_gaps(runs, one) for one in (base, f"tree {UNBIASED}"))
+        plain, unbiased = every[base], every[f"tree {UNBIASED}"]
         hits = [r[f"{name}|hits"] for r in runs]
         more = np.concatenate([mine[0] - r[f"{base}|hits"][0] for mine, r in zip(hits, runs, strict=True)])
         low, high = interval(more, 1000)
@@ -241,7 +242,6 @@ def table(paths: Sequence[Path]) -> Iterator[str]:
         seconds, annotated = np.mean([r[f"{name}|cost"] for r in runs], 0)
         p1, mapr = (100 * np.mean([mine[k].mean() for mine in hits]) for k in (0, 2))
         apart = "" if name == base else f"{100 * more.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-        gaps = _gaps(runs, name)
         closed = "" if name == base else _share(plain - gaps, plain)
         removable = (
             "" if name in (base, f"tree {UNBIASED}") or base != "tree" else _share(plain - gaps, plain - unbiased)
@@ -254,29 +254,28 @@ def summary(groups: dict[str, list[Path]]) -> Iterator[str]:
     """Three tables with a column a set: P@1 / P@1 of the worst group, the gap, and the share of the tree's gap that is
     closed; means over seeds, with 95 % intervals."""
     sets = {f"{name} ({len(paths)})": _read(paths) for name, paths in groups.items()}
-    names = list(dict.fromkeys(name for runs in sets.values() for name in _methods(runs)))
+    gaps = {name: _gaps(runs) for name, runs in sets.items()}
+    methods = list(dict.fromkeys(method for of_set in gaps.values() for method in of_set))
 
-    def scores(runs: list[dict[str, Any]], name: str) -> str:
-        hits = [r[f"{name}|hits"][0] for r in runs]
-        worst = np.mean([_worst(r, h) for r, h in zip(runs, hits, strict=True)])
+    def scores(name: str, method: str) -> str:
+        hits = [r[f"{method}|hits"][0] for r in sets[name]]
+        worst = np.mean([_worst(r, h) for r, h in zip(sets[name], hits, strict=True)])
         return f"{100 * np.mean([h.mean() for h in hits]):.1f} / {100 * worst:.1f}"
 
-    def gap(runs: list[dict[str, Any]], name: str) -> str:
-        return _spread(_gaps(runs, name))
+    def gap(name: str, method: str) -> str:
+        return _spread(gaps[name][method])
 
-    def closed(runs: list[dict[str, Any]], name: str) -> str:
-        plain = _gaps(runs, "tree")
-        return _share(plain - _gaps(runs, name), plain)
+    def closed(name: str, method: str) -> str:
+        plain = gaps[name]["tree"]
+        return _share(plain - gaps[name][method], plain)
 
     for cell in (scores, gap, closed):
         yield f"| | {' | '.join(sets)} |"
         yield f"|---|{'---|' * len(sets)}"
-        for name in names:
-            if cell is not closed or name.startswith("tree,"):
-                yield (
-                    f"| {name} |"
-                    f" {' | '.join(cell(runs, name) if name in _methods(runs) else '' for runs in sets.values())} |"
-                )
+        for method in methods:
+            if cell is not closed or method.startswith("tree,"):
+                cells = (cell(name, method) if method in gaps[name] else "" for name in sets)
+                yield f"| {method} | {' | '.join(cells)} |"
         yield ""
     floors = (f"{name} {100 * np.mean([r['seen'] for r in runs]):.1f}" for name, runs in sets.items())
     yield f"majority: {', '.join(floors)}"
@@ -303,17 +302,20 @@ def _gap(run: dict[str, Any], hits: NDArray[np.float64]) -> float:
     return float(np.nanmean(hits[holds]) - np.nanmean(hits[broken]))
 
 
-def _gaps(runs: Sequence[dict[str, Any]], name: str) -> NDArray[np.float64]:
-    """(1001,): a method's mean gap, and after it a thousand bootstrap draws of every run's test images, the same for
-    every method; an image that is there in both looks is drawn with both."""
-    rng, found = np.random.default_rng(0), np.zeros(1001)
+def _gaps(runs: Sequence[dict[str, Any]]) -> dict[str, NDArray[np.float64]]:
+    """(1001,) of every method: its mean gap, and after it a thousand bootstrap draws of every run's test images, the
+    same for every method; an image that is there in both looks is drawn with both."""
+    rng = np.random.default_rng(0)
+    found = {name: np.zeros(1001) for name in _methods(runs)}
     for run in runs:
         images = run.get("images", np.arange(len(run["labels"])))
         many = int(images.max()) + 1
         counts = np.vstack([np.ones(many), rng.multinomial(many, np.full(many, 1 / many), 1000)])[:, images]
-        sides = [(counts[:, side] @ run[f"{name}|hits"][0][side]) / counts[:, side].sum(1) for side in _ties(run)]
-        found += sides[0] - sides[1]
-    return found / len(runs)
+        for name, gap in found.items():
+            hits = run[f"{name}|hits"][0]
+            holds, broken = ((counts[:, side] @ hits[side]) / counts[:, side].sum(1) for side in _ties(run))
+            gap += holds - broken
+    return {name: gap / len(runs) for name, gap in found.items()}
 
 
 def _spread(draws: NDArray[np.float64]) -> str:
