@@ -18,21 +18,24 @@ from typing import Any
 
 import yaml
 
-TIMED = re.compile(r"reports/(segmenter|nodes/|comparison|baselines|students|index\.html|plots)")
-"""Outs that hold timings of their own stage, or show them."""
+from benchmarks.faults import TIMED
+
+SHOW_TIMES = re.compile(rf"{TIMED.pattern}|reports/(segmenter|index\.html|plots)")
+"""Outs that hold timings of their own stage, or show others'."""
 
 
 def artifacts(lock: Mapping[str, Any]) -> dict[str, str]:
     """Out → content hash of a dvc.lock, but for those that hold timings."""
     outs = (out for stage in lock["stages"].values() for out in stage.get("outs", []))
-    return {out["path"]: out["md5"] for out in outs if not TIMED.match(out["path"])}
+    return {out["path"]: out["md5"] for out in outs if not SHOW_TIMES.match(out["path"])}
 
 
 def compared(ours: Mapping[str, str], committed: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Artifacts with the committed hash, and those with another or that one of the two lacks."""
     names = sorted(ours.keys() | committed.keys())
     same = [name for name in names if ours.get(name) == committed.get(name)]
-    return same, [name for name in names if name not in set(same)]
+    differ = [name for name in names if ours.get(name) != committed.get(name)]
+    return same, differ
 
 
 def committed(path: str, root: Path) -> bytes | None:

@@ -52,7 +52,7 @@ class Structure:
         for path, tree in self.trees():
             own = self.name(path)
             if own in names:
-                found.add_edges_from((own, other) for other in _imported(tree) if other in names and other != own)
+                found.add_edges_from((own, other) for other in imported(tree) if other in names and other != own)
         return found
 
     def rooms(self) -> nx.DiGraph:
@@ -92,7 +92,7 @@ def upward(rooms: nx.DiGraph) -> list[tuple[str, str]]:
     ]
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
+def imported(tree: ast.Module) -> Iterator[str]:
     """What a file imports; of `from a import b` both `a` and `a.b`, since either may be a module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -8,6 +8,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from benchmarks.structure import imported
+
 ELSEWHERE = {"heml/params", "heml/running"} | {
     f"heml/{name}.py"
     for name in (
@@ -22,19 +24,9 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 def _modules(path: Path) -> list[str]:
     """Files of the project that a file imports anywhere in it, by path."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
-        for name in names:
-            place = name.replace(".", "/")
-            found += [
-                f
-                for f in (f"{place}.py", f"{place}/__init__.py")
-                if name.startswith(("heml", "stages")) and (ROOT / f).is_file()
-            ]
-    return found
+    names = [name for name in imported(ast.parse(path.read_text("utf-8"))) if name.startswith(("heml", "stages"))]
+    places = (name.replace(".", "/") for name in names)
+    return [file for place in places for file in (f"{place}.py", f"{place}/__init__.py") if (ROOT / file).is_file()]
 
 
 def _covered(file: str, declared: set[str]) -> bool:

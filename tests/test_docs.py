@@ -1,7 +1,6 @@
 """The documents name what there is: no name that does not run, none left out."""
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -10,11 +9,10 @@ import subprocess
 import sys
 from difflib import SequenceMatcher
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, docs_script
 
 import heml
 from heml.baselines.build import new_baseline
@@ -37,20 +35,8 @@ from heml.params import (
     parse_params,
 )
 
-
-def script(name: str) -> ModuleType:
-    """A script of docs/, which is no package."""
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-PAGES = script("reference").PAGES
-TUTORIAL = script("tutorial")
+PAGES = docs_script("reference").PAGES
+TUTORIAL = docs_script("tutorial")
 
 RECIPES = re.findall(
     r'^```(\w+) title="([^"]+)"\n(.*?)^```$',
@@ -177,7 +163,7 @@ def test_every_public_name_and_its_methods_are_in_the_reference():
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project to which the recipes have been applied, all of them."""
     root = tmp_path_factory.mktemp("followed")
-    for name in ("docs", "heml", "stages", "tests"):
+    for name in ("benchmarks", "docs", "heml", "stages", "tests"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "params.yaml", "pyproject.toml"):
         shutil.copy(ROOT / name, root)

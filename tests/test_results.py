@@ -5,10 +5,9 @@ import re
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, docs_script
 
-sys.path.insert(0, str(ROOT / "docs"))
-import results
+results = docs_script("results")
 
 PAGES = sorted((ROOT / "docs" / "results").glob("*.md"))
 KEPT = sorted((ROOT / "docs" / "results" / "tables").glob("*.json"))

@@ -1,11 +1,10 @@
 """The pictures of the docs come from a command, which works on any run."""
 
-import importlib.util
 import re
 import shutil
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, docs_script
 from PIL import Image
 from run_data import make_reports, make_trained, run_params
 
@@ -24,12 +23,9 @@ def test_every_picture_of_the_docs_is_made_and_shows_something(tmp_path):
     params = run_params()
     make_reports(make_trained(root, params), params)
     write_report(Finished.read(params, Run(root)))
-    spec = importlib.util.spec_from_file_location("screenshots", ROOT / "docs/screenshots.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     made = tmp_path / "docs"
     made.mkdir()
-    module.main(["--root", str(root), "--docs", str(made)])
+    docs_script("screenshots").main(["--root", str(root), "--docs", str(made)])
     names = {path.name for path in made.iterdir()}
     for path in made.iterdir():
         picture = Image.open(path)
