@@ -20,7 +20,8 @@ from pipeline.conftest import Project
 pytestmark = pytest.mark.pipeline
 
 PAUSE = """    import pathlib, time
-    pathlib.Path("begun").write_text(str(__import__("os").getpid()))
+    pathlib.Path("beginning").write_text(str(__import__("os").getpid()))
+    pathlib.Path("beginning").rename("begun")  # there once it holds the number
     while not pathlib.Path("go").exists():
         time.sleep(0.02)
 """
