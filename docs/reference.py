@@ -201,8 +201,8 @@ def _options() -> str:
 
 def parameters() -> str:
     """The page of every key of `params.yaml`."""
-    parts = ["# Parameters", ABOUT, "## dataset", "`name` says which of three kinds it is."]
-    for kind in (module.AvatarsDataset, module.FolderDataset, module.HubDataset):
+    parts = ["# Parameters", ABOUT, "## dataset", "`name` says which kind it is."]
+    for kind in get_args(get_args(module.Dataset)[0]):
         name = get_args(kind.model_fields["name"].annotation)[0]
         parts += [f"### name: {name}", _told(kind), _table(kind, ("name",))]
     parts += ["## segmenter", _told(module.Segmenter), _table(module.Segmenter)]

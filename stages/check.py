@@ -20,8 +20,12 @@ from heml.tree import Tree
 def main() -> None:
     params = load_params()
     Tree.from_params(params)
-    rule = getattr(params.dataset, "rule", None)
-    named = {"dataset": rule and rule.model, "segmenter": params.segmenter.model, "train": params.train.weights}
+    rule = params.dataset.label_rule
+    named = {
+        "dataset": rule.model if rule else None,
+        "segmenter": params.segmenter.model,
+        "train": params.train.weights,
+    }
     with new_folder(Run().named) as partial:
         for section, path in named.items():
             (partial / f"{section}.json").write_text(json.dumps({"sha256": fingerprint(path)}) + "\n", "utf-8")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from heml.datasets.adapters import dataset_terms, open_dataset
+from heml.datasets.adapters import adapter
 from heml.datasets.assemble import Areas
 from heml.images.shards import SPLITS, Description, count_labels, write_images
 from heml.params import Dataset, load_params
@@ -15,15 +15,16 @@ MOST, FEW = 10, 10
 
 def main() -> None:
     dataset, run = load_params().dataset, Run()
-    records, description, extra = open_dataset(dataset, _areas(dataset))
+    source = adapter(dataset)
+    records, description, extra = source.open(_areas(dataset))
     count = write_images(run.images, records, description, extra)
-    keep_terms(run.terms("dataset"), f"Data set {description.name}", dataset_terms(dataset))
+    keep_terms(run.terms("dataset"), f"Data set {description.name}", source.terms())
     print("\n".join(_summary(count, description, run, dataset.split_by == "label")))
 
 
 def _areas(dataset: Dataset) -> Areas | None:
     """The network that reads labels off the images, where a rule names one."""
-    rule = getattr(dataset, "rule", None)
+    rule = dataset.label_rule
     if rule is None or rule.model is None:
         return None
     from heml.segmentation.areas import covered  # a network is in play for such a rule alone

@@ -7,14 +7,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 import yaml
-from PIL import Image
 from run_data import make_reports, make_trained, run_params
 
-from heml.datasets.adapters import dataset_terms, open_dataset
+from heml.datasets.adapters import adapter
+from heml.datasets.known import known_sources
 from heml.params import parse_params
 from heml.reporting.finished import Finished
 from heml.reporting.page import write_report
@@ -25,20 +24,15 @@ COPY = Path.cwd()
 
 
 def data_set(root: Path) -> None:
-    """Two folders become two labels."""
-    for label in ("cat", "dog"):
-        (root / "sorted" / label).mkdir(parents=True)
-        for k in range(10):
-            Image.fromarray(np.full((20, 24, 3), k, np.uint8)).save(root / "sorted" / label / f"{k}.png")
+    """What params.yaml says of it is understood, and every question about it has an answer."""
     raw = yaml.safe_load(Path("params.yaml").read_text())
-    raw["dataset"] = {"name": "sorted", "path": str(root / "sorted"), "label": "kind"}
-    params = parse_params(yaml.safe_dump(raw))
-    records, description, _ = open_dataset(params.dataset)
-    found = list(records)
-    assert description.label_names == ["cat", "dog"]
-    assert [(r.image_id, r.label) for r in found[::10]] == [("cat_0", 0), ("dog_0", 1)]
-    assert len({r.split for r in found}) == 3
-    assert dataset_terms(params.dataset)
+    raw["dataset"] = {"name": "sorted", "path": str(root), "label": "kind"}
+    (root / "params.yaml").write_text(yaml.safe_dump(raw))
+    known = next(known_sources([root / "params.yaml"]))
+    assert known.title == f"photographs sorted in {root}"
+    found = adapter(parse_params(yaml.safe_dump(raw)).dataset)
+    assert found.terms() == ["Your own photographs."]
+    assert found.named_classes(root) == []
 
 
 def finished(root: Path) -> None:

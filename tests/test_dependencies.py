@@ -19,6 +19,8 @@ ELSEWHERE = {"heml/params", "heml/running"} | {
 }
 """What decides no result of a stage, or reaches it as a parameter (docs/architecture.md). So does what a stage reaches
 only through these: `params` takes the losses' names and options from `heml/losses`."""
+ADAPTERS = ROOT / "heml" / "datasets" / "adapters.py"
+"""Imports a module beside it by a name that is known when it runs."""
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
@@ -26,7 +28,10 @@ def _modules(path: Path) -> list[str]:
     """Files of the project that a file imports anywhere in it, by path."""
     names = [name for name in imported(ast.parse(path.read_text("utf-8"))) if name.startswith(("heml", "stages"))]
     places = (name.replace(".", "/") for name in names)
-    return [file for place in places for file in (f"{place}.py", f"{place}/__init__.py") if (ROOT / file).is_file()]
+    found = [file for place in places for file in (f"{place}.py", f"{place}/__init__.py") if (ROOT / file).is_file()]
+    if path == ADAPTERS:
+        found += [str(other.relative_to(ROOT)) for other in path.parent.glob("*.py")]
+    return found
 
 
 def _covered(file: str, declared: set[str]) -> bool:

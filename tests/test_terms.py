@@ -4,7 +4,7 @@ import pytest
 from conftest import ROOT
 from mini_hub import Fault, mini_hub, use_hub
 
-from heml.datasets.adapters import dataset_terms
+from heml.datasets.adapters import adapter
 from heml.fetch import Repo
 from heml.params import FolderDataset, load_params
 from heml.terms import hub_terms, keep_terms
@@ -84,13 +84,13 @@ def test_terms_that_cannot_be_read_stop_nothing(hub):
 def test_the_network_of_a_rule_has_terms_too(hub, tmp_path):
     hub.add("model", "team/parser", "e" * 40, {"README.md": b"---\nlicense: cc-by-4.0\n---\n", "config.json": b"{}"})
     rule = {"classes": ["hat"], "model": "team/parser", "revision": "e" * 40}
-    lines = dataset_terms(FolderDataset(name="folder", path=tmp_path, label="x", rule=rule))
+    lines = adapter(FolderDataset(name="folder", path=tmp_path, label="x", rule=rule)).terms()
     assert lines[-2:] == [f"team/parser on the Hugging Face hub, commit {'e' * 40}", "Licence: cc-by-4.0"]
 
 
 def test_every_kind_of_data_set_has_terms(tmp_path):
-    assert "Pablo Stanley" in dataset_terms(load_params(ROOT / "params.yaml").dataset)[0]
+    assert "Pablo Stanley" in adapter(load_params(ROOT / "params.yaml").dataset).terms()[0]
     own = FolderDataset(name="folder", path=tmp_path, label="x")
-    assert "no LICENSE or TERMS" in dataset_terms(own)[0]
+    assert "no LICENSE or TERMS" in adapter(own).terms()[0]
     (tmp_path / "LICENSE.txt").write_text("Ours.\n")
-    assert dataset_terms(own)[-1] == "Ours."
+    assert adapter(own).terms()[-1] == "Ours."

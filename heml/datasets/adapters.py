@@ -1,60 +1,73 @@
-"""The adapter of a data set by its parameters, and the data set's terms."""
+"""What is asked of a data set, whatever its kind.
+
+A kind's adapter is in the module of this folder that has the kind's name, and is its `ADAPTER`. It is imported when a
+data set of its kind is asked, since a kind may need a library that the others do not.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from importlib import import_module
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from heml.datasets.assemble import Adapted, Areas
-from heml.datasets.card import load_card
-from heml.params import AvatarsDataset, Dataset, HubDataset
+from heml.params import Dataset, DatasetBase
 from heml.terms import hub_terms
 
-
-def open_dataset(params: Dataset, areas: Areas | None = None) -> Adapted:
-    """Records, description and extra columns of the data set.
-
-    Args:
-        areas: the network that a rule with a `model` asks.
-
-    Raises:
-        HemlError: the data set cannot be had, or is not what the parameters or its card say.
-    """
-    if isinstance(params, AvatarsDataset):
-        from heml.datasets.avatars import avatars  # a drawing library that nothing else needs
-
-        return *avatars(params), []
-    if isinstance(params, HubDataset):
-        from heml.datasets.hub import hub
-
-        return hub(params, areas)
-    from heml.datasets.folder import folder
-
-    return folder(params, areas)
+P = TypeVar("P", bound=DatasetBase)
 
 
-def dataset_terms(params: Dataset) -> list[str]:
-    """Lines on the licence and terms under which the data set stands, and the network that a rule asks."""
-    if isinstance(params, AvatarsDataset):
-        from heml.datasets.avatars import terms
+class Adapter(ABC, Generic[P]):
+    """A data set by its parameters."""
 
-        return terms()
-    if isinstance(params, HubDataset):
-        from heml.fetch import Repo  # the hub's client, for those who use the hub
+    def __init__(self, params: P) -> None:
+        self.params = params
 
-        card = load_card(params.path)
-        lines = [card.title, card.licence, card.cite, "", *hub_terms(Repo(params.repo, params.revision, "dataset"))]
-    else:
-        lines = _folder_terms(params.path)
-    if params.rule and params.rule.model:
-        from heml.fetch import model_repo
+    @abstractmethod
+    def open(self, areas: Areas | None = None) -> Adapted:
+        """Records, description and extra columns. The description has the evidence behind Bayes limits, or the looks of
+        identities, where the source knows them.
 
-        if repo := model_repo(params.rule.model, params.rule.revision, "dataset.rule"):
-            lines += ["", "The label is read off the images by", *hub_terms(repo)]
-    return lines
+        Args:
+            areas: the network that a rule with a `model` asks.
+
+        Raises:
+            HemlError: the data set cannot be had, or is not what the parameters or its card say.
+        """
+
+    @abstractmethod
+    def licence(self) -> list[str]:
+        """Lines on the licence and terms under which the images stand."""
+
+    @abstractmethod
+    def told(self, project: Path) -> tuple[str, list[str]]:
+        """A title, and lines `key: value` on its size, licence and what of it is on this machine. Nothing is fetched.
+
+        Args:
+            project: the folder to which `path` is relative.
+        """
+
+    def named_classes(self, project: Path) -> list[str]:
+        """Classes of masks that are named without the images: none, unless the kind says otherwise.
+
+        Args:
+            project: the folder to which `path` is relative.
+        """
+        return []
+
+    def terms(self) -> list[str]:
+        """Lines on the licence and terms of the images, and of the network that a rule asks."""
+        lines, rule = self.licence(), self.params.label_rule
+        if rule and rule.model:
+            from heml.fetch import model_repo  # the hub's client, for those who use the hub
+
+            if repo := model_repo(rule.model, rule.revision, "dataset.rule"):
+                lines += ["", "The label is read off the images by", *hub_terms(repo)]
+        return lines
 
 
-def _folder_terms(folder: Path) -> list[str]:
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.stem.upper() in ("LICENSE", "LICENCE", "TERMS"):
-            return [f"{path}:", "", path.read_text("utf-8", errors="replace").strip()]
-    return ["A folder of your own images; it holds no LICENSE or TERMS file."]
+def adapter(params: Dataset) -> Adapter[Any]:
+    """The adapter of a data set."""
+    kind: type[Adapter[Any]] = import_module(f"heml.datasets.{params.name}").ADAPTER
+    return kind(params)

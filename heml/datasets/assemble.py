@@ -18,7 +18,7 @@ from heml.errors import HemlError
 from heml.images.decoding import BadImage, check_mask, decode_image, decode_mask, encode_png, orientation, turned
 from heml.images.shards import SPLITS, Description, ImageRecord
 from heml.images.void import VOID, void_ids
-from heml.params import FolderDataset, HubDataset, Limit, Rule
+from heml.params import Limit, OwnImages, Rule
 from heml.progress import progress
 
 Areas = Callable[[Iterable[tuple[str, Image.Image]]], Iterator[tuple[str, float]]]
@@ -76,7 +76,7 @@ class Source(Protocol):
         """The chosen candidates' bytes, in order of image_id."""
 
 
-def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | None = None) -> Adapted:
+def assemble(source: Source, params: OwnImages, areas: Areas | None = None) -> Adapted:
     """Records, description and extra columns of a source.
 
     Args:
@@ -105,12 +105,13 @@ def assemble(source: Source, params: FolderDataset | HubDataset, areas: Areas | 
             f"{source.where}: class {alone[0]!r} of {params.label!r} has one image; a metric needs at least two"
         )
     splits = _draw(source.candidates, values, params.split.model_dump(), params.seed, by_label)
-    if isinstance(params, HubDataset):
-        splits = (_limited_by_label if by_label else _limited)(splits, values, params.limit, params.seed)
+    limited = params.subset != Limit()
+    if limited:
+        splits = (_limited_by_label if by_label else _limited)(splits, values, params.subset, params.seed)
     try:
         check_labels(params.label, names, [(split, values[i]) for i, split in splits.items()], by_label)
     except HemlError as error:
-        if isinstance(params, HubDataset) and params.limit != Limit():
+        if limited:
             raise HemlError(
                 f"{error}. This counts what dataset.limit drew, from as few files as hold it; raise or drop the limit"
             ) from None
@@ -210,23 +211,23 @@ class _Usable:
         self.skipped.append({"image_id": raw.image_id, "reason": str(error)})
 
 
-def rows_needed(splits: Sequence[str], params: HubDataset) -> int | None:
+def rows_needed(splits: Sequence[str], params: OwnImages) -> int | None:
     """How many images, divided among `splits`, hold the wanted number of each; None: all."""
-    limits: dict[str, int | None] = params.limit.model_dump()
+    limits: dict[str, int | None] = params.subset.model_dump()
     fractions: dict[str, float] = params.split.model_dump()
     total = sum(fractions[split] for split in splits)
     rows = [math.ceil(n * total / fractions[split]) for split in splits if (n := limits[split]) is not None]
     return max(rows) if len(rows) == len(splits) else None
 
 
-def _worth_asking(candidates: list[Candidate], params: FolderDataset | HubDataset) -> set[str]:
+def _worth_asking(candidates: list[Candidate], params: OwnImages) -> set[str]:
     """The images whose label is to be read: of a subset not many more than it has, since a network may be slow."""
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for c in candidates:
         groups[c.splits].append(c.image_id)
     chosen: set[str] = set()
     for splits, members in groups.items():
-        needed = rows_needed(splits, params) if isinstance(params, HubDataset) else None
+        needed = rows_needed(splits, params)
         spare = 2 * len(splits)  # splits are rounded for each of the two labels
         if needed is not None and needed + spare < len(members):
             drawn = np.random.default_rng(params.seed).choice(len(members), needed + spare, replace=False)

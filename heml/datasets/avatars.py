@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import resvg_py
-from dicebear import Avatar, Style
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from heml.datasets.adapters import Adapter
+from heml.datasets.assemble import Adapted, Areas
 from heml.datasets.splits import check_labels, split_by_label, stratified_split
 from heml.datasets.yaml_file import read_yaml
 from heml.errors import HemlError
@@ -32,6 +32,9 @@ from heml.lifetime import end_with
 from heml.machine import cores
 from heml.params import AvatarsDataset
 from heml.progress import progress
+
+if TYPE_CHECKING:  # the drawing libraries are for those who draw
+    from dicebear import Style
 
 PARTS = {
     "skin": "skin",
@@ -229,12 +232,6 @@ def _definition() -> dict[str, Any]:
     return definition
 
 
-def terms() -> list[str]:
-    """What the drawing style says of itself."""
-    licence = _definition()["meta"]["license"]
-    return [f"Drawings: {licence['text']}", "Labels, colours and backgrounds: this project's own."]
-
-
 def _repaint(part: str, element: dict[str, Any], flat: str | None) -> dict[str, Any] | None:
     """Give an element of a part its part's colour: `flat` for the mask, the part's named colour for the picture.
 
@@ -270,6 +267,8 @@ def _flat(part: str) -> str:
 @lru_cache(maxsize=2)
 def _style(masks: bool) -> Style:
     """The drawing style with every part in one named colour, or in its mask's flat colour."""
+    from dicebear import Style
+
     definition = copy.deepcopy(_definition())
     for part, component in PARTS.items():
         if part == "skin":
@@ -294,6 +293,8 @@ def _style(masks: bool) -> Style:
 
 
 def _svg(look: Look, masks: bool, view: str, turn: float) -> str:
+    from dicebear import Avatar
+
     options: dict[str, Any] = {
         "seed": "heml",
         "accessoriesProbability": 0 if look.colours["glasses"] is None else 100,
@@ -313,6 +314,8 @@ def _svg(look: Look, masks: bool, view: str, turn: float) -> str:
 
 
 def _raster(svg: str, size: int) -> NDArray[np.uint8]:
+    import resvg_py
+
     png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
     return np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGBA"))
 
@@ -423,3 +426,23 @@ def _looks(people: list[Look]) -> dict[str, list[int]]:
         number = {look: k for k, look in enumerate(dict.fromkeys(looks))}
         found[part] = [-1 if look[1] is None else number[look] for look in looks]
     return found
+
+
+class AvatarsAdapter(Adapter[AvatarsDataset]):
+    """Probability tables, by which people are drawn."""
+
+    def open(self, areas: Areas | None = None) -> Adapted:
+        return *avatars(self.params), []
+
+    def licence(self) -> list[str]:
+        """What the drawing style says of itself."""
+        licence = _definition()["meta"]["license"]
+        return [f"Drawings: {licence['text']}", "Labels, colours and backgrounds: this project's own."]
+
+    def told(self, project: Path) -> tuple[str, list[str]]:
+        images, personas = self.params.images, self.params.personas
+        people = f"{images} images of {personas}" if personas else f"{images}"
+        return f"{people} illustrated people, drawn on the spot", []
+
+
+ADAPTER = AvatarsAdapter

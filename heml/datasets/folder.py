@@ -9,6 +9,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
+from heml.datasets.adapters import Adapter
 from heml.datasets.assemble import Adapted, Areas, Candidate, RawImage, assemble
 from heml.datasets.listing import Listing, check_file, list_images, meant, some
 from heml.datasets.words import check_spelling, cleaned, is_missing
@@ -185,3 +186,23 @@ def folder(params: FolderDataset, areas: Areas | None = None) -> Adapted:
         HemlError: on anything that would make the data set ambiguous or unusable; see the tests for the list.
     """
     return assemble(_Folder(params), params, areas)
+
+
+class FolderAdapter(Adapter[FolderDataset]):
+    """A folder of images."""
+
+    def open(self, areas: Areas | None = None) -> Adapted:
+        return folder(self.params, areas)
+
+    def licence(self) -> list[str]:
+        for path in sorted(self.params.path.iterdir()):
+            if path.is_file() and path.stem.upper() in ("LICENSE", "LICENCE", "TERMS"):
+                return [f"{path}:", "", path.read_text("utf-8", errors="replace").strip()]
+        return ["A folder of your own images; it holds no LICENSE or TERMS file."]
+
+    def told(self, project: Path) -> tuple[str, list[str]]:
+        there = (project / self.params.path).is_dir()
+        return f"the folder {self.params.path}", [f"on disk: {'yes' if there else 'no'}"]
+
+
+ADAPTER = FolderAdapter

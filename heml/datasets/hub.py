@@ -15,13 +15,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from heml.datasets.adapters import Adapter
 from heml.datasets.assemble import Adapted, Areas, Candidate, RawImage, assemble, rows_needed
+from heml.datasets.cached import among, cached, in_words
 from heml.datasets.card import Card, load_card
 from heml.datasets.words import check_spelling, cleaned, is_missing
 from heml.errors import HemlError
-from heml.fetch import Repo, fetch, list_files
+from heml.fetch import Repo, fetch, known_files, list_files
 from heml.images.shards import OWN
 from heml.params import HubDataset
+from heml.terms import hub_terms
 
 T = TypeVar("T")
 
@@ -271,3 +274,48 @@ def _class_names(schema: pa.Schema, name: str) -> list[str] | None:
         return list(feature["names"]) if feature["_type"] == "ClassLabel" else None
     except (KeyError, TypeError, ValueError):
         return None
+
+
+class HubAdapter(Adapter[HubDataset]):
+    """A card, and the repository that it describes."""
+
+    def open(self, areas: Areas | None = None) -> Adapted:
+        return hub(self.params, areas)
+
+    def licence(self) -> list[str]:
+        card = load_card(self.params.path)
+        return [card.title, card.licence, card.cite, "", *hub_terms(self._repo)]
+
+    def told(self, project: Path) -> tuple[str, list[str]]:
+        card, repo = load_card(project / self.params.path), self._repo
+        patterns = [files.path for files in card.files]
+        limits = ", ".join(f"{n:,} {split}" for split, n in self.params.limit.model_dump().items() if n is not None)
+        partly = any(rows_needed(files.splits, self.params) is not None for files in card.files)
+        lines = [
+            f"data set: {repo.id}, commit {repo.revision}",
+            f"images:   {f'{card.images:,}' if card.images else 'not stated'}{f'; used: {limits}' if limits else ''}",
+            f"size:     {_size(repo, card, patterns)}",
+            f"licence:  {card.licence}",
+            f"on disk:  {cached(repo, patterns)}{'; a subset needs a part of it' if partly else ''}",
+        ]
+        return card.title, lines
+
+    def named_classes(self, project: Path) -> list[str]:
+        """Those of the rule, then those of the card."""
+        rule = self.params.rule
+        return [*(rule.classes if rule else []), *load_card(project / self.params.path).classes]
+
+    @property
+    def _repo(self) -> Repo:
+        return Repo(self.params.repo, self.params.revision, "dataset")
+
+
+def _size(repo: Repo, card: Card, patterns: Sequence[str]) -> str:
+    """Of all files that the card names, as the repository lists them, or as the card says before it was ever asked."""
+    files = known_files(repo)
+    if files is None:
+        return f"about {card.gigabytes:g} GB" if card.gigabytes else "not known before the first download"
+    return in_words(sum(among(files, patterns).values()))
+
+
+ADAPTER = HubAdapter

@@ -11,7 +11,17 @@ from heml.params.baselines import (
     TraditionalSettings,
 )
 from heml.params.bias import Bias, Recompose
-from heml.params.dataset import AvatarsDataset, Dataset, FolderDataset, HubDataset, Limit, OwnImages, Rule, Split
+from heml.params.dataset import (
+    AvatarsDataset,
+    Dataset,
+    DatasetBase,
+    FolderDataset,
+    HubDataset,
+    Limit,
+    OwnImages,
+    Rule,
+    Split,
+)
 from heml.params.evaluation import Embed, Evaluate, Metric
 from heml.params.loading import load_params, parse_params
 from heml.params.methods import DEPTHS, EMBEDDERS, LOSSES, MINERS, OF_PARTS, TRUNKS, WITH_CENTRES, Trunk, split_trunk
@@ -41,6 +51,7 @@ __all__ = [
     "Bias",
     "Canvas",
     "Dataset",
+    "DatasetBase",
     "DimlSettings",
     "Distance",
     "Embed",

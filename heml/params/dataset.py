@@ -27,8 +27,13 @@ class Split(Strict):
         return self
 
 
+MEGAPIXELS = 50
+"""What an image has at most, unless the parameters say otherwise."""
+
+
 class DatasetBase(Strict):
-    """What every data set has."""
+    """What every data set has. What is asked of one without its images stands here, so that nobody asks for its
+    kind."""
 
     path: Path
     """Where the images come from; DVC watches it."""
@@ -41,6 +46,21 @@ class DatasetBase(Strict):
     split_by: Literal["image", "label"] = "image"
     """`label`: no label is in two splits, so that a metric is judged on classes that it has never seen; `split` is then
     of labels."""
+
+    @property
+    def label_rule(self) -> Rule | None:
+        """How `label` is read off the images, where it is."""
+        return None
+
+    @property
+    def subset(self) -> Limit:
+        """How many images of a split are used at most."""
+        return Limit()
+
+    @property
+    def most_megapixels(self) -> float:
+        """What has more is no image of this data set's kind."""
+        return MEGAPIXELS
 
 
 class AvatarsDataset(DatasetBase):
@@ -111,8 +131,16 @@ class OwnImages(DatasetBase):
     masks: Literal["upright", "stored"] | None = None
     """How masks lie over images that EXIF turns: over the image as it is shown, or over its pixels as they are stored;
     null: the run ends where there are such, and asks."""
-    max_megapixels: float = Field(50, gt=0)
+    max_megapixels: float = Field(MEGAPIXELS, gt=0)
     """An image with more pixels is taken for a decompression bomb."""
+
+    @property
+    def label_rule(self) -> Rule | None:
+        return self.rule
+
+    @property
+    def most_megapixels(self) -> float:
+        return self.max_megapixels
 
 
 class FolderDataset(OwnImages):
@@ -149,6 +177,10 @@ class HubDataset(OwnImages):
     """The commit, all 40 digits of its hash."""
     limit: Limit = Limit()
     """How many images of a split are used at most; null: all."""
+
+    @property
+    def subset(self) -> Limit:
+        return self.limit
 
 
 Dataset = Annotated[AvatarsDataset | FolderDataset | HubDataset, Field(discriminator="name")]

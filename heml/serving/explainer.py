@@ -23,8 +23,6 @@ KEPT = 20
 """Photographs that are held in memory; one more, and the oldest is forgotten."""
 NAME = 120
 """Characters of a photograph's name that are kept."""
-MEGAPIXELS = 50
-"""Of a photograph, at most, where the data set has no limit of its own."""
 SPLIT = "yours"
 """Of photographs, beside the data set's own splits."""
 
@@ -41,7 +39,7 @@ class Explainer:
         data: the page's (`heml.reporting.explorer.explorer`), by whose numbers images are named.
         """
         self.tree, self.gallery, self.kept = finished.metric, finished.gallery, kept
-        self.max_megapixels: float = getattr(finished.params.dataset, "max_megapixels", MEGAPIXELS)
+        self.max_megapixels: float = finished.params.dataset.most_megapixels
         self.rows = [finished.gallery.row(image["id"]) for image in data["images"]]
         self.order = [node["name"] for node in data["nodes"]]
         self.leaves: list[str] = data["leaves"]

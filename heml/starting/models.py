@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from heml.datasets.card import load_card
+from heml.datasets.adapters import adapter
 from heml.errors import HemlError
-from heml.params import HubDataset, Segment, Size, load_params
+from heml.params import Segment, Size, load_params
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Model:
 
 
 def preset_models(presets: Path) -> Iterator[Model]:
-    """The pretrained SegFormers of a folder of presets, with the classes that each preset's segments, rule and card
+    """The pretrained SegFormers of a folder of presets, with the classes that each preset's segments and data set
     name.
 
     Raises:
@@ -43,9 +43,7 @@ def preset_models(presets: Path) -> Iterator[Model]:
         if params.segmenter.source != "pretrained" or params.segmenter.model is None:
             continue
         named = [c for segment in params.segments.values() for c in segment.classes]
-        if isinstance(params.dataset, HubDataset):
-            named += params.dataset.rule.classes if params.dataset.rule else []
-            named += load_card(presets.parent / params.dataset.path).classes
+        named += adapter(params.dataset).named_classes(presets.parent)
         model, revision, classes = params.segmenter.model, params.segmenter.revision, list(dict.fromkeys(named))
         yield Model(model, revision, classes, params.segmenter.size, dict(params.segments), path.stem)
 

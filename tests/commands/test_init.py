@@ -11,7 +11,7 @@ from mini_hub import mini_hub, use_hub
 from PIL import Image
 
 from heml.cli import main
-from heml.datasets.adapters import open_dataset
+from heml.datasets.adapters import adapter
 from heml.params import load_params
 from heml.tree import Tree
 
@@ -64,7 +64,7 @@ def test_masks_and_a_table(project, make_folder, capsys):
     assert "the column 'kind'" in out
     assert f"outside the project ({root})" in out
     assert "next: heml repro" in out
-    records, description, _ = open_dataset(params.dataset)
+    records, description, _ = adapter(params.dataset).open()
     assert description.label_names == ["blue", "red"]
     assert sum(1 for _ in records) == 40
 
@@ -82,9 +82,9 @@ def test_a_part_that_is_asked_for_is_the_label_and_no_segment(project, make_fold
     assert params.dataset.rule.classes == ["dot"]
     assert set(params.segments) == {"square", "hat"}
     assert "left out: dot, which the label is read off" in out
-    _, description, _ = open_dataset(params.dataset)
+    _, description, _ = adapter(params.dataset).open()
     assert description.label_names == ["no dots", "dots"]
-    records = list(open_dataset(params.dataset)[0])
+    records = list(adapter(params.dataset).open()[0])
     assert sum(r.label for r in records) == 30, "three of four show the dot"
 
 
@@ -116,7 +116,7 @@ def test_a_plain_folder_is_gathered_where_dvc_sees_it(project, plain, capsys):
     assert "linked into data/raw/my_photos, where DVC sees them" in out
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert {path.name: path.read_bytes() for path in (project / "data/raw/my_photos/images").iterdir()} == before
-    records = list(open_dataset(params.dataset)[0])
+    records = list(adapter(params.dataset).open()[0])
     assert len(records) == 11, "the table lacks one"
     assert {r.image_id: r.label for r in records} == {f"p{k:02d}": k % 2 for k in range(11)}
 
