@@ -87,7 +87,7 @@ def test_a_full_disk_is_one_line_where_a_node_trains(tmp_path):
     assert "no space left while writing models/nodes/left.safetensors" in one_line(
         limited("runpy.run_module('stages.train', run_name='__main__', alter_sys=False)", tmp_path, "left")
     )
-    assert left(tmp_path) == sorted([*before, "reports/live/left.csv"])  # the epochs that it had trained
+    assert left(tmp_path) == before
 
 
 def test_a_full_disk_is_one_line_where_a_segmenter_is_fitted(tmp_path):

@@ -13,7 +13,7 @@ STAGES = [stage.get("do", stage) for stage in yaml.safe_load((ROOT / "dvc.yaml")
 OUTS = {out for stage in STAGES for out in stage.get("outs", ())} | {
     out for stage in STAGES for metrics in stage.get("metrics", ()) for out in metrics
 }
-NO_OUTS = {"models/checkpoints", "reports/live/${key}.csv"}
+NO_OUTS = {"models/checkpoints", "reports/live/${key}.json"}
 """What is kept while a stage works, for its next start and for who looks on."""
 
 RUN = Run()

@@ -16,6 +16,7 @@ from heml.baselines.traditional import Traditional
 from heml.json_file import write_json
 from heml.learning.checkpoints import Header, load_header, load_state, save_node
 from heml.learning.inputs import NodeImages, compose, uncovered
+from heml.learning.live import live_curve
 from heml.learning.networks import Architecture
 from heml.learning.node import peak_bytes
 from heml.learning.training import train_node
@@ -73,7 +74,8 @@ def build_baseline(name: str, params: Params, run: Run) -> dict[str, Any]:
         network = Traditional(architecture, images.size)
     if train.weights:
         load_pretrained(network.trunk, train.trunk, train.weights)
-    result = train_node(name, network, images, train, device, network.aim(train, images.classes))
+    with live_curve(run.live(name), name) as watch:
+        result = train_node(name, network, images, train, device, network.aim(train, images.classes), watch)
     header = Header(
         node=name,
         level=0,

@@ -6,7 +6,6 @@ Yu et al., "Learning Metrics from Teachers", CVPR 2019; the relative term is als
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,21 +17,17 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from heml.distances import Distance, nearest
-from heml.errors import HemlError
-from heml.imports import no_compiler
 from heml.json_file import write_json
-from heml.learning.augment import augment, may_flip
 from heml.learning.checkpoints import load_network, save_node
+from heml.learning.embedders import Aim
 from heml.learning.inference import embed
 from heml.learning.inputs import NodeImages, compose
+from heml.learning.live import live_curve
 from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.objectives import objective
-from heml.learning.optimisation import new_optimizer, new_schedule
-from heml.learning.sampling import pk_batches
-from heml.learning.training import precision_at_1
+from heml.learning.training import train_node
 from heml.machine import best_device
 from heml.params import Student, Train
-from heml.progress import progress
 from heml.run import Run
 from heml.sealed import fingerprint
 
@@ -45,6 +40,32 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, absolute: fl
     """
     loss: torch.Tensor = absolute * (student - teacher).norm(dim=1).mean()
     return loss + relative * (F.pdist(student) - F.pdist(teacher)).abs().mean()
+
+
+class Distilled(MetricNetwork):
+    """A network whose training loss has a teacher in it; its weights are its own alone."""
+
+    def __init__(
+        self, architecture: Architecture, size: tuple[int, int], teacher: MetricNetwork, settings: Student
+    ) -> None:
+        """Args:
+        size: height and width of the images.
+        teacher: makes embeddings as wide as the student's. It stays as it is.
+        """
+        super().__init__(architecture, size)
+        # In a tuple it is no submodule: `train()`, `state_dict()` and `parameters()` pass it by.
+        self.teacher = (teacher.eval(),)
+        self.absolute, self.relative = settings.absolute, settings.relative
+
+    def loss(self, x: torch.Tensor, labels: torch.Tensor, aim: Aim, half: bool = False) -> tuple[torch.Tensor, int]:
+        """The aim's own, and beside it how far the embeddings are from the teacher's of the same augmented images."""
+        with torch.inference_mode():
+            target = self.teacher[0](x)  # (B, D)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
+            features = self.trunk(x)
+        embedded = self.embedder(features.float())  # (B, D)
+        loss, mined = aim(embedded, labels)
+        return loss + distillation_loss(embedded, target.clone(), self.absolute, self.relative), mined
 
 
 def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[str, Any]:
@@ -61,17 +82,20 @@ def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[
     torch.set_deterministic_debug_mode("warn")
     header, teacher = load_network(run.node(settings.teacher), device)
     images = compose(header.leaves, run, header.box).on(device)
-    torch.manual_seed(train.seed)
     shape = Architecture(
         settings.trunk, "plain", settings.hidden_dim, header.architecture.embedding_dim, images.classes
     )
-    student = MetricNetwork(shape, images.size).to(device)
+    torch.manual_seed(train.seed)
+    student = Distilled(shape, images.size, teacher, settings).to(device)
+    own = train.model_copy(
+        update={"lr": settings.lr, "epochs": settings.epochs, "embedding_dim": shape.embedding_dim, "embedder": "plain"}
+    )
+    aim = replace(objective(own, images.classes), distance=header.distance)
     began = time.perf_counter()
-    with no_compiler():
-        history = _distil(name, student, teacher, images, settings, train, header.distance, device)
+    with live_curve(run.live(name), name) as watch:
+        result = train_node(name, student, images, own, device, aim, watch)
     seconds = time.perf_counter() - began
 
-    best = max(history, key=lambda row: (row["val_p1"], row["epoch"]))
     lineage = {f"node={header.node}": fingerprint(run.node(header.node))}
     kept = replace(
         header,
@@ -80,15 +104,16 @@ def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[
         architecture=shape,
         weights=None,
         seed=train.seed,
-        val_p1=[best["val_p1"]],
+        val_p1=[0.0 if np.isnan(result.val_p1) else result.val_p1],
         lineage=lineage,
     )
-    save_node(run.student(name), kept, [student.state_dict()], train.stored)
+    save_node(run.student(name), kept, [result.state], train.stored)
     report = {
         "student": name,
         "teacher": header.node,
-        "best_epoch": best["epoch"],
-        "history": history,
+        "best_epoch": result.best_epoch,
+        "note": result.note,
+        "history": result.history,
         "seconds": seconds,
         "networks": {
             who: _measure(network, path, images, header.distance, device)
@@ -99,59 +124,6 @@ def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[
         },
     }
     return write_json(run.student_report(name), report)
-
-
-def _distil(
-    name: str,
-    student: MetricNetwork,
-    teacher: MetricNetwork,
-    images: NodeImages,
-    settings: Student,
-    train: Train,
-    distance: Distance,
-    device: torch.device,
-) -> list[dict[str, float]]:
-    """Train `student` in place to its best epoch by P@1 on `val`; teacher and student see the same augmented images."""
-    rows = images.rows("train")
-    schedule_settings = train.model_copy(update={"lr": settings.lr, "epochs": settings.epochs})
-    steps = max(len(rows) // train.batch_size, 1)
-    aim = objective(train.model_copy(update={"embedding_dim": student.embedder.out.out_features}), images.classes)
-    aim.loss.to(device)
-    optimizer = new_optimizer(student, [(aim.parameters(), train.loss_lr)], schedule_settings)
-    schedule = new_schedule(optimizer, schedule_settings, steps, settings.epochs)
-    flip = train.flip and may_flip(images.segments)
-    teacher.eval()  # its BatchNorm keeps its statistics, whatever the student's batches hold
-    best, best_score, history = copy.deepcopy(student.state_dict()), -1.0, []
-    for epoch in progress(range(1, settings.epochs + 1), f"student {name}", unit="epoch"):
-        seed = train.seed * 100_003 + epoch
-        generator = torch.Generator().manual_seed(seed)
-        torch.manual_seed(seed)
-        student.train()
-        losses = []
-        for chosen in pk_batches(images.labels[rows], train.batch_size, train.per_class, seed):
-            pixels, masks = images.batch(rows[chosen])  # (B, 3, h, w), (B, 1, h, w)
-            x = augment(pixels.to(device), masks.to(device), train, flip, generator)
-            with torch.inference_mode():
-                target = teacher(x)  # (B, D)
-            embedded = student(x)  # (B, D)
-            loss = aim(embedded, torch.from_numpy(images.labels[rows[chosen]]).to(device))[0]
-            loss = loss + distillation_loss(embedded, target.clone(), settings.absolute, settings.relative)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.detach())
-        found = torch.stack(losses).double().cpu()
-        if not found.isfinite().all():
-            raise HemlError(
-                f"student {name!r}: the loss is not finite in epoch {epoch}; lower its lr ({settings.lr:g})"
-            )
-        score = precision_at_1(student, images, distance, device)
-        history.append({"epoch": epoch, "loss": float(found.mean()), "val_p1": score})
-        if score >= best_score:
-            best, best_score = copy.deepcopy(student.state_dict()), score
-    student.load_state_dict(best)
-    return history
 
 
 def _measure(

@@ -1,15 +1,14 @@
-"""Curves while a node trains: a file per node, whole after every epoch. No stage reads it; the report says the same in
-the end."""
+"""Curves while a network trains: a file each, whole after every epoch, for DVC's tables and plots. No stage reads it;
+the report says the same in the end."""
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from heml.atomic import new_file
+from heml.json_file import write_json
 
 Watch = Callable[[Sequence[Mapping[str, Any]]], None]
 """Is given a training's history after every epoch."""
@@ -17,18 +16,18 @@ Watch = Callable[[Sequence[Mapping[str, Any]]], None]
 COLUMNS = ("epoch", "loss", "val_p1")
 
 
-def curve_writer(path: Path, node: str) -> Watch:
-    """What writes the history of `node` so far to `path`, as CSV: `node` and `COLUMNS`, empty where nothing was
-    measured."""
+@contextmanager
+def live_curve(path: Path, name: str) -> Iterator[Watch]:
+    """Yield what writes a history so far to `path`: its last row as metrics under `name`, all rows as `epochs`, null
+    where nothing was measured.
+
+    The file goes with the block, for a table of metrics is of what is true of the folder; it stays where training
+    failed.
+    """
 
     def write(history: Sequence[Mapping[str, Any]]) -> None:
-        with new_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("node", *COLUMNS))
-            rows.writerows([node, *(_cell(row.get(key)) for key in COLUMNS)] for row in history)
+        rows = [{key: row.get(key) for key in COLUMNS} for row in history]
+        write_json(path, {name: rows[-1], "epochs": rows})
 
-    return write
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else f"{value:.6g}"
+    yield write
+    path.unlink(missing_ok=True)

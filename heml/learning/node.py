@@ -15,7 +15,7 @@ from heml.json_file import write_json
 from heml.learning.averaging import average, reestimate_batchnorm
 from heml.learning.checkpoints import Header, load_header, load_state, save_node
 from heml.learning.inputs import NodeImages, compose, prepared_batches
-from heml.learning.live import curve_writer
+from heml.learning.live import live_curve
 from heml.learning.networks import Architecture, MetricNetwork, new_network
 from heml.learning.recipes import read_recipes
 from heml.learning.training import Training, train_node, untrainable
@@ -30,7 +30,7 @@ def build_node(node: Node, settings: Train, run: Run) -> dict[str, Any]:
     """Train `node` and write its weights and its report; returns the report.
 
     The leaves of an inner node are read from its children's headers. Segments are exchanged where the run has recipes
-    for them. While it trains, `run.live` has the epochs of the first repeat so far.
+    for them. While it trains, `run.live` has the epochs of this repeat so far.
 
     Raises:
         HemlError: a child is missing or of another shape, the segments are in no training image, NaN in the loss.
@@ -47,8 +47,8 @@ def build_node(node: Node, settings: Train, run: Run) -> dict[str, Any]:
         own = settings.model_copy(update={"seed": settings.seed + repeat})
         network = new_network(own, images.classes, images.size)
         starts.append(_start(network, node, children, settings, repeat, run, images, device))
-        watch = None if repeat else curve_writer(run.live(node.name), node.name)
-        results.append(train_node(node.name, network, images, own, device, watch=watch))
+        with live_curve(run.live(node.name), node.name) as watch:
+            results.append(train_node(node.name, network, images, own, device, watch=watch))
 
     lineage = {f"segment={leaf}": fingerprint(run.segment(leaf) / "part-0.parquet") for leaf in leaves}
     made = {leaf: run.recipe(leaf) for leaf in leaves}

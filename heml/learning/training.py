@@ -227,7 +227,7 @@ def _epoch(
     found = torch.stack(losses).double().cpu()
     if not found.isfinite().all():
         raise HemlError(
-            f"node {name!r}: the loss is {found[~found.isfinite()][0].item()} in epoch {epoch}; lower lr"
+            f"training {name!r}: the loss is {found[~found.isfinite()][0].item()} in epoch {epoch}; lower lr"
             f" ({settings.lr:g})"
         )
     return {"loss": float(found.mean()), "triplets": float(np.mean(mined)), "seen": seen}

@@ -14,12 +14,15 @@ from collections.abc import Container
 from pathlib import Path, PurePosixPath
 
 from heml.atomic import clear_unfinished, new_file
+from heml.run import Run
 from heml.running.definition import Definition, Yaml, all_names, templated_outs
 
 
 def tidy(pipeline: Yaml, params: Yaml) -> list[str]:
     """Remove it from the working folder; returns the paths of outs that were removed."""
     clear_unfinished()
+    for curve in Run().live("any").parent.glob("*.json"):  # of training that did not end
+        curve.unlink()
     names = list(all_names(pipeline, params))
     outs = {out for name in names for out in Definition.of(name, pipeline, params).outs}
     removed = []

@@ -238,7 +238,7 @@ def test_val_p1_is_a_naive_search(tmp_path):
 
 def test_a_loss_that_is_not_finite_names_the_node(tmp_path):
     data = make_node_data(tmp_path)
-    with pytest.raises(HemlError, match=r"node 'left': the loss is nan in epoch \d; lower lr"):
+    with pytest.raises(HemlError, match=r"training 'left': the loss is nan in epoch \d; lower lr"):
         build(data, LEFT, tmp_path, lr=1e30)
     assert not (tmp_path / "nodes").exists() or not list((tmp_path / "nodes").iterdir())
 

@@ -48,7 +48,7 @@ def test_a_node_that_fails_leaves_the_others_and_the_next_run_goes_on(finished, 
     other = new_project(tmp_path / "other")
     other.set(tree__level_0__hair={"lr": 1e30})
     output = other.run("heml", "repro", "-j", "2", ok=False)
-    assert "node 'hair': the loss is" in output
+    assert "training 'hair': the loss is" in output
     assert "error: train_level_0@hair failed (see above)" in output
     assert "Traceback" not in output
     assert not (other.root / "models/nodes/hair.safetensors").exists()
