@@ -145,7 +145,7 @@ def read_embeddings(folder: str | Path, node: str) -> NodeEmbeddings:
                 raise stored.fault(f"column {name!r} is {column.type}, no vectors of float32")
             if column.is_valid().to_pylist() != there.to_pylist():
                 raise stored.fault(f"column {name!r} has vectors where the node is absent, or none where it is present")
-            stored.finite(name, np.from_dlpack(column.combine_chunks().drop_null().flatten()))
+            stored.finite(name, np.from_dlpack(column.combine_chunks().flatten()))
     return _parsed(node, table)
 
 
@@ -176,8 +176,8 @@ def _parsed(node: str, table: pa.Table) -> NodeEmbeddings:
 def _vectors(column: pa.ChunkedArray, present: NDArray[np.bool_]) -> torch.Tensor:
     array = column.combine_chunks()
     values = np.full((len(present), array.type.list_size), np.nan, np.float32)
-    # to_numpy imports pandas
-    values[present] = np.from_dlpack(array.drop_null().flatten()).reshape(-1, array.type.list_size)
+    # `flatten` leaves out nulls; to_numpy would import pandas
+    values[present] = np.from_dlpack(array.flatten()).reshape(-1, array.type.list_size)
     return torch.from_numpy(values)
 
 

@@ -162,7 +162,9 @@ def load_state(path: str | Path, repeat: int = 0) -> State:
 def load_network(path: str | Path, device: torch.device, repeat: int = 0) -> tuple[Header, MetricNetwork]:
     """A stored node, ready to embed."""
     header = load_header(path)
-    network = copy.deepcopy(_empty(header.architecture))
+    empty = _empty(header.architecture)
+    # Tensors are not copied with it: all of them are replaced.
+    network = copy.deepcopy(empty, {id(tensor): tensor for tensor in empty.state_dict(keep_vars=True).values()})
     try:
         network.load_state_dict(load_state(path, repeat), assign=True)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Losses, a module each: what params.yaml may say of one, and how it is made.
+"""Losses, a module each: what params.yaml may say of one, and how it is made; and the miners for them.
 
 A module's name is the loss's, and its `LOSS` says the rest. What it is made of is imported where it is made, since
 params.yaml is checked against the names and options by commands that never need torch.
@@ -46,7 +46,34 @@ class Loss:
 
 
 ANY = ("euclidean", "snr", "cosine", "l<p>")
-TRIPLET_MINERS = ("all", "semihard", "hard", "batch_hard", "distance_weighted", "multi_similarity", "angular", "none")
+
+
+def _miner(name: str, *options: object, **named: object) -> nn.Module:
+    from pytorch_metric_learning import miners
+
+    made: nn.Module = getattr(miners, name)(*options, **named)
+    return made
+
+
+MINERS: dict[str, Callable[[float, BaseDistance], nn.Module | None]] = {
+    # every triplet that violates the margin; those with the negative beyond the positive; those with it nearer
+    "all": lambda margin, d: _miner("TripletMarginMiner", margin, "all", distance=d),
+    "semihard": lambda margin, d: _miner("TripletMarginMiner", margin, "semihard", distance=d),
+    "hard": lambda margin, d: _miner("TripletMarginMiner", margin, "hard", distance=d),
+    # the farthest positive and the nearest negative of every anchor (Hermans et al. 2017)
+    "batch_hard": lambda margin, d: _miner("BatchHardMiner", distance=d),
+    # negatives drawn evenly over distances on the sphere (Wu et al. 2017)
+    "distance_weighted": lambda margin, d: _miner("DistanceWeightedMiner"),
+    # pairs harder than the hardest of the other kind, less 0.1 (Wang et al. 2019)
+    "multi_similarity": lambda margin, d: _miner("MultiSimilarityMiner"),
+    # triplets whose angle at the negative is above 20 degrees (Wang et al. 2017)
+    "angular": lambda margin, d: _miner("AngularMiner"),
+    "none": lambda margin, d: None,
+}
+"""Which triplets or pairs of a batch a loss is computed on: miners by name, from the margin and the distance of the
+loss."""
+
+TRIPLET_MINERS = tuple(MINERS)
 PAIR_MINERS = ("none", "multi_similarity", "batch_hard", "distance_weighted", "all", "semihard", "hard", "angular")
 
 

@@ -1,6 +1,7 @@
 """Every parameter of the pipeline: its type, default, unit and meaning, a module a section. `params.yaml` is checked
 against this on every read."""
 
+from heml.losses import MINERS
 from heml.params.baselines import (
     METHOD_KINDS,
     AvslSettings,
@@ -24,7 +25,7 @@ from heml.params.dataset import (
 )
 from heml.params.evaluation import Embed, Evaluate, Metric
 from heml.params.loading import load_params, parse_params
-from heml.params.methods import DEPTHS, EMBEDDERS, LOSSES, MINERS, OF_PARTS, TRUNKS, WITH_CENTRES, Trunk, split_trunk
+from heml.params.methods import DEPTHS, EMBEDDERS, LOSSES, OF_PARTS, TRUNKS, WITH_CENTRES, Trunk, split_trunk
 from heml.params.report import Report
 from heml.params.section import Distance, Name, Size, Strict
 from heml.params.sections import Params

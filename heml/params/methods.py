@@ -1,4 +1,4 @@
-"""The methods that `train` can name: losses, miners, trunks, embedders, and their options."""
+"""The methods that `train` can name beside its miners: losses, trunks, embedders, and their options."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ LOSSES = {name: dict(loss.options) for name, loss in catalogue().items()}
 
 WITH_CENTRES = tuple(name for name, loss in catalogue().items() if loss.centres)
 """Losses that have a centre per class, in the dimensions of the whole embedding."""
-
-MINERS = ("all", "semihard", "hard", "batch_hard", "distance_weighted", "multi_similarity", "angular", "none")
 
 TRUNKS = (
     *("resnet18", "resnet34", "resnet50", "resnet101"),

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from heml.params.methods import EMBEDDERS, LOSSES, MINERS, OF_PARTS, WITH_CENTRES, Trunk
+from heml.losses import MINERS
+from heml.params.methods import EMBEDDERS, LOSSES, OF_PARTS, WITH_CENTRES, Trunk
 from heml.params.section import Distance, Strict, one_of
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from heml import params
 from heml.errors import HemlError
 from heml.learning.objectives import objective
-from heml.learning.objectives.pml_distances import training_distance
+from heml.learning.pml_distances import training_distance
 from heml.losses import catalogue
 from heml.params import Train
 

@@ -148,8 +148,10 @@ def test_a_killed_stage_leaves_nothing_that_another_reads(project):
     assert {p.name for p in (project.root / "data" / "segments").iterdir()} == {"segment=eyes", "segment=mouth"}
     path.write_text(text)
     project.set(segments__hair__dilate=0)
+    (project.root / "reports" / "live").mkdir(parents=True, exist_ok=True)
+    (project.root / "reports" / "live" / "hair.json").write_text("{}")
     project.repro("manifest")
-    assert not list(project.root.glob(".unfinished/*"))
+    assert not [*project.root.glob(".unfinished/*"), *project.root.glob("reports/live/*.json")]
     assert project.hashes("data/segments") == before
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from pytorch_metric_learning.distances import BaseDistance, CosineSimilarity, LpDistance
+from pytorch_metric_learning.distances import BaseDistance, LpDistance
 
 from heml.distances import Distance, exponent
 
@@ -56,8 +56,3 @@ class _Lp(LpDistance):
 
     def normalize(self, embeddings: torch.Tensor, dim: int = 1, **kwargs: object) -> torch.Tensor:
         return torch.nn.functional.normalize(embeddings, dim=dim)
-
-
-def cosine_similarity() -> BaseDistance:
-    """What the losses on similarities compare with."""
-    return CosineSimilarity()

@@ -9,9 +9,8 @@ from torch import nn
 
 from heml.distances import Metric
 from heml.errors import HemlError
-from heml.learning.objectives.miners import MINERS
-from heml.learning.objectives.pml_distances import training_distance
-from heml.losses import Shape, catalogue
+from heml.learning.pml_distances import training_distance
+from heml.losses import MINERS, Shape, catalogue
 from heml.params import Train
 
 __all__ = ["Objective", "objective"]
@@ -58,4 +57,5 @@ def objective(settings: Train, classes: int) -> Objective:
         )
     options = settings.options
     loss = entry.build(options, training_distance(distance), Shape(classes, settings.embedding_dim))
-    return Objective(loss, MINERS[name](options.get("margin", 0.1), distance), distance)
+    miner = MINERS[name](options.get("margin", 0.1), training_distance(distance))
+    return Objective(loss, miner, distance)

@@ -6,7 +6,7 @@ from pytorch_metric_learning.distances import SNRDistance
 from torch.nn import functional as F
 
 from heml.distances import correlation_distance, nearest, snr
-from heml.learning.objectives.pml_distances import training_distance
+from heml.learning.pml_distances import training_distance
 
 
 def test_snr_by_one_product_is_the_librarys_and_so_is_its_gradient():
