@@ -69,6 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     leaf = Tree.from_params(load_params()).leaves()[0]
     first, second = load_canvases("data/canvases").image_ids[:2]
+    photos = sum(path.is_file() for path in arguments.photos.rglob("*"))
     python, beside = sys.executable, Path(sys.executable).parent
     heml = str(beside / "heml")
     program = Path("build/first_batch.py")
@@ -80,13 +81,8 @@ def main() -> None:
             return [heml, "export", what, tempfile.mkdtemp(dir=scratch)]
 
         def init() -> list[str]:
-            return [
-                heml,
-                "init",
-                str(arguments.photos.resolve()),
-                "--out",
-                str(Path(tempfile.mkdtemp(dir=scratch)) / "params.yaml"),
-            ]
+            out = Path(tempfile.mkdtemp(dir=scratch)) / "params.yaml"
+            return [heml, "init", str(arguments.photos), "--out", str(out)]
 
         starts: dict[str, Callable[[], tuple[float, float]]] = {
             "a training stage to its first batch": lambda: spent([python, str(program), leaf]),
@@ -98,7 +94,7 @@ def main() -> None:
             f"`heml {' '.join(words)}`": lambda words=words: spent([heml, *words]) for words in plain
         } | {
             "`dvc status`": lambda: spent([str(beside / "dvc"), "status"]),
-            f"`heml init`, {sum(1 for _ in arguments.photos.iterdir()):,} files": lambda: spent(init()),
+            f"`heml init`, {photos:,} files": lambda: spent(init()),
             "`heml explain`, two stored images": lambda: spent([heml, "explain", first, second]),
             "`heml neighbours`, a stored image": lambda: spent([heml, "neighbours", first]),
             "`heml export vectors`": lambda: spent(export("vectors")),
