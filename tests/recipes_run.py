@@ -51,7 +51,9 @@ def finished(root: Path) -> None:
     assert (splits[closest["closest"]] == "train").all()
     assert closest["distance"].between(0, 1).all()
     write_report(Finished.read(params, Run(root)))
-    assert "Parts that are not always there" in (root / "reports" / "index.html").read_text("utf-8")
+    page = (root / "reports" / "index.html").read_text("utf-8")
+    assert "Parts that are not always there" in page
+    assert page.count("of 4 nearest") == 2  # of nodes, and of other methods
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch import nn
 
 from heml.atomic import new_folder
 from heml.distances import Metric, correlation_distance
-from heml.evaluation.retrieval import floors, interval, reported, search_in
+from heml.evaluation.retrieval import SHOWN, floors, interval, reported, search_in
 from heml.json_file import write_json
 from heml.learning.checkpoints import Header, load_network
 from heml.learning.inference import embed
@@ -30,7 +30,7 @@ from heml.tree import Tree
 if TYPE_CHECKING:  # at run time it would bring all that trains into evaluation and report
     from heml.baselines.build import Network
 
-SCORES = ["p@1", "p@1_low", "p@1_high", "p@2", "p@8", "r_precision", "map@r", "chance", "majority", "queries"]
+SCORES = ["p@1", "p@1_low", "p@1_high", *SHOWN, "chance", "majority", "queries"]
 COSTS = [
     *"train_seconds best_seconds train_images_per_second images_per_second peak_bytes bytes".split(),
     "explanation_seconds",
@@ -61,7 +61,7 @@ def score_baseline(
     vectors[torch.from_numpy(known)] = embedded
     scores = search.score(vectors, images.labels, metric)
     row["p@1_low"], row["p@1_high"] = interval(scores["p@1"], settings.bootstrap)
-    return row | {name: float(scores[name].mean()) for name in ("p@1", "p@2", "p@8", "r_precision", "map@r")}
+    return row | {name: float(scores[name].mean()) for name in ("p@1", *SHOWN)}
 
 
 def _rate(network: nn.Module, images: NodeImages, rows: NDArray[np.int64], device: torch.device) -> float:

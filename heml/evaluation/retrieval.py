@@ -45,20 +45,35 @@ class Hits:
         return mean
 
 
-METRICS: dict[str, Callable[[Hits], NDArray[np.float64]]] = {
+@dataclass(frozen=True)
+class Score:
+    """A retrieval metric."""
+
+    of: Callable[[Hits], NDArray[np.float64]]
+    """Per query, (Q,) float64 in [0, 1]; the eight nearest are there, or more."""
+    plain: str = ""
+    """What the page's tables call it; without it, a column of the CSV files alone."""
+    term: str = ""
+    """The field's word for it."""
+
+
+METRICS = {
     # precision: hits among the k nearest, divided by k even where there are fewer references
-    "p@1": lambda h: h.by_rank[:, 0].astype(float),
-    "p@2": lambda h: h.by_rank[:, :2].sum(1) / 2,
-    "p@8": lambda h: h.by_rank[:, :8].sum(1) / 8,
+    "p@1": Score(lambda h: h.by_rank[:, 0].astype(float), "right", "P@1"),
+    "p@2": Score(lambda h: h.by_rank[:, :2].sum(1) / 2, "of 2 nearest", "P@2"),
+    "p@8": Score(lambda h: h.by_rank[:, :8].sum(1) / 8, "of 8 nearest", "P@8"),
     # whether any of the k nearest is a hit: what much of the literature calls recall at k
-    "any_hit@2": lambda h: h.by_rank[:, :2].any(1).astype(float),
-    "any_hit@8": lambda h: h.by_rank[:, :8].any(1).astype(float),
+    "any_hit@2": Score(lambda h: h.by_rank[:, :2].any(1).astype(float)),
+    "any_hit@8": Score(lambda h: h.by_rank[:, :8].any(1).astype(float)),
     # hits among the R nearest / R
-    "r_precision": lambda h: h.over_needed(h.relevant.sum(1)),
+    "r_precision": Score(lambda h: h.over_needed(h.relevant.sum(1)), "of all its label", "R-precision"),
     # mean over ranks i ≤ R of (precision at i, if rank i is a hit, else 0)
-    "map@r": lambda h: h.over_needed((h.precision * h.relevant).sum(1, dtype=np.float64)),
+    "map@r": Score(lambda h: h.over_needed((h.precision * h.relevant).sum(1, dtype=np.float64)), "ranked", "MAP@R"),
 }
-"""Column of the tables → per query, (Q,) float64 in [0, 1]; the eight nearest are there, or more."""
+"""By the column of the tables."""
+
+SHOWN = [name for name, score in METRICS.items() if score.plain and name != "p@1"]
+"""What stands on the page beside P@1, which has an interval there."""
 
 Scores = dict[str, NDArray[np.float64]]
 """`METRICS` of every query, (Q,) each."""
@@ -91,7 +106,7 @@ def score(
         exclude = torch.arange(len(queries))[rows] if within else None
         found = nearest(queries[rows], references, depth, distance, exclude)[1].numpy()
         hits = Hits(reference_labels[found] == query_labels[rows, None], needed[rows])
-        parts.append([metric(hits) for metric in METRICS.values()])
+        parts.append([metric.of(hits) for metric in METRICS.values()])
     columns = zip(*parts, strict=True)
     return {name: np.concatenate(column) for name, column in zip(METRICS, columns, strict=True)}
 

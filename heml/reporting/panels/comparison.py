@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from heml.evaluation.retrieval import METRICS, SHOWN
 from heml.reporting.finished import Finished
 from heml.reporting.inline import file_uri
 
@@ -22,4 +23,8 @@ def context(finished: Finished) -> dict[str, Any]:
         }
         for k, (first, second) in enumerate(finished.drawn)
     ]
-    return {"comparison": finished.comparison, "pairs": pairs if names else []}
+    return {
+        "comparison": finished.comparison,
+        "scores": {name: METRICS[name] for name in SHOWN},
+        "pairs": pairs if names else [],
+    }

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from heml.evaluation.retrieval import METRICS, SHOWN
 from heml.explanation.drawing import positions
 from heml.reporting.finished import Finished
 from heml.reporting.inline import webp_uri
@@ -20,6 +21,7 @@ def context(finished: Finished) -> dict[str, Any]:
     return {
         "tree": _tree(finished),
         "rows": table.to_dict("records")[::-1],
+        "scores": {name: METRICS[name] for name in SHOWN},
         "above": table.loc[table["p@1_low"] > table["majority"], "node"].tolist(),
         "has_limit": bool(table["limit"].notna().any()),
         "repeats": finished.params.train.seeds,
