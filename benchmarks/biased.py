@@ -177,7 +177,7 @@ def painted(params: Params, parts: Sequence[str], bias: float, seed: int, folder
 def with_background(params: Params) -> Params:
     """The parameters with the background as one more segment, which a new root joins."""
     root = Tree.from_params(params).root
-    level = next(k for k in range(8) if not getattr(params.tree, f"level_{k}"))
+    level = next(k for k, nodes in enumerate(params.tree.levels()) if not nodes)
     found = params.model_dump(exclude_unset=True)
     found["segments"][BACKGROUND] = {"classes": [BACKGROUND]}
     found["tree"]["level_0"][BACKGROUND] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from heml.errors import HemlError
 from heml.meant import meant
-from heml.params import LEVELS, Params
+from heml.params import LEVELS, Inner, Params
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ class Tree:
     def from_params(cls, params: Params) -> Tree:
         """The tree of a parameter file, its leaves checked against `segments`."""
         nodes = []
-        for k in range(LEVELS):
-            for name, node in getattr(params.tree, f"level_{k}").items():
+        for k, level in enumerate(params.tree.levels()):
+            for name, node in level.items():
                 if k == 0 and name not in params.segments:
                     known = ", ".join(params.segments)
                     raise HemlError(
                         f"tree.level_0.{name}: no such segment; `segments` has {known}{meant(name, params.segments)}"
                     )
-                nodes.append(Node(name, k, getattr(node, "left", None), getattr(node, "right", None)))
+                nodes.append(Node(name, k, *((node.left, node.right) if isinstance(node, Inner) else ())))
         return cls(nodes, params.embed.hide)
 
     def __iter__(self) -> Iterator[Node]:

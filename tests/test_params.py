@@ -29,7 +29,7 @@ def test_the_committed_file_and_every_preset_are_valid():
 def test_the_studies_have_the_papers_best_loss(preset, loss, miner, margin):
     """Table I; every node can be trained by it."""
     params = load_params(ROOT / "presets" / f"{preset}.yaml")
-    nodes = [name for k in range(LEVELS) for name in getattr(params.tree, f"level_{k}")]
+    nodes = [name for level in params.tree.levels() for name in level]
     assert {params.node(name).loss for name in nodes} == {loss}
     assert params.train.options.get("margin") == margin
     assert params.train.miner is None

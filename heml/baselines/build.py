@@ -22,14 +22,14 @@ from heml.learning.node import peak_bytes
 from heml.learning.training import train_node
 from heml.learning.trunks import load_pretrained
 from heml.machine import best_device
-from heml.params import Params
+from heml.params import Baseline, Params
 from heml.run import Run
 from heml.sealed import fingerprint
 
 Network = Traditional | Avsl | Diml | AttentiveGrouping
 
 
-def new_baseline(settings: Any, architecture: Architecture, size: tuple[int, int]) -> Network:
+def new_baseline(settings: Baseline, architecture: Architecture, size: tuple[int, int]) -> Network:
     """The network of a baseline, untrained.
 
     Args:
@@ -48,7 +48,7 @@ def new_baseline(settings: Any, architecture: Architecture, size: tuple[int, int
     return Traditional(architecture, size)
 
 
-def baseline_images(settings: Any, leaves: Sequence[str], run: Run) -> NodeImages:
+def baseline_images(settings: Baseline, leaves: Sequence[str], run: Run) -> NodeImages:
     """What a baseline sees: the input of a root over `leaves`, or the same images whole."""
     images = compose(leaves, run)
     return uncovered(images) if settings.background else images
@@ -110,7 +110,7 @@ def build_baseline(name: str, params: Params, run: Run) -> dict[str, Any]:
     return write_json(run.baseline_report(name), report)
 
 
-def load_baseline(settings: Any, path: Path, device: torch.device) -> tuple[Header, Network]:
+def load_baseline(settings: Baseline, path: Path, device: torch.device) -> tuple[Header, Network]:
     """A stored baseline, ready to compare images."""
     header = load_header(path)
     x0, y0, x1, y1 = header.box

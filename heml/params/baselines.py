@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 from pydantic import Field, create_model
 
@@ -23,18 +23,18 @@ class BaselineBase(Strict):
         """The training parameters this baseline sets for itself."""
         given = self.model_dump(exclude_unset=True) | self.model_dump(include={"epochs", "loss"}, exclude_none=True)
         own = {key: value for key, value in given.items() if key in Train.model_fields}
-        if self.method == "traditional":  # type: ignore[attr-defined]
+        if isinstance(self, TraditionalSettings):
             return own
         return own | {"embedder": "plain", "embedder_options": {}}
 
 
-class TraditionalSettings(Strict):
+class TraditionalSettings(BaselineBase):
     """One trunk and embedder: deep metric learning as usual."""
 
     method: Literal["traditional"]
 
 
-class AvslSettings(Strict):
+class AvslSettings(BaselineBase):
     """Attributable visual similarity learning (Zhang et al., CVPR 2022)."""
 
     method: Literal["avsl"]
@@ -50,7 +50,7 @@ class AvslSettings(Strict):
     """Weight of the past in the running average of the links."""
 
 
-class DimlSettings(Strict):
+class DimlSettings(BaselineBase):
     """Structural matching (Zhao et al., ICCV 2021) on top of what `traditional` trains."""
 
     method: Literal["diml"]
@@ -64,7 +64,7 @@ class DimlSettings(Strict):
     """Sinkhorn iterations."""
 
 
-class GroupingSettings(Strict):
+class GroupingSettings(BaselineBase):
     """Attentive grouping (Xu et al., arXiv 2011.08877)."""
 
     method: Literal["grouping"]
@@ -79,7 +79,7 @@ _OF_TREES = ("epochs", "epochs_decay", "seeds", "init", "weighting", "embedder",
 METHOD_KINDS = tuple(
     create_model(
         settings.__name__.removesuffix("Settings"),
-        __base__=(settings, BaselineBase),
+        __base__=settings,
         **optional(key for key in Train.model_fields if key not in (*_OF_TREES, *unused)),
     )
     for settings, unused in (
@@ -89,4 +89,7 @@ METHOD_KINDS = tuple(
         (GroupingSettings, ("hidden_dim",)),
     )
 )
-Baseline: Any = Annotated[Union[METHOD_KINDS], Field(discriminator="method")]  # noqa: UP007 (a tuple)
+if TYPE_CHECKING:  # as in `tree`
+    Baseline = TraditionalSettings | AvslSettings | DimlSettings | GroupingSettings
+else:
+    Baseline = Annotated[Union[METHOD_KINDS], Field(discriminator="method")]  # noqa: UP007 (a tuple)

@@ -18,7 +18,7 @@ from heml.params.segmenter import Segmenter
 from heml.params.segments import Canvas, Segment
 from heml.params.students import Student
 from heml.params.training import Train
-from heml.params.tree import LEVELS, Tree
+from heml.params.tree import Tree
 
 
 class Params(Strict):
@@ -42,7 +42,7 @@ class Params(Strict):
 
     @property
     def _nodes(self) -> list[str]:
-        return [name for k in range(LEVELS) for name in getattr(self.tree, f"level_{k}")]
+        return [name for level in self.tree.levels() for name in level]
 
     def _known(self, name: str) -> str:
         return f"it has {', '.join(self._nodes)}{meant(name, self._nodes)}"
@@ -80,7 +80,7 @@ class Params(Strict):
     @model_validator(mode="after")
     def _off_are_nodes(self) -> Params:
         for name in self.recompose:
-            if name not in (leaves := getattr(self.tree, f"level_{0}")):
+            if name not in (leaves := self.tree.level_0):
                 raise ValueError(
                     f"recompose.{name}: no leaf of the tree; it has {', '.join(leaves)}{meant(name, leaves)}"
                 )
@@ -113,8 +113,7 @@ class Params(Strict):
 
     def node(self, name: str) -> Train:
         """The training parameters of one node: `train`, with what the node overrides."""
-        for k in range(LEVELS):
-            level = getattr(self.tree, f"level_{k}")
+        for k, level in enumerate(self.tree.levels()):
             if name in level:
                 own = level[name].overrides()
                 if self.train.epochs and "epochs" not in own:

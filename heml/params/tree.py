@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pydantic import create_model
 
 from heml.params.section import Name, Strict
 from heml.params.training import Train, optional
-
-LEVELS = 8
-"""Levels a tree can have: `level_0` (leaves) to `level_7`. DVC needs one stage definition per level."""
-
 
 _SHARED = (
     "epochs_decay",
@@ -33,11 +30,37 @@ class _Node(Strict):
         return self.model_dump(exclude={"left", "right"}, exclude_unset=True)
 
 
-# `Any`: models that are made of `Train`'s fields when this is imported are no types to a type checker
-_overridable = optional(key for key in Train.model_fields if key not in _SHARED)
-Leaf: Any = create_model("Leaf", __base__=_Node, **_overridable)
-Inner: Any = create_model("Inner", __base__=_Node, left=(Name, ...), right=(Name, ...), **_overridable)
-_levels: dict[str, Any] = {f"level_{k}": (dict[Name, Inner], ...) for k in range(LEVELS)} | {
-    "level_0": (dict[Name, Leaf], ...)
-}
-Tree: Any = create_model("Tree", __base__=Strict, **_levels)
+class _Join(_Node):
+    left: Name
+    right: Name
+
+
+if TYPE_CHECKING:  # models made of `Train`'s fields when this is imported are no types to a type checker
+    Leaf = _Node
+    Inner = _Join
+else:
+    _overridable = optional(key for key in Train.model_fields if key not in _SHARED)
+    Leaf = create_model("Leaf", __base__=_Node, **_overridable)
+    Inner = create_model("Inner", __base__=_Join, **_overridable)
+
+
+class Tree(Strict):
+    """`dvc.yaml` has a stage for every level."""
+
+    level_0: dict[Name, Leaf]
+    """Leaves, by the name of their segment."""
+    level_1: dict[Name, Inner]
+    level_2: dict[Name, Inner]
+    level_3: dict[Name, Inner]
+    level_4: dict[Name, Inner]
+    level_5: dict[Name, Inner]
+    level_6: dict[Name, Inner]
+    level_7: dict[Name, Inner]
+
+    def levels(self) -> list[Mapping[str, Leaf | Inner]]:
+        """The nodes of every level by name, leaves first."""
+        return [getattr(self, level) for level in Tree.model_fields]
+
+
+LEVELS = len(Tree.model_fields)
+"""Levels a tree can have."""
