@@ -41,11 +41,11 @@ def write_fiftyone(
 ) -> None:
     """Write `samples.json` and `data/`, the images upright.
 
-    A sample's tag is its split. Its fields are `image_id`; `ground_truth`; `segments`, detections with masks; and where
-    the tree sees it `nearest` (an image_id), `prediction` (the nearest's label) and `mistake`, `evidence` (node →
-    log-odds that the two have one label), `blame` (of a mistake on `test`: the node, and its share), `wrong_nodes`,
-    `margin`, `doubt`, `suggested` and `outlier` as in `heml.evaluation.audit.image_table`. `embedding_<node>` is null
-    where the node is absent.
+    A sample's tag is its split. Its fields are `metadata`; `image_id`; `ground_truth`; `segments`, detections with
+    masks; and where the tree sees it `nearest` (an image_id), `prediction` (the nearest's label) and `mistake`,
+    `evidence_<node>` (log-odds that the two have one label), `blame` (of a mistake on `test`: the node, and its share),
+    `wrong_nodes`, `margin`, `doubt` and `outlier` as in `heml.evaluation.audit.image_table`, and its `suggested` where
+    that is another label. `embedding_<node>` is null where the node is absent.
 
     Args:
         nodes: whose embeddings to write.
@@ -61,9 +61,8 @@ def write_fiftyone(
         **dict.fromkeys(("ground_truth", "prediction", "blame", "suggested"), _LABEL.format("Classification")),
         "segments": _LABEL.format("Detections"),
         "mistake": _FIELD + "BooleanField",
-        "evidence": f"{_FIELD}DictField({_FIELD}FloatField)",
         "wrong_nodes": _FIELD + "IntField",
-        **dict.fromkeys(("margin", "doubt", "outlier"), _FIELD + "FloatField"),
+        **dict.fromkeys(("margin", "doubt", "outlier", *map(_evidence, gallery.embeddings)), _FIELD + "FloatField"),
         **dict.fromkeys(embedded, _FIELD + "VectorField"),
     }
     head = {"name": "heml", "media_type": "image", "sample_fields": fields, "default_classes": list(names)}
@@ -73,15 +72,17 @@ def write_fiftyone(
         rows = read_rows(images, ["image_id", "split", "label", "image"])
         for number, row in enumerate(progress(rows, "fiftyone", len(order), "image")):
             k = order[row["image_id"]]
-            content, ending, size = _shown(row["image"]["bytes"], row["image_id"])
+            content, ending = _shown(row["image"]["bytes"], row["image_id"])
+            metadata = _metadata(content)
             path = f"data/{number:06d}.{ending}"
             (partial / path).write_bytes(content)
             sample = {
                 "filepath": path,
                 "tags": [row["split"]],
+                "metadata": metadata,
                 "image_id": row["image_id"],
                 "ground_truth": _classification(names[row["label"]]),
-                "segments": _detections(gallery, k, size),
+                "segments": _detections(gallery, k, (metadata["width"], metadata["height"])),
                 **told.get(row["image_id"], {}),
                 **{
                     key: _array(stored.vectors[k].numpy()) if stored.present[k] else None
@@ -108,17 +109,23 @@ def _told(gallery: Gallery, metric: TreeMetric, settings: Evaluate, names: Seque
                 "nearest": root.image_ids[other],
                 "prediction": _classification(names[root.labels[other]]),
                 "mistake": bool(root.labels[other] != root.labels[row]),
-                "evidence": dict(zip(embeddings, parts, strict=True)),
+                **dict(zip(map(_evidence, embeddings), parts, strict=True)),
             }
     for of_image in _records(image_table(embeddings, tree, metric, settings)):
         numbers = {
             key: None if pd.isna(of_image[key]) else float(of_image[key]) for key in ("margin", "doubt", "outlier")
         }
-        suggested = _classification(names[of_image["suggested"]])
-        found[of_image["image_id"]] |= {"wrong_nodes": int(of_image["wrong_nodes"]), "suggested": suggested, **numbers}
+        found[of_image["image_id"]] |= {"wrong_nodes": int(of_image["wrong_nodes"]), **numbers}
+        if of_image["suggested"] != of_image["label"]:
+            found[of_image["image_id"]]["suggested"] = _classification(names[of_image["suggested"]])
     for mistake in _records(mistake_table(embeddings, tree, metric, settings)):
         found[mistake["image_id"]]["blame"] = _classification(mistake["blame"], float(mistake["blame_share"]))
     return found
+
+
+def _evidence(node: str) -> str:
+    """A field of its own: the sidebar neither shows nor filters what is inside a dictionary."""
+    return f"evidence_{node}"
 
 
 def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -163,11 +170,22 @@ def _array(array: NDArray[Any]) -> Mapping[str, Any]:
     return {"$binary": {"base64": base64.b64encode(zlib.compress(buffer.getvalue())).decode(), "subType": "00"}}
 
 
-def _shown(data: bytes, image_id: str) -> tuple[bytes, str, tuple[int, int]]:
-    """An image as every browser shows it, the ending of its file, and its (width, height): its own bytes where they are
-    upright."""
+def _shown(data: bytes, image_id: str) -> tuple[bytes, str]:
+    """An image as every browser shows it, and the ending of its file: its own bytes where they are upright."""
     with Image.open(io.BytesIO(data)) as image:
         if image.format in _KEPT and image.getexif().get(_ORIENTATION, 1) == 1:
-            return data, _KEPT[image.format], image.size
-    upright = decode_image(data, image_id, float("inf"))
-    return encode_png(np.asarray(upright)), "png", upright.size
+            return data, _KEPT[image.format]
+    return encode_png(np.asarray(decode_image(data, image_id, float("inf")))), "png"
+
+
+def _metadata(content: bytes) -> dict[str, Any]:
+    """What `dataset.compute_metadata()` would find in the file."""
+    with Image.open(io.BytesIO(content)) as image:
+        return {
+            "_cls": "ImageMetadata",
+            "size_bytes": len(content),
+            "mime_type": Image.MIME[image.format or ""],
+            "width": image.width,
+            "height": image.height,
+            "num_channels": len(image.getbands()),
+        }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import mimetypes
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from conftest import ROOT
 from PIL import Image
 
 from heml.cli import main
-from heml.evaluation.audit import mistake_table
+from heml.evaluation.audit import image_table, mistake_table
+from heml.evaluation.tree_metric import TreeMetric
 from heml.explanation.metric_tree import MetricTree
 from heml.exporting.fiftyone_folder import write_fiftyone
 from heml.images.canvas import write_canvases
@@ -58,9 +60,23 @@ def test_every_image_is_there_with_split_label_and_embeddings(opened, metric):
 
 def test_every_field_is_declared(opened):
     document, _ = opened
-    declared = {*document["sample_fields"], "filepath", "tags"}
+    declared = {*document["sample_fields"], "filepath", "tags", "metadata"}
     assert set().union(*document["samples"]) <= declared
     assert all(kind.startswith("fiftyone.core.fields.") for kind in document["sample_fields"].values())
+
+
+def test_the_metadata_are_the_files(opened):
+    document, folder = opened
+    for sample in document["samples"]:
+        path = folder / sample["filepath"]
+        assert sample["metadata"] == {
+            "_cls": "ImageMetadata",
+            "size_bytes": path.stat().st_size,
+            "mime_type": mimetypes.guess_type(path)[0],
+            "width": 32,
+            "height": 32,
+            "num_channels": 3,
+        }
 
 
 def test_what_the_tree_says_is_what_it_explains(opened, metric):
@@ -80,23 +96,37 @@ def test_what_the_tree_says_is_what_it_explains(opened, metric):
         assert sample["prediction"]["label"] == samples[nearest]["ground_truth"]["label"]
         assert sample["mistake"] == (sample["prediction"]["label"] != sample["ground_truth"]["label"])
         told = {name: node.evidence for name, node in metric.explain(image_id, nearest).nodes.items()}
-        assert sample["evidence"] == pytest.approx(told, abs=1e-4)
+        assert {name: sample[f"evidence_{name}"] for name in told} == pytest.approx(told, abs=1e-4)
 
 
-def test_mistakes_name_the_node_to_blame(metric, tmp_path):
-    """By a tree that goes by the right part, whose colour is noise."""
+@pytest.fixture(scope="module")
+def misled(metric, tmp_path_factory) -> tuple[TreeMetric, list[dict]]:
+    """A tree that goes by the right part, whose colour is noise, and what is written of it."""
     terms = {
         name: replace(term, weight=float(name == "right"), slope=float(name == "right"))
         for name, term in metric.metric.terms.items()
     }
-    misled = replace(metric.metric, terms=terms)
-    write_fiftyone(metric.gallery, misled, [], Evaluate(), tmp_path / "out")
-    samples = json.loads((tmp_path / "out" / "samples.json").read_text())["samples"]
-    table = mistake_table(metric.gallery.embeddings, metric.tree, misled, Evaluate()).set_index("image_id")
+    folder, misled = tmp_path_factory.mktemp("misled") / "out", replace(metric.metric, terms=terms)
+    write_fiftyone(metric.gallery, misled, [], Evaluate(), folder)
+    return misled, json.loads((folder / "samples.json").read_text())["samples"]
+
+
+def test_mistakes_name_the_node_to_blame(metric, misled):
+    tree, samples = misled
+    table = mistake_table(metric.gallery.embeddings, metric.tree, tree, Evaluate()).set_index("image_id")
     blamed = {sample["image_id"]: sample["blame"]["label"] for sample in samples if sample.get("blame")}
     assert "right" in blamed.values()
     assert blamed == table["blame"].to_dict()
     assert set(blamed) == {s["image_id"] for s in samples if s.get("mistake") and s["tags"] == ["test"]}
+
+
+def test_a_label_is_suggested_where_it_is_another(metric, misled):
+    tree, samples = misled
+    table = image_table(metric.gallery.embeddings, metric.tree, tree, Evaluate()).set_index("image_id")
+    other = table.loc[table["suggested"] != table["label"], "suggested"]
+    assert 0 < len(other) < len(table)
+    suggested = {sample["image_id"]: sample["suggested"]["label"] for sample in samples if "suggested" in sample}
+    assert suggested == {image_id: ["red", "blue"][label] for image_id, label in other.items()}
 
 
 def painted(detection: dict, width: int, height: int) -> np.ndarray:
@@ -152,6 +182,7 @@ def test_a_wide_turned_tiff_is_upright_and_its_mask_lies_on_it(tmp_path, metric)
     for sample in json.loads((tmp_path / "out" / "samples.json").read_text())["samples"][:2]:
         image = Image.open(tmp_path / "out" / sample["filepath"])
         assert (image.format, image.getexif().get(0x0112, 1)) == ("PNG", 1)
+        assert (sample["metadata"]["width"], sample["metadata"]["height"]) == (40, 20)
         np.testing.assert_array_equal(np.asarray(image), upright)
         (left,) = [painted(d, 40, 20) for d in sample["segments"]["detections"] if d["label"] == "left"]
         assert (left != labels.astype(bool)).mean() < 0.08  # a canvas pixel is more than one of the image's
