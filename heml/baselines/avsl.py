@@ -76,15 +76,16 @@ class Graph(nn.Module):
         """Move the links towards this batch's mean cosine between the maps of adjacent levels."""
         found = []
         for low, high in pairwise(maps):
-            low = F.normalize(F.adaptive_avg_pool2d(low, (high.shape[2], high.shape[3])).flatten(2), dim=2)
-            found.append(torch.einsum("bhp,blp->hl", F.normalize(high.flatten(2), dim=2), low) / len(low))
+            pooled = F.adaptive_avg_pool2d(low, (high.shape[2], high.shape[3]))  # (B, D, h, w)
+            low = F.normalize(pooled.flatten(2), dim=2)
+            found.append(torch.einsum("bhp,blp->hl", F.normalize(high.flatten(2), dim=2), low) / len(low))  # (D, D)
         momentum = self.momentum if bool(self.linked) else 0.0
-        self.links.mul_(momentum).add_(torch.stack(found), alpha=1 - momentum)
+        self.links.mul_(momentum).add_(torch.stack(found), alpha=1 - momentum)  # (LEVELS − 1, D, D)
         self.linked.fill_(True)
 
     def shares(self) -> torch.Tensor:
         """The links in use, (step, higher node, lower node): each node's `kept` strongest, summing to 1."""
-        strongest = self.links.clamp_min(0).topk(self.kept, dim=2)
+        strongest = self.links.clamp_min(0).topk(self.kept, dim=2)  # (LEVELS − 1, D, kept)
         shares = torch.zeros_like(self.links).scatter(2, strongest.indices, strongest.values + 1e-8)
         return shares / shares.sum(2, keepdim=True)
 
@@ -100,10 +101,10 @@ class Graph(nn.Module):
         No gradient of the mended nodes reaches the embeddings: they teach the gates alone.
         """
         one, other = first.unflatten(-1, (2, LEVELS, self.dims)), second.unflatten(-1, (2, LEVELS, self.dims))
-        nodes = [(one[..., 0, k, :] - other[..., 0, k, :]).square() for k in range(LEVELS)]
+        nodes = [(one[..., 0, k, :] - other[..., 0, k, :]).square() for k in range(LEVELS)]  # (..., D) each
         mended = nodes[0].detach()
         for k, shares in enumerate(self.shares()):
-            sure = one[..., 1, k + 1, :] * other[..., 1, k + 1, :]
+            sure = one[..., 1, k + 1, :] * other[..., 1, k + 1, :]  # (..., D)
             gate = torch.sigmoid(10 * (self.alpha[k] * sure + self.beta[k]))
             mended = gate * nodes[k + 1].detach() + (1 - gate) * (mended @ shares.T)
         return nodes, mended
@@ -123,7 +124,7 @@ def certainty(maps: torch.Tensor) -> torch.Tensor:
 
     0 for an even map, and for a single cell.
     """
-    flat = maps.flatten(2)
+    flat = maps.flatten(2)  # (B, D, h·w)
     raised = flat - flat.amin(2, keepdim=True)
     return (raised / raised.sum(2, keepdim=True).clamp_min(1e-12)).std(2, correction=0)
 
@@ -187,12 +188,12 @@ class Avsl(MetricNetwork):
         The sum over the top level is Σ (a² + b² − 2ab) for embeddings a and b of length 1, so a node's similarity is
         (a² + b² − its mended value) / 2. It lies where the node's activation has the sign of its embedding.
         """
-        features = self.features(torch.cat([first, second]))
+        features = self.features(torch.cat([first, second]))  # (2, C, h, w) of every level
         representations = self.embedder(features)
-        mended = self.embedder.compare(representations[0], representations[1])[1]
-        a, b = self.embedder.split(representations)[0][-1]
+        mended = self.embedder.compare(representations[0], representations[1])[1]  # (D,)
+        a, b = self.embedder.split(representations)[0][-1]  # (D,) each, of the top level
         similar = ((a.square() + b.square() - mended) / 2).clamp_min(0)
-        maps = self.embedder.activations(features)[-1] * torch.stack([a, b]).sign()[:, :, None, None]
+        maps = self.embedder.activations(features)[-1] * torch.stack([a, b]).sign()[:, :, None, None]  # (2, D, h, w)
         size = (first.shape[2], first.shape[3])
         found = {"similarity": saliency((maps * similar[:, None, None]).sum(1), size)}
         for node in similar.topk(min(2, len(similar))).indices.tolist():
@@ -219,9 +220,9 @@ class TripletLoss(_GraphLoss):
     """max(0, d(a, p) − d(a, n) + margin), averaged where positive, summed over the distances by their weights."""
 
     def forward(self, representations: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        same = labels[:, None] == labels
+        same = labels[:, None] == labels  # (B, B)
         positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-        triplets = positive[:, :, None] & ~same[:, None, :]
+        triplets = positive[:, :, None] & ~same[:, None, :]  # (B, B, B)
         total = representations.sum() * 0
         for weight, d in self.distances(representations, representations):
             violations = (d[:, :, None] - d[:, None, :] + self.options["margin"])[triplets].clamp_min(0)
@@ -243,8 +244,8 @@ class ProxyAnchorLoss(_GraphLoss):
 
     def forward(self, representations: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         sure = [c.mean().expand(self.proxies.shape[1:]) for c in self.graph[0].split(representations)[1]]
-        proxies = torch.cat([*F.normalize(self.proxies, dim=2), *sure], 1)
-        own = F.one_hot(labels, len(proxies)).bool()
+        proxies = torch.cat([*F.normalize(self.proxies, dim=2), *sure], 1)  # (classes, 2·LEVELS·D)
+        own = F.one_hot(labels, len(proxies)).bool()  # (B, classes)
         total = representations.sum() * 0
         for weight, d in self.distances(representations, proxies):
             similarity = 1 - d / 2  # the cosine, where nothing is mended

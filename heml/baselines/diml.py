@@ -48,18 +48,18 @@ class Diml(MetricNetwork):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, h, w) → (B, (1 + G) · D), each D of length 1."""
-        features = self.trunk(x)
-        whole = self.embedder(features)
+        features = self.trunk(x)  # (B, C, h', w')
+        whole = self.embedder(features)  # (B, D)
         pooled = F.adaptive_avg_pool2d(features, self.grid).flatten(2).transpose(1, 2)  # (B, G, C)
-        parts = F.normalize(self.embedder.embed(pooled).float(), dim=2)
+        parts = F.normalize(self.embedder.embed(pooled).float(), dim=2)  # (B, G, D)
         return torch.cat([whole[:, None], parts], 1).flatten(1)
 
     def metric(self, queries: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
         """Distances (Q, R) between representations: 1 − cosine of the whole images; for each query's `rerank` nearest
         by it, the mean of that and 1 − structural similarity, all of which come before the others."""
         q, r = (x.view(len(x), -1, self.dims) for x in (queries, references))
-        distances = 1 - q[:, 0] @ r[:, 0].T
-        found = distances.topk(min(self.rerank, len(r)), largest=False)
+        distances = 1 - q[:, 0] @ r[:, 0].T  # (Q, R)
+        found = distances.topk(min(self.rerank, len(r)), largest=False)  # (Q, K)
         refined = torch.empty_like(found.values)
         step = max(_CELLS // (found.indices.shape[1] * (q.shape[1] - 1) ** 2), 1)
         for start in range(0, len(q), step):
@@ -74,11 +74,11 @@ class Diml(MetricNetwork):
     @torch.inference_mode()
     def evidence(self, first: torch.Tensor, second: torch.Tensor) -> Evidence:
         """How much every cell counts, and the eight strongest matches, of two (1, 3, h, w) prepared images."""
-        a, b = self(torch.cat([first, second])).view(2, -1, self.dims)
+        a, b = self(torch.cat([first, second])).view(2, -1, self.dims)  # (1 + G, D) each
         similarity, plan = structural_similarity(a, b, self.smoothing, self.iterations)
-        cosines = a[1:] @ b[1:].T
+        cosines = a[1:] @ b[1:].T  # (G, G)
         rows, columns = self.grid
-        count = (plan * cosines).flatten()
+        count = (plan * cosines).flatten()  # (G²,)
         matches = [
             Match(
                 _centre(k // (rows * columns), rows, columns),
@@ -111,8 +111,8 @@ def structural_similarity(
     Returns:
         (...) in [−1, 1], and (..., G, G), which sums to 1.
     """
-    cosines = a[..., 1:, :] @ b[..., 1:, :].transpose(-1, -2)
-    rows = _shares((a[..., 1:, :] * b[..., :1, :]).sum(-1))
+    cosines = a[..., 1:, :] @ b[..., 1:, :].transpose(-1, -2)  # (..., G, G)
+    rows = _shares((a[..., 1:, :] * b[..., :1, :]).sum(-1))  # (..., G)
     columns = _shares((b[..., 1:, :] * a[..., :1, :]).sum(-1))
     plan = sinkhorn(1 - cosines, rows, columns, smoothing, iterations)
     return (plan * cosines).sum((-2, -1)), plan

@@ -38,7 +38,7 @@ class Groups(Embedder):
 
     def attention(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) → (B, K, h, w); each map sums to 1."""
-        weights: torch.Tensor = (self.queries @ self.key(x).flatten(2)).softmax(2)
+        weights: torch.Tensor = (self.queries @ self.key(x).flatten(2)).softmax(2)  # (B, K, h·w)
         return weights.view(len(x), -1, *x.shape[2:])
 
     def groups(self, x: torch.Tensor) -> torch.Tensor:
@@ -46,13 +46,13 @@ class Groups(Embedder):
         return F.normalize(self.attention(x).flatten(2) @ self.value(x).flatten(2).transpose(1, 2), dim=2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        groups = self.groups(x).float()
+        groups = self.groups(x).float()  # (B, K, D/K)
         joined: torch.Tensor = groups.flatten(1) / groups.shape[1] ** 0.5
         return joined
 
     def loss(self, x: torch.Tensor, labels: torch.Tensor, aim: Aim) -> tuple[torch.Tensor, int]:
         """The metric loss averaged over groups, and the diversity loss."""
-        groups = self.groups(x)
+        groups = self.groups(x)  # (B, K, D/K)
         losses, mined = zip(*(aim(group, labels) for group in groups.unbind(1)), strict=True)
         return torch.stack(losses).mean() + self.diversity * diversity_loss(groups), max(mined)
 
@@ -88,10 +88,10 @@ class AttentiveGrouping(MetricNetwork):
     @torch.inference_mode()
     def evidence(self, first: torch.Tensor, second: torch.Tensor) -> Evidence:
         """Every group's attention in both images, (1, 3, h, w) prepared each."""
-        features = self.trunk(torch.cat([first, second]))
-        a, b = self.embedder.groups(features)
+        features = self.trunk(torch.cat([first, second]))  # (2, C, h', w')
+        a, b = self.embedder.groups(features)  # (K, D/K) each
         size = (first.shape[2], first.shape[3])
-        cosines = (a * b).sum(1)
+        cosines = (a * b).sum(1)  # (K,)
         maps = {
             f"group {k + 1}: cosine {cosine:.2f}": saliency(attention, size)
             for k, (cosine, attention) in enumerate(

@@ -50,6 +50,7 @@ def write_bias(params: Params, run: Run) -> list[Finding]:
     by_tree = tree_hits(embeddings, tree, trained.metric, params.evaluate)
     by_node = {name: node_hits(stored, params.evaluate) for name, stored in embeddings.items()}
     leans, groups, deflated = [], [], []
+    # Every attribute is held against the tree; only a suspect one against single nodes and remedies, which take longer.
     for attribute, suspect in zip(looked, known["suspect"].tolist(), strict=True):
         leans.append(leaning_row(attribute, images, by_tree, ""))
         groups.append(group_table(attribute, images, by_tree.test))
@@ -57,6 +58,7 @@ def write_bias(params: Params, run: Run) -> list[Finding]:
             leans += [leaning_row(attribute, images, by_node[node], node) for node in _holding(tree, attribute.part)]
             if attribute.part in tree.leaves():
                 deflated += list(remedies(attribute, images, embeddings, params, run))
+    # Exchanging a part between two images of different labels shows what the tree makes of the part itself.
     pairs = pairs_of_two_labels(embeddings[tree.root].rows("test"), images.labels, params.bias.pairs)
     moved = [
         row
@@ -75,6 +77,7 @@ def write_bias(params: Params, run: Run) -> list[Finding]:
         "remedies": remedy_table(deflated),
     }
     found = findings(looked, images, gallery.canvases.image_ids, known, tables["leans"], tables["reliance"])
+    # Floors, without which a fall of P@1 cannot be read.
     search = search_in(embeddings[tree.root].rows, "test", params.evaluate.search)
     chance, majority = floors(images.labels[search.asked], images.labels[search.held])
     told = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ from heml.errors import HemlError, shown
 
 if TYPE_CHECKING:
     from heml.starting.looking import Photos
-    from heml.starting.proposal import Question
+    from heml.starting.models import Model
+    from heml.starting.proposal import Proposal, Question
     from heml.starting.table import Table
 
 
@@ -70,11 +72,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     from heml.starting.gathering import gather
     from heml.starting.looking import look
-    from heml.starting.models import named_model, preset_models
-    from heml.starting.proposal import ask, choose, draft
+    from heml.starting.proposal import ask, draft
     from heml.starting.table import read_table
 
-    screen = Screen.of(arguments)
     if arguments.out.exists() and not arguments.force:
         raise HemlError(
             f"{arguments.out}: is there already; --force replaces it and says how to get it back, --out names another"
@@ -86,54 +86,22 @@ def run(arguments: argparse.Namespace) -> None:
     beside = arguments.photos / "labels.csv"
     path = arguments.labels or (beside if beside.is_file() else None)
     table = read_table(path, photos.images) if path else None
-    model, why = None, ""
-    if arguments.model:
-        known = {m.name: m for m in preset_models(arguments.presets)}
-        model = known.get(arguments.model)
-        if model is None or arguments.revision not in (None, model.revision):
-            model = named_model(arguments.model, arguments.revision)
-        why = "as --model says"
-    elif not photos.masks:
-        asked = [word for word in arguments.ask if not (table and word.casefold() in map(str.casefold, table.columns))]
-        if not asked and not table:
-            raise HemlError(
-                f"{arguments.photos}: nothing says what to learn; ask for a part (--ask glasses), or give a table of"
-                " labels (--labels table.csv)"
-            )
-        model, why = choose(asked, photos, preset_models(arguments.presets))
+    model, why = _cut_by(arguments, photos, table)
     question = ask(arguments.ask, photos, table, model, arguments.label)
     where, gathered = _where(arguments.out, photos, table, question)
     preset = arguments.presets / f"{model.preset if model and model.preset else 'faces'}.yaml"
     if not preset.is_file():
         raise HemlError(f"{preset}: no such file; run this in the project's folder, or name its presets with --presets")
     shown_path = _relative(where, arguments.out)
+    # Everything that can fail comes before anything is written.
     proposal = draft(photos, shown_path, question, table, model, why, preset.read_text("utf-8"), _command(arguments))
     if gathered:
         gather(photos, table, None if question.classes else question.label, where, arguments.force)
     back = _keep(arguments.out) if arguments.out.exists() else None
     with new_file(arguments.out) as partial:
         partial.write_text(proposal.text, "utf-8")
-
-    _say_found(screen, photos, table)
-    for line in proposal.assumed:
-        head, _, rest = line.partition(": ")
-        screen.say(text((f"{head}: ", STRONG), rest))
-    screen.say("", drawing(proposal.tree), "")
-    for line in _where_words(shown_path, gathered, photos):
-        screen.say(text(line))
-    if back:
-        screen.say(text("the old parameters: ", (back, STRONG)))
-    if not (arguments.out.resolve().parent / "dvc.yaml").is_file():
-        screen.say(text(("there is no dvc.yaml beside it: it runs in the project's folder", WARN)))
-    if not screen.quiet:
-        screen.say(text("written: ", (str(arguments.out), PATH)), wrap=False)
-        screen.say(
-            text(
-                "next: ", ("heml repro", STRONG), ("   then `heml bias`, `heml explain A B`, reports/index.html", FAINT)
-            )
-        )
-    else:
-        screen.result(text((str(arguments.out), PATH)))
+    screen = Screen.of(arguments)
+    _say(screen, arguments.out, photos, table, proposal, _where_words(shown_path, gathered, photos), back)
     screen.document(
         {
             "file": arguments.out,
@@ -155,6 +123,59 @@ def run(arguments: argparse.Namespace) -> None:
             "back": back,
             "next": "heml repro",
         }
+    )
+
+
+def _cut_by(arguments: argparse.Namespace, photos: Photos, table: Table | None) -> tuple[Model | None, str]:
+    """What cuts the parts, and why that: what was typed, or else the masks (None), or else what knows what is asked."""
+    from heml.starting.models import named_model, preset_models
+    from heml.starting.proposal import choose
+
+    if arguments.model:
+        known = {m.name: m for m in preset_models(arguments.presets)}
+        model = known.get(arguments.model)
+        if model is None or arguments.revision not in (None, model.revision):
+            model = named_model(arguments.model, arguments.revision)
+        return model, "as --model says"
+    if photos.masks:
+        return None, ""
+    # A word that is a column of the table asks for no part.
+    asked = [word for word in arguments.ask if not (table and word.casefold() in map(str.casefold, table.columns))]
+    if not asked and not table:
+        raise HemlError(
+            f"{arguments.photos}: nothing says what to learn; ask for a part (--ask glasses), or give a table of"
+            " labels (--labels table.csv)"
+        )
+    return choose(asked, photos, preset_models(arguments.presets))
+
+
+def _say(
+    screen: Screen,
+    out: Path,
+    photos: Photos,
+    table: Table | None,
+    proposal: Proposal,
+    where: Iterable[str],
+    back: str | None,
+) -> None:
+    """What was found and assumed, the tree, and what comes next."""
+    _say_found(screen, photos, table)
+    for line in proposal.assumed:
+        head, _, rest = line.partition(": ")
+        screen.say(text((f"{head}: ", STRONG), rest))
+    screen.say("", drawing(proposal.tree), "")
+    for line in where:
+        screen.say(text(line))
+    if back:
+        screen.say(text("the old parameters: ", (back, STRONG)))
+    if not (out.resolve().parent / "dvc.yaml").is_file():
+        screen.say(text(("there is no dvc.yaml beside it: it runs in the project's folder", WARN)))
+    if screen.quiet:
+        screen.result(text((str(out), PATH)))
+        return
+    screen.say(text("written: ", (str(out), PATH)), wrap=False)
+    screen.say(
+        text("next: ", ("heml repro", STRONG), ("   then `heml bias`, `heml explain A B`, reports/index.html", FAINT))
     )
 
 

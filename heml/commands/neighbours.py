@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from heml.atomic import new_file
 from heml.commands.common import (
@@ -19,6 +22,14 @@ from heml.commands.common import (
 )
 from heml.commands.screen import FAINT, PATH, STRONG, Screen, add_output, table, text
 from heml.errors import HemlError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from heml.explanation.neighbours import Disagreement, Neighbour
+    from heml.explanation.views import Gallery, View
+    from heml.learning.inputs import Box
 
 
 def add(commands: Commands) -> None:
@@ -44,13 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Do it."""
     check_images([arguments.image], run_of(arguments))
     with steps("neighbours", 3) as bar:
-        import matplotlib.pyplot as plt
-
-        from heml.explanation.figures import grid_figure
         from heml.explanation.metric_tree import MetricTree
         from heml.explanation.neighbours import disagreements, neighbours
-        from heml.explanation.pairs import digits
-        from heml.images.shards import read_description
 
         bar.update()
         tree = MetricTree.load(arguments.models, arguments.data)
@@ -58,69 +64,88 @@ def run(arguments: argparse.Namespace) -> None:
         gallery = gallery_of(tree)
         node = tree.tree[arguments.node].name if arguments.node else tree.tree.root
         view = tree.view(arguments.image)
-    screen = Screen.of(arguments)
-    header, by = tree.headers[node], arguments.node or "the tree"
     found = neighbours(view, gallery, node if arguments.node else tree.metric, arguments.count, arguments.split)
     if not found:
         raise HemlError(f"no image{f' of {arguments.split}' if arguments.split else ''} shows anything of {node!r}")
-    names = read_description(gallery.run.images).label_names
-    own = gallery.embeddings[node].labels[gallery.row(view.name)] if view.name in gallery else None
-    screen.say(
-        text(
-            "nearest to ",
-            (view.name, STRONG),
-            " by ",
-            (by, STRONG),
-            (": 0 is the same, 0.5 unrelated, 1 opposite", FAINT),
-        )
-    )
+    against = [node, *(tree.tree[name].name for name in arguments.against)] if arguments.against else []
+    differ = disagreements(view, gallery, against or list(tree.tree.nodes), 5, node if against else None)
 
-    def style(label: int) -> str:
-        return "" if own is None else "green" if label == own else "red"
-
-    screen.say(
-        table([[digits(n.distance), n.image_id, text((names[n.label], style(n.label))), f"({n.split})"] for n in found])
-    )
-    if arguments.quiet:
-        screen.result(*(text(n.image_id) for n in found))
-    pictures = [
-        (
-            view.picture(tree.tree.sees(node), header.box),
-            view.name if own is None else f"{view.name}\n{names[own]}",
-            None,
-        )
-    ]
-    for n in found:
-        picture = gallery.view(n.row).picture(tree.tree.sees(node), header.box)
-        pictures.append(
-            (picture, f"{n.image_id}\n{names[n.label]}  {digits(n.distance)}", None if own is None else n.label == own)
-        )
-    among = (
-        [node, *(tree.tree[name].name for name in arguments.against)] if arguments.against else list(tree.tree.nodes)
-    )
-    told = disagreements(view, gallery, among, 5, node if arguments.against else None)
-    if told:
-        screen.say("\nwhere nodes disagree most (share of all images that are nearer)")
-    for d in told:
-        near, far = ((f"{name} ({rank:.0f} %)", STRONG) for name, rank in zip((d.near, d.far), d.ranks, strict=True))
-        screen.say(text(f"{d.image.image_id}: near by ", near, ", far by ", far))
+    asked = _Asked(view, node, arguments.node or "the tree", gallery)
+    screen = Screen.of(arguments)
+    _say(screen, asked, found, differ)
     path = arguments.out / f"{file_name(view.name)}--{arguments.node or 'tree'}.png"
-    figure = grid_figure(f"Nearest by {by}", pictures)
-    with new_file(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
-    plt.close(figure)
+    _draw(asked, found, tree.tree.sees(node), tree.headers[node].box, path)
     screen.say("", text((str(path), PATH)), wrap=False)
     screen.document(
         {
             "image": view.name,
             "by": arguments.node,
             "neighbours": [
-                {"image_id": n.image_id, "label": names[n.label], "split": n.split, "distance": n.distance}
+                {"image_id": n.image_id, "label": asked.names[n.label], "split": n.split, "distance": n.distance}
                 for n in found
             ],
             "disagreements": [
-                {"image_id": d.image.image_id, "near": d.near, "far": d.far, "percentiles": d.ranks} for d in told
+                {"image_id": d.image.image_id, "near": d.near, "far": d.far, "percentiles": d.ranks} for d in differ
             ],
             "files": [path],
         }
     )
+
+
+class _Asked:
+    """The image that was asked about, and by what."""
+
+    def __init__(self, view: View, node: str, by: str, gallery: Gallery) -> None:
+        from heml.images.shards import read_description
+
+        self.view, self.by, self.gallery = view, by, gallery
+        self.names = read_description(gallery.run.images).label_names
+        self.label = gallery.embeddings[node].labels[gallery.row(view.name)] if view.name in gallery else None
+        """None for an image that is not of the data set: nothing is right or wrong beside it."""
+
+    def right(self, neighbour: Neighbour) -> bool | None:
+        """Whether a neighbour has its label."""
+        return None if self.label is None else bool(neighbour.label == self.label)
+
+
+def _say(screen: Screen, asked: _Asked, found: Sequence[Neighbour], differ: Sequence[Disagreement]) -> None:
+    from heml.explanation.pairs import digits
+
+    scale = (": 0 is the same, 0.5 unrelated, 1 opposite", FAINT)
+    screen.say(text("nearest to ", (asked.view.name, STRONG), " by ", (asked.by, STRONG), scale))
+    style = {None: "", True: "green", False: "red"}
+    screen.say(
+        table(
+            [
+                [digits(n.distance), n.image_id, text((asked.names[n.label], style[asked.right(n)])), f"({n.split})"]
+                for n in found
+            ]
+        )
+    )
+    if screen.quiet:
+        screen.result(*(text(n.image_id) for n in found))
+    if differ:
+        screen.say("\nwhere nodes disagree most (share of all images that are nearer)")
+    for d in differ:
+        near, far = ((f"{name} ({rank:.0f} %)", STRONG) for name, rank in zip((d.near, d.far), d.ranks, strict=True))
+        screen.say(text(f"{d.image.image_id}: near by ", near, ", far by ", far))
+
+
+def _draw(asked: _Asked, found: Sequence[Neighbour], leaves: Sequence[str], box: Box, path: Path) -> None:
+    """The image and its neighbours as the node sees them, framed by whether they have its label."""
+    import matplotlib.pyplot as plt
+
+    from heml.explanation.figures import grid_figure
+    from heml.explanation.pairs import digits
+
+    own = "" if asked.label is None else f"\n{asked.names[asked.label]}"
+    pictures: list[tuple[NDArray[np.uint8], str, bool | None]] = [
+        (asked.view.picture(leaves, box), f"{asked.view.name}{own}", None)
+    ]
+    for n in found:
+        told = f"{n.image_id}\n{asked.names[n.label]}  {digits(n.distance)}"
+        pictures.append((asked.gallery.view(n.row).picture(leaves, box), told, asked.right(n)))
+    figure = grid_figure(f"Nearest by {asked.by}", pictures)
+    with new_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+    plt.close(figure)

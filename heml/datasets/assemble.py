@@ -85,7 +85,7 @@ def assemble(source: Source, params: OwnImages, areas: Areas | None = None) -> A
     Raises:
         HemlError: on anything that would make the data set ambiguous or unusable; bad images as `on_bad_image` says.
     """
-    skipped: list[dict[str, str]] = []
+    skipped: list[dict[str, str]] = []  # grows while the records are read, and is written after them
     void = void_ids(source.classes)
     classes = {name: number for name, number in source.classes.items() if number not in void}
     usable = _Usable(params.on_bad_image == "skip", params.max_megapixels, source.classes, void, params.masks, skipped)
@@ -104,6 +104,7 @@ def assemble(source: Source, params: OwnImages, areas: Areas | None = None) -> A
         raise HemlError(
             f"{source.where}: class {alone[0]!r} of {params.label!r} has one image; a metric needs at least two"
         )
+    # Labels and splits are decided before an image is decoded, so that images are read once, and only those drawn.
     splits = _draw(source.candidates, values, params.split.model_dump(), params.seed, by_label)
     limited = params.subset != Limit()
     if limited:
@@ -124,7 +125,7 @@ def assemble(source: Source, params: OwnImages, areas: Areas | None = None) -> A
                 split, label = splits[raw.image_id], values[raw.image_id]
                 kept.append((split, label))
                 yield ImageRecord(raw.image_id, split, label, raw.image, raw.name, decoded[1], raw.extra)
-        if skipped:
+        if skipped:  # a class may have lost its last image
             check_labels(params.label, names, kept, by_label)
 
     drawn = any(len(c.splits) > 1 for c in source.candidates)

@@ -87,9 +87,11 @@ def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[
     )
     torch.manual_seed(train.seed)
     student = Distilled(shape, images.size, teacher, settings).to(device)
+    # What the student does not set for itself is the teacher's: batches, losses and augmentation.
     own = train.model_copy(
         update={"lr": settings.lr, "epochs": settings.epochs, "embedding_dim": shape.embedding_dim, "embedder": "plain"}
     )
+    # Epochs are chosen by the distance that the student is measured under, the teacher's.
     aim = replace(objective(own, images.classes), distance=header.distance)
     began = time.perf_counter()
     with live_curve(run.live(name), name) as watch:

@@ -77,8 +77,8 @@ class BatchDropBlock(Embedder):
 
     def branches(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The global and the dropping branch, (B, D/2) each, rows of length 1."""
-        whole = self.embed(spoc(x)).float()
-        part = self.erased.embed(mac(self.erase(x))).float()
+        whole = self.embed(spoc(x)).float()  # (B, ⌈D/2⌉)
+        part = self.erased.embed(mac(self.erase(x))).float()  # (B, ⌊D/2⌋)
         return F.normalize(whole, dim=1), F.normalize(part, dim=1)
 
     def loss(self, x: torch.Tensor, labels: torch.Tensor, aim: Aim) -> tuple[torch.Tensor, int]:
@@ -92,7 +92,7 @@ class BatchDropBlock(Embedder):
             return x
         band = max(round(rows / 3), 1)
         top = int(torch.randint(rows - band + 1, ()))
-        kept = torch.ones(rows, 1, dtype=x.dtype, device=x.device)
+        kept = torch.ones(rows, 1, dtype=x.dtype, device=x.device)  # (h', 1)
         kept[top : top + band] = 0
         return x * kept
 
@@ -112,13 +112,13 @@ class GlobalDescriptors(Embedder):
         self.classifier = nn.Linear(features, classes, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        pooled = (spoc(x), mac(x), self.gem(x))
+        pooled = (spoc(x), mac(x), self.gem(x))  # (B, C) each
         parts = [F.normalize(layer(p.to(x.dtype)).float(), dim=1) for layer, p in zip(self.layers, pooled, strict=True)]
         return torch.cat(parts, 1) / 3**0.5
 
     def loss(self, x: torch.Tensor, labels: torch.Tensor, aim: Aim) -> tuple[torch.Tensor, int]:
         ranking, mined = aim(self(x), labels)
-        logits = self.classifier(self.norm(spoc(x).float()))
+        logits = self.classifier(self.norm(spoc(x).float()))  # (B, classes)
         return ranking + F.cross_entropy(logits / 0.5, labels, label_smoothing=0.1), mined
 
 
@@ -159,7 +159,7 @@ class Horde(Embedder):
         found = []
         for sign in others:
             product = product * (sign @ cells)
-            found.append(product.mean(2))
+            found.append(product.mean(2))  # (B, dims)
         return found
 
     def loss(self, x: torch.Tensor, labels: torch.Tensor, aim: Aim) -> tuple[torch.Tensor, int]:

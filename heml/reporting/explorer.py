@@ -54,6 +54,7 @@ def explorer(finished: Finished) -> dict[str, Any]:
     first = [gallery.row(name) for e, _ in listed for name in (e.first.name, e.second.name)]
     tests = _test_images(gallery, first)
     rows = _shown(gallery, tests, first, search)
+    # Everything the browser is given speaks of images by their place in `rows`.
     place = {int(row): k for k, row in enumerate(rows)}
     nodes = _nodes(finished)
     for node in nodes:
@@ -63,6 +64,7 @@ def explorer(finished: Finished) -> dict[str, Any]:
         node["map"] = _places(finished.places.get(node["name"], {}), rows, gallery)
     order = [node["name"] for node in nodes]
     sheet, tile = _sheet(photographs(gallery, rows, SIDE), len(rows))
+    # Photographs at their own resolution for images that a pair can show; the others have thumbnails.
     clear = [*tests, *sorted(set(first) - set(tests))]
     photos = dict(zip(clear, photographs(gallery, clear), strict=True))
     fine = (

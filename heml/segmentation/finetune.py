@@ -199,6 +199,7 @@ def finetune(
             y = masks[chosen].to(device).long()
             if settings.augment:
                 x, y = augment(x, y, generator)
+            # early epochs at half the size: a quarter of the time, and the coarse shapes come first
             if epoch < settings.coarse * settings.epochs:
                 x = F.avg_pool2d(x, 2)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -226,6 +227,7 @@ def finetune(
         )
         if miou > best_miou:
             best, best_miou = copy.deepcopy(network.state_dict()), miou
+        # all that the next epoch depends on, so that a resumed run ends in the same bytes
         checkpoint.save(
             {
                 "epoch": epoch,

@@ -240,7 +240,7 @@ def draft(
         assumed.append(f"segmenter: {model.name}, {why}{fetched}")
     else:
         segments, tree, how = _of_masks(photos, without)
-        rule = {}
+        rule = {}  # masks lie beside the images: there is no network to name
         whole = not photos.unmasked
         sides = dict(zip(("height", "width"), shape(photos.sizes, 128), strict=True))
         segmenter = {
