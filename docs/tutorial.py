@@ -1,6 +1,6 @@
 """docs/tutorial.md, run: its changes are made, its commands executed, and what they print is put below them.
 
-python docs/tutorial.py        # two minutes on one core; rewrites the page and its picture
+python docs/tutorial.py        # two to three minutes on one core; rewrites the page and its picture
 """
 
 from __future__ import annotations
