@@ -40,9 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         screen.say(text((head, WARN), colon + rest))
         sides = (f"{group} → {label}" for group, label in finding["told"].items())
         screen.say(text(f"  tied in train: {', '.join(sides)}"))
-        part = finding["part"]
-        ways = f"`recompose: {{{part}: {{}}}}`, `embed: {{hide: [{part}]}}` or `metric: {{balance: [{part}]}}`"
-        screen.say(text("  deflate it: ", (ways, STRONG), " in params.yaml (docs/bias.md)"))
+        screen.say(_remedy(finding["part"], finding["kind"]))
     if arguments.quiet and found["findings"]:
         screen.result(*(text(part) for part in dict.fromkeys(finding["part"] for finding in found["findings"])))
     if not found["findings"]:
@@ -52,6 +50,14 @@ def run(arguments: argparse.Namespace) -> None:
         screen.say("", table([_row(tie) for tie in ties]))
     screen.say("", text(("\n".join(found["caveats"]), FAINT)))
     screen.document(found | ({} if ties is None else {"associations": ties}))
+
+
+def _remedy(part: str, kind: str) -> Text:
+    if kind == "column":
+        return text("  no part shows it: collect images in which it does not go with the label (docs/bias.md)")
+    left_out = f"`metric: {{off: [{part}]}}` with `embed: {{hide: [{part}]}}`"
+    ways = f"`recompose: {{{part}: {{}}}}`, {left_out}, or `metric: {{balance: [{part}]}}`"
+    return text("  deflate it: ", (ways, STRONG), " in params.yaml (docs/bias.md)")
 
 
 def _ties(path: Path) -> list[dict[str, Any]]:

@@ -100,9 +100,9 @@ def _told(screen: Screen, explanation: Explanation, found: Counterfactual) -> di
     from heml.explanation.pairs import certainty, words
 
     parts = " and ".join(words(name) for name in found.segments)
-    decision = "same" if found.log_odds > 0 else "different"
+    decision, word = ("same", "the same") if found.log_odds > 0 else ("different", "different")
     first, second, donor = explanation.first.name, explanation.second.name, found.donor.name
-    told = (f"{decision} ({certainty(found.log_odds)} %)", f"bold {signed_style(found.log_odds)}")
+    told = (f"{word} ({certainty(found.log_odds)} %)", f"bold {signed_style(found.log_odds)}")
     screen.say(text(f"\nwith the {parts} of {donor}, {first} and {second} are ", told))
     return {"segments": list(found.segments), "donor": donor, "decision": decision, "log_odds": found.log_odds}
 

@@ -59,16 +59,14 @@ def _say(screen: Screen, found: Standing) -> None:
     for name, reasons in found.stale.items():
         for reason in reasons:
             by_reason.setdefault(reason, []).append(name)
-    told = sorted(by_reason.items(), key=lambda item: -len(item[1]))
-    for reason, stages in told[:MOST]:
-        screen.say(
-            text(
-                (f"{reason.where}: ", STRONG),
-                f"{reason.what} {reason.how}".strip(),
-                " → ",
-                (_again(stages, found), WARN),
-            )
-        )
+    # Paths of which the same is to be said are one line.
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for reason, stages in by_reason.items():
+        said = f"{reason.what} {reason.how}".strip()
+        alike.setdefault((reason.where if reason.what else "", said, *stages), []).append(reason.where)
+    told = sorted(alike.items(), key=lambda item: -len(item[0]))
+    for (_, said, *stages), where in told[:MOST]:
+        screen.say(text((f"{', '.join(where)}: ", STRONG), said, " → ", (_again(stages, found), WARN)))
     if len(told) > MOST:
         screen.say(text((f"and {len(told) - MOST} more (--json names all)", FAINT)))
     if found.after:

@@ -41,6 +41,8 @@ class NodeEvidence:
     """Any other distance that was asked for, by name."""
     pixels: tuple[int, int] = (0, 0)
     """Canvas pixels that the node sees of each of the two."""
+    weight: float = float("nan")
+    """The node's in the tree's distance, in [0, 1]; with 0 it says nothing of any pair."""
 
     @property
     def similarity(self) -> float:
@@ -59,6 +61,8 @@ class NodeEvidence:
         text = f"{signed(self.evidence)}  (distance {digits(self.distance)}"
         if not np.isnan(self.percentile):
             text += f", closer than {100 - self.percentile:.0f} % of pairs"
+        if self.weight == 0:
+            text += "; weight 0"
         if 0 < min(self.pixels) <= SPECK:
             text += f"; a speck of {min(self.pixels)} pixels, too small to be told apart"
         return text + ")" + "".join(f"  {name} {value:.3g}" for name, value in self.others.items())
@@ -131,6 +135,7 @@ class Explanation:
                 "evidence": d.evidence,
                 "subtree": d.subtree,
                 "share": _known(d.share),
+                "weight": _known(d.weight),
                 "distances": {key: _known(value) for key, value in d.others.items()},
             }
         return {
@@ -208,5 +213,6 @@ def explain(
             if not np.isnan(distance)
             else {},
             tuple(int(view.seen(tree.sees(name)).sum()) for view in (first, second)),  # type: ignore[arg-type]
+            metric.terms[name].weight,
         )
     return Explanation(first, second, tree, nodes, float(metric.distance(found)), log_odds)

@@ -23,6 +23,8 @@ from heml.running.definition import Definition, Yaml, all_names, read_yaml
 MEMORY = Path(".dvc/tmp/heml-hashes.json")
 """Hashes of files that did not change since; may be removed at any time."""
 
+MISSING = "not there"
+
 ALWAYS = ("check",)
 """Stages that run every time, in half a second."""
 
@@ -32,7 +34,7 @@ class Reason:
     """One thing that is not as dvc.lock has it."""
 
     where: str
-    """`params.yaml`, a path, or dvc.yaml."""
+    """`params.yaml`, a path, dvc.yaml, or `what it writes`: nothing of that is there."""
     what: str
     """Of a parameter its key; otherwise empty."""
     how: str
@@ -106,6 +108,9 @@ def _reasons(definition: Definition, command: str, locked: Any, params: Yaml, ha
     if not isinstance(locked, Mapping):
         yield Reason("dvc.lock", "", "never ran")
         return
+    if definition.outs and all(hashes.of(out) is None for out in definition.outs):
+        yield Reason("what it writes", "", MISSING)
+        return
     if command != locked.get("cmd"):
         yield Reason("dvc.yaml", "cmd", "changed")
     then = (locked.get("params") or {}).get("params.yaml") or {}
@@ -123,7 +128,7 @@ def _reasons(definition: Definition, command: str, locked: Any, params: Yaml, ha
                 yield Reason(
                     path,
                     "",
-                    "is not there" if now is None else "changed" if path in known else "new among what it reads",
+                    MISSING if now is None else "changed" if path in known else "new among what it reads",
                 )
 
 

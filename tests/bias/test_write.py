@@ -75,5 +75,7 @@ def test_the_command_prints_the_finding_and_everything_on_request(run, capsys):
     assert found[0].sentence in printed
     assert "a → red, b → blue" in printed
     assert "left colour" in printed
+    assert "no part shows it" in printed  # of a column
+    assert "deflate it" not in printed
     with pytest.raises(SystemExit):
         main(["bias", "--reports", str(root / "nowhere")])

@@ -78,6 +78,17 @@ def test_a_speck_is_called_one_and_nothing_is_none():
     assert found.to_dict()["nodes"]["b"]["pixels"][0] == 3
 
 
+def test_a_node_of_weight_0_says_so():
+    stored = embeddings()
+    silent = replace(METRIC, terms=METRIC.terms | {"b": replace(METRIC.terms["b"], weight=0.0, slope=0.0)})
+    found = explain(view(stored, 1), view(stored, 3), TREE, silent)
+    assert str(found.nodes["b"]).startswith("+0.00  (distance ")
+    assert str(found.nodes["b"]).endswith("; weight 0)")
+    assert "weight" not in str(found.nodes["a"])
+    assert found.to_dict()["nodes"]["b"]["weight"] == 0
+    assert found.to_dict()["nodes"]["a"]["weight"] == pytest.approx(METRIC.terms["a"].weight, abs=1e-6)
+
+
 @pytest.mark.parametrize("rows", [(1, 3), (1, 5), (0, 5), (2, 9), (7, 7)])
 def test_evidence_sums_to_the_log_odds_and_up_the_tree(rows):
     found = explained(*rows)
