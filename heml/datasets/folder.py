@@ -79,7 +79,7 @@ def _columns(path: Path, header: list[str], label: str | None) -> list[str]:
     return names
 
 
-def _read_classes(path: Path, root: Path) -> dict[str, int]:
+def read_classes(path: Path, root: Path) -> dict[str, int]:
     if not path.exists() and not path.is_symlink():
         raise HemlError(f"{path}: no such file; masks/ needs it to name the class ids")
     check_file(path, root)
@@ -133,7 +133,7 @@ class _Folder:
             else Listing({}, [])
         )
         self.masks = masks.files
-        self.classes = _read_classes(root / "classes.json", root) if (root / "masks").is_dir() else {}
+        self.classes = read_classes(root / "classes.json", root) if (root / "masks").is_dir() else {}
         self.label_names: list[str] = []
         self.extra = [c for c in columns if c not in OWN]
         self.values = {row["image_id"]: {c: row[c] for c in self.extra} for row in rows}

@@ -78,16 +78,24 @@ class Params(Strict):
         return self
 
     @model_validator(mode="after")
-    def _off_are_nodes(self) -> Params:
+    def _recomposed_are_leaves(self) -> Params:
         for name in self.recompose:
             if name not in (leaves := self.tree.level_0):
                 raise ValueError(
                     f"recompose.{name}: no leaf of the tree; it has {', '.join(leaves)}{meant(name, leaves)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _balanced_are_segments(self) -> Params:
         for name in self.metric.balance:
             if name not in self.segments:
                 near = meant(name, self.segments)
                 raise ValueError(f"metric.balance: {name!r} is no segment; there are {', '.join(self.segments)}{near}")
+        return self
+
+    @model_validator(mode="after")
+    def _off_are_nodes(self) -> Params:
         for name in self.metric.off:
             if name not in self._nodes:
                 raise ValueError(f"metric.off: {name!r} is no node of the tree; {self._known(name)}")

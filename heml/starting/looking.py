@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from heml.datasets.folder import _read_classes as read_classes
+from heml.datasets.folder import read_classes
 from heml.datasets.listing import SUFFIXES, list_images
 from heml.errors import HemlError
 from heml.images.decoding import FORMATS, ORIENTATION, BadImage, decode_mask

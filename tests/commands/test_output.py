@@ -80,6 +80,18 @@ def test_a_command_that_fails_prints_a_document_with_the_error(command, tmp_path
     assert capsys.readouterr().out == ""
 
 
+def test_what_is_wrongly_typed_is_a_document_too(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["explain", "one_image", "--json"])
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert json.loads(told.out) == {"error": "heml explain: the following arguments are required: second"}
+    assert told.err.startswith("usage: heml explain")
+    with pytest.raises(SystemExit):
+        main(["explain", "one_image"])
+    assert not capsys.readouterr().out
+
+
 def test_tree(capsys):
     path = ROOT / "presets" / "faces.yaml"
     tree = Tree.from_params(load_params(path))
