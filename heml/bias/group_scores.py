@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 from fairlearn.metrics import MetricFrame
 from numpy.typing import NDArray
 
@@ -51,14 +52,14 @@ def tree_hits(embeddings: Mapping[str, NodeEmbeddings], tree: Tree, metric: Tree
     return _hits(metric.vectors(embeddings), embeddings[tree.root], metric.metric, settings)
 
 
-def _hits(vectors: object, rows: NodeEmbeddings, metric: Metric, settings: Evaluate) -> Found:
+def _hits(vectors: torch.Tensor, rows: NodeEmbeddings, metric: Metric, settings: Evaluate) -> Found:
     parts = []
     for split in ("train", "test"):
         found = np.full(len(rows.labels), np.nan)
         search = search_in(rows.rows, split, settings.search)
         if len(search.asked) and len(search.held) > 1:
-            near = search.held[nearest_but_itself(vectors, search.asked, search.held, 1, metric)[1][:, 0]]  # type: ignore[arg-type]
-            found[search.asked] = rows.labels[near] == rows.labels[search.asked]
+            near = nearest_but_itself(vectors, search.asked, search.held, 1, metric)[1][:, 0]
+            found[search.asked] = rows.labels[search.held[near]] == rows.labels[search.asked]
         parts.append(found)
     return Found(*parts)
 
@@ -105,8 +106,8 @@ def leaning_row(attribute: Attribute, images: Labelled, found: Found, node: str)
         "node": node,
         "worst_group": "",
     }
-    row |= {"train": _mean(found.train), "test": _mean(hits)}
-    row["gap"] = row["train"] - row["test"]  # type: ignore[operator]
+    train, test = _mean(found.train), _mean(hits)
+    row |= {"train": train, "test": test, "gap": train - test}
     told = agrees(attribute, images)
     asks = ~np.isnan(hits) & ~np.isnan(told)
     for name, side in (("with", 1.0), ("against", 0.0)):

@@ -66,7 +66,8 @@ def _ties(path: Path) -> list[dict[str, Any]]:
 
     words = ("part", "kind", "follows")
     found = read_csv(path, "dvc repro bias", (*words, "suspect", *(f"v_{split}" for split in SPLITS)), words)
-    return [dict(row) for row in found.sort_values("v_train", ascending=False, kind="stable").to_dict("records")]  # type: ignore[arg-type]
+    found = found.sort_values("v_train", ascending=False, kind="stable")
+    return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
 
 
 def _row(tie: dict[str, Any]) -> list[Text | str]:

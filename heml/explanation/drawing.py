@@ -174,8 +174,11 @@ def segment_pictures(
         boxes: node → its box.
     """
     tree = explanation.tree
-    views = explanation.first, explanation.second
-    return {name: tuple(view.picture(tree.sees(name), boxes[name]) for view in views) for name in tree.nodes}  # type: ignore[misc]
+    first, second = explanation.first, explanation.second
+    return {
+        name: (first.picture(tree.sees(name), boxes[name]), second.picture(tree.sees(name), boxes[name]))
+        for name in tree.nodes
+    }
 
 
 def write_explanation(explanation: Explanation, boxes: Mapping[str, Box], stem: Path) -> list[Path]:

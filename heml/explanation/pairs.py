@@ -212,7 +212,7 @@ def explain(
             }
             if not np.isnan(distance)
             else {},
-            tuple(int(view.seen(tree.sees(name)).sum()) for view in (first, second)),  # type: ignore[arg-type]
+            (int(first.seen(tree.sees(name)).sum()), int(second.seen(tree.sees(name)).sum())),
             metric.terms[name].weight,
         )
     return Explanation(first, second, tree, nodes, float(metric.distance(found)), log_odds)

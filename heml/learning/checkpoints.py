@@ -146,7 +146,8 @@ def load_state(path: str | Path, repeat: int = 0) -> State:
     try:
         with safe_open(path, "pt") as file:
             own = (f"{prefix}trunk.", f"{prefix}embedder.")
-            found = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(own)}  # noqa: SIM118
+            names = [key for key in file.keys() if key.startswith(own)]  # noqa: SIM118
+            found = {key.removeprefix(prefix): file.get_tensor(key) for key in names}
             checksums = json.loads((file.metadata() or {}).get("heml", "{}")).get("checksums")
     except (SafetensorError, OSError, ValueError, AttributeError) as error:
         raise fault(path, f"cannot be read ({error})", "dvc repro") from None

@@ -45,14 +45,16 @@ class Recipes:
 def write_recipes(path: Path, recipes: Recipes | None, image_ids: list[str]) -> None:
     """Write them, a row a sample; None: an empty table, whose segment is left as it is."""
     columns: dict[str, list[object]] = {name: [] for name in _SCHEMA.names}
-    for row, draw in np.argwhere(recipes.donors != KEPT).tolist() if recipes else ():
-        donor = int(recipes.donors[row, draw])  # type: ignore[union-attr]
-        columns["base"].append(image_ids[row])
-        columns["draw"].append(draw)
-        columns["donor"].append(None if donor == REMOVED else image_ids[donor])
-        columns["box"].append(None if donor == REMOVED else recipes.boxes[row, draw].tolist())  # type: ignore[union-attr]
-    about = {"heml": json.dumps({"rate": recipes.rate, "poured": recipes.poured} if recipes else {})}
-    write_table(path, pa.table(columns, schema=_SCHEMA.with_metadata(about)))
+    about: dict[str, object] = {}
+    if recipes:
+        about = {"rate": recipes.rate, "poured": recipes.poured}
+        for row, draw in np.argwhere(recipes.donors != KEPT).tolist():
+            donor = int(recipes.donors[row, draw])
+            columns["base"].append(image_ids[row])
+            columns["draw"].append(draw)
+            columns["donor"].append(None if donor == REMOVED else image_ids[donor])
+            columns["box"].append(None if donor == REMOVED else recipes.boxes[row, draw].tolist())
+    write_table(path, pa.table(columns, schema=_SCHEMA.with_metadata({"heml": json.dumps(about)})))
 
 
 def read_recipes(path: Path, image_ids: list[str]) -> Recipes | None:

@@ -171,8 +171,9 @@ class Train(Strict):
 
 def optional(keys: Iterable[str]) -> dict[str, Any]:
     """Keys of `Train` as fields that may be left out."""
-    fields = {key: Train.model_fields[key] for key in keys}
-    return {
-        key: (Annotated[field.annotation, *field.metadata] | None if field.metadata else field.annotation | None, None)  # type: ignore[operator]
-        for key, field in fields.items()
-    }
+    found: dict[str, Any] = {}
+    for key in keys:
+        field = Train.model_fields[key]
+        own: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        found[key] = (own | None, None)
+    return found
