@@ -71,8 +71,8 @@ class Distilled(MetricNetwork):
 def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[str, Any]:
     """Train a student of a node and write its weights and its report; returns the report.
 
-    It sees the teacher's segments in the teacher's box, augmented as `train` says; its own loss, batches, optimiser,
-    schedule and seed are `train`'s too.
+    It sees the teacher's segments in the teacher's box, recomposed as for the teacher and augmented as `train` says;
+    its own loss, batches, optimiser, schedule and seed are `train`'s too.
 
     Raises:
         HemlError: the teacher is missing, the loss is not finite, or its settings do not go together.
@@ -81,7 +81,7 @@ def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[
     torch.set_num_threads(train.threads)
     torch.set_deterministic_debug_mode("warn")
     header, teacher = load_network(run.node(settings.teacher), device)
-    images = compose(header.leaves, run, header.box).on(device)
+    images = compose(header.leaves, run, header.box, recompose=True).on(device)
     shape = Architecture(
         settings.trunk, "plain", settings.hidden_dim, header.architecture.embedding_dim, images.classes
     )

@@ -11,6 +11,7 @@ import torch
 from node_data import make_node_data
 from torch.nn import functional as F
 
+from heml.bias.recomposing import make_recipes
 from heml.learning import distillation, training
 from heml.learning.checkpoints import load_network
 from heml.learning.distillation import _measure, build_student, distillation_loss
@@ -19,9 +20,11 @@ from heml.learning.inputs import compose
 from heml.learning.networks import new_network
 from heml.learning.node import build_node
 from heml.learning.objectives import Objective
-from heml.params import Student, Train
+from heml.learning.recipes import write_recipes
+from heml.params import Recompose, Student, Train
 from heml.run import Run
 from heml.sealed import fingerprint
+from heml.segments.manifest import read_manifest
 from heml.tree import Node
 
 CPU = torch.device("cpu")
@@ -99,6 +102,29 @@ def test_a_student_is_smaller_and_keeps_the_neighbours(tmp_path):
     assert header.val_p1 == [max(row["val_p1"] for row in report["history"][1:])]
     images = compose(["left"], data.run, header.box)
     assert embed(network, images, images.rows("test"), CPU).shape == (48, 8)
+
+
+def test_a_student_of_a_deflated_teacher_sees_recomposed_images(tmp_path, monkeypatch):
+    data = make_node_data(tmp_path)
+    train = Train(epochs=1, batch_size=8, per_class=4, hidden_dim=16, embedding_dim=8)
+    build_node(Node("left", 0), train, data.run)
+    settings = Student(teacher="left", trunk="resnet18:2", hidden_dim=16, epochs=1)
+    seen, kept = [], distillation.train_node
+
+    def trained(name, network, images, *rest):
+        rows = images.rows("train")
+        pixels = images.training_batch(rows, np.random.default_rng(0))[0]
+        seen.append((pixels != images.batch(rows)[0]).any().item())
+        return kept(name, network, images, *rest)
+
+    monkeypatch.setattr(distillation, "train_node", trained)
+    build_student("small", settings, train, data.run)
+    partitions = {name: read_manifest(data.run.segments, name) for name in ("left", "right")}
+    made = make_recipes("left", partitions, Recompose())
+    data.run.recipes.mkdir()
+    write_recipes(data.run.recipe("left"), made, partitions["left"].image_ids)
+    build_student("small", settings, train, data.run)
+    assert seen == [False, True]
 
 
 def test_labels_that_train_has_not_are_sought_among_the_other_test_images(tmp_path):
