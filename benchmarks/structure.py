@@ -20,7 +20,7 @@ import networkx as nx
 
 ROOMS = (
     *"errors meant lifetime cells machine imports row_groups progress atomic json_file sealed fetch terms".split(),
-    *"run losses params tree distances reading".split(),
+    *"yaml_text run losses params tree distances reading".split(),
     *"images segments datasets segmentation learning evaluation explanation bias baselines reporting serving".split(),
     *"exporting starting running commands cli".split(),
 )

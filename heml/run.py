@@ -78,9 +78,9 @@ class Run:
         """What a node's training tells."""
         return self.reports / "nodes" / f"{node}.json"
 
-    def live(self, name: str) -> Path:
-        """No out: the curve so far of a node, student or baseline, while it trains."""
-        return self.reports / "live" / f"{name}.json"
+    def live(self, kind: str, name: str) -> Path:
+        """No out: the curve so far of one of the `nodes`, `students` or `baselines`, while it trains."""
+        return self.reports / "live" / kind / f"{name}.json"
 
     def student(self, name: str) -> Path:
         """A student's weights."""

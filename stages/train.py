@@ -1,5 +1,5 @@
 """One node of the metric tree → models/nodes/<node>.safetensors and reports/nodes/<node>.json; meanwhile
-reports/live/<node>.json."""
+reports/live/nodes/<node>.json."""
 
 from heml.params import load_params
 from heml.run import Run

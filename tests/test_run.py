@@ -13,13 +13,14 @@ STAGES = [stage.get("do", stage) for stage in yaml.safe_load((ROOT / "dvc.yaml")
 OUTS = {out for stage in STAGES for out in stage.get("outs", ())} | {
     out for stage in STAGES for metrics in stage.get("metrics", ()) for out in metrics
 }
-NO_OUTS = {"models/checkpoints", "reports/live/${key}.json"}
+NO_OUTS = {"models/checkpoints", "reports/live/${key}/${key}.json"}
 """What is kept while a stage works, for its next start and for who looks on."""
 
 RUN = Run()
 FOLDERS = {str(path) for name, path in vars(RUN).items() if name in ("root", "data", "models", "reports")}
+METHODS = [method for name, method in inspect.getmembers(RUN, inspect.ismethod) if name != "__init__"]
 NAMED = {str(path) for path in vars(RUN).values()} - FOLDERS | {
-    str(method("${key}")) for name, method in inspect.getmembers(RUN, inspect.ismethod) if name != "__init__"
+    str(method(*["${key}"] * len(inspect.signature(method).parameters))) for method in METHODS
 }
 
 

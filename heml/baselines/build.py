@@ -74,7 +74,7 @@ def build_baseline(name: str, params: Params, run: Run) -> dict[str, Any]:
         network = Traditional(architecture, images.size)
     if train.weights:
         load_pretrained(network.trunk, train.trunk, train.weights)
-    with live_curve(run.live(name), name) as watch:
+    with live_curve(run.live("baselines", name), name) as watch:
         result = train_node(name, network, images, train, device, network.aim(train, images.classes), watch)
     header = Header(
         node=name,

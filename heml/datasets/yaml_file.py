@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from heml.errors import HemlError
+from heml.yaml_text import parse_yaml
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -23,11 +23,9 @@ def read_yaml(kind: type[M], path: str | Path, what: str) -> M:
         HemlError: missing, not YAML, a key that is unknown or wrong.
     """
     try:
-        return kind.model_validate(yaml.safe_load(Path(path).read_text("utf-8-sig")))
+        return kind.model_validate(parse_yaml(Path(path).read_text("utf-8-sig"), str(path)))
     except FileNotFoundError:
         raise HemlError(f"{path}: no such file; dataset.path must name {what}") from None
-    except yaml.YAMLError as error:
-        raise HemlError(f"{path}: not valid YAML: {error}") from None
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
         raise HemlError(f"{path}: {faults}") from None

@@ -94,7 +94,7 @@ def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[
     # Epochs are chosen by the distance that the student is measured under, the teacher's.
     aim = replace(objective(own, images.classes), distance=header.distance)
     began = time.perf_counter()
-    with live_curve(run.live(name), name) as watch:
+    with live_curve(run.live("students", name), name) as watch:
         result = train_node(name, student, images, own, device, aim, watch)
     seconds = time.perf_counter() - began
 

@@ -47,7 +47,7 @@ def build_node(node: Node, settings: Train, run: Run) -> dict[str, Any]:
         own = settings.model_copy(update={"seed": settings.seed + repeat})
         network = new_network(own, images.classes, images.size)
         starts.append(_start(network, node, children, settings, repeat, run, images, device))
-        with live_curve(run.live(node.name), node.name) as watch:
+        with live_curve(run.live("nodes", node.name), node.name) as watch:
             results.append(train_node(node.name, network, images, own, device, watch=watch))
 
     lineage = {f"segment={leaf}": fingerprint(run.segment(leaf) / "part-0.parquet") for leaf in leaves}

@@ -7,10 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from heml.errors import HemlError
+from heml.yaml_text import parse_yaml
 
 Yaml = Mapping[str, Any]
 
@@ -21,10 +19,7 @@ def read_yaml(text: bytes, source: str) -> dict[str, Any]:
     Raises:
         HemlError: it is none.
     """
-    try:
-        found = YAML(typ="safe").load(text)
-    except (YAMLError, ValueError) as error:
-        raise HemlError(f"{source}: not valid YAML ({str(error).splitlines()[0]})") from None
+    found = parse_yaml(text, source)
     if not isinstance(found, dict):
         raise HemlError(f"{source}: has no sections")
     return found

@@ -21,7 +21,7 @@ from heml.running.definition import Definition, Yaml, all_names, templated_outs
 def tidy(pipeline: Yaml, params: Yaml) -> list[str]:
     """Remove it from the working folder; returns the paths of outs that were removed."""
     clear_unfinished()
-    for curve in Run().live("any").parent.glob("*.json"):  # of training that did not end
+    for curve in Run().live("any", "any").parents[1].glob("*/*.json"):  # of training that did not end
         curve.unlink()
     names = list(all_names(pipeline, params))
     outs = {out for name in names for out in Definition.of(name, pipeline, params).outs}

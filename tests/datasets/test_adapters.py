@@ -20,7 +20,13 @@ RULE = {"classes": ["hat"]}
 
 
 def made(kind, **changes):
-    return kind(**({"name": get_args(kind.model_fields["name"].annotation)[0]} | OWN[kind] | changes))
+    return kind(
+        **(
+            {"name": get_args(kind.model_fields["name"].annotation)[0]}
+            | OWN.get(kind, {"path": ROOT, "label": "x"})
+            | changes
+        )
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

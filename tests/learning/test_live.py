@@ -53,7 +53,7 @@ def test_the_file_grows_by_an_epoch_and_goes_when_training_ends(tmp_path, told):
     assert [row(entry) for entry in history[1:]] == told[2]["epochs"][1:]
     assert [file["left"] for file in told] == [file["epochs"][-1] for file in told]
     assert [entry["val_p1"] is None for entry in told[2]["epochs"]] == [True, False, True, False]
-    assert not data.run.live("left").exists()
+    assert not data.run.live("nodes", "left").exists()
 
 
 def test_a_student_has_one_too(tmp_path, told):
@@ -64,7 +64,7 @@ def test_a_student_has_one_too(tmp_path, told):
     build_student("small", Student(teacher="left", trunk="resnet18:2", epochs=2), train, data.run)
     history = json.loads(data.run.student_report("small").read_text())["history"]
     assert told[-1] == {"small": row(history[-1]), "epochs": [told[-1]["epochs"][0], *map(row, history[1:])]}
-    assert not data.run.live("small").exists()
+    assert not data.run.live("students", "small").exists()
 
 
 def test_where_training_fails_the_file_stays(tmp_path):
@@ -125,16 +125,16 @@ def test_dvc_shows_epochs_while_a_stage_has_its_lock_and_misses_nothing_between(
     history = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "val_p1": 0.75}]
     with Repo(str(project)) as repo, repo.lock, ExitStack() as training:  # as during `dvc repro`
         for node in ("left", "right"):
-            training.enter_context(live.live_curve(project / "reports/live" / f"{node}.json", node))(history)
+            training.enter_context(live.live_curve(project / "reports/live/nodes" / f"{node}.json", node))(history)
         assert metrics(project) == {
-            f"reports/live/{node}.json": {node: {"epoch": 2, "loss": 0.25, "val_p1": 0.75}}
+            f"reports/live/nodes/{node}.json": {node: {"epoch": 2, "loss": 0.25, "val_p1": 0.75}}
             for node in ("left", "right")
         }
         drawn = asked(project, "plots", "show")["data"]
         changed = subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True)
         assert changed.stdout == ""
     for node in ("left", "right"):
-        (plot,) = drawn[f"reports/live/{node}.json"]
+        (plot,) = drawn[f"reports/live/nodes/{node}.json"]
         points = plot["content"]["data"]["values"]
         assert [(p["field"], p["epoch"], p[p["field"]]) for p in points] == [
             ("loss", 1, 0.5), ("loss", 2, 0.25), ("val_p1", 1, None), ("val_p1", 2, 0.75),

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from heml.run import Run
 from pipeline.conftest import Project
 
 pytestmark = pytest.mark.pipeline
@@ -148,10 +149,11 @@ def test_a_killed_stage_leaves_nothing_that_another_reads(project):
     assert {p.name for p in (project.root / "data" / "segments").iterdir()} == {"segment=eyes", "segment=mouth"}
     path.write_text(text)
     project.set(segments__hair__dilate=0)
-    (project.root / "reports" / "live").mkdir(parents=True, exist_ok=True)
-    (project.root / "reports" / "live" / "hair.json").write_text("{}")
+    left = Run(project.root).live("nodes", "hair")
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_text("{}")
     project.repro("manifest")
-    assert not [*project.root.glob(".unfinished/*"), *project.root.glob("reports/live/*.json")]
+    assert not [*project.root.glob(".unfinished/*"), *project.root.glob("reports/live/**/*.json")]
     assert project.hashes("data/segments") == before
 
 
