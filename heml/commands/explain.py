@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 from heml.atomic import new_file
 from heml.commands.common import Commands, add_out, add_run, check_images, distance, file_name, run_of, steps
 from heml.commands.screen import FAINT, PATH, STRONG, Screen, add_output, drawing, signed_style, text
-from heml.errors import HemlError
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from heml.explanation.exchange import Counterfactual
-    from heml.explanation.metric_tree import MetricTree
     from heml.explanation.pairs import Explanation, NodeEvidence
 
 
@@ -60,9 +58,11 @@ def run(arguments: argparse.Namespace) -> None:
     files = write_explanation(explanation, {name: header.box for name, header in tree.headers.items()}, stem)
     turned = None
     if arguments.counterfactual:
-        found = _counterfactual(tree, explanation)
-        turned = _told(screen, explanation, found)
-        files.append(_picture(explanation, found, stem))
+        if found := tree.counterfactual(explanation.first, explanation.second):
+            turned = _told(screen, explanation, found)
+            files.append(_picture(explanation, found, stem))
+        else:
+            screen.say("\nno exchange of up to four parts turns the decision")
     screen.say("")
     screen.result(*(text((str(path), PATH)) for path in files))
     more = {"counterfactual": turned} if arguments.counterfactual else {}
@@ -86,13 +86,6 @@ def _note(node: NodeEvidence) -> Text:
     return (
         text((evidence, FAINT)) if node.absence else text((evidence, signed_style(node.evidence)), ("  " + rest, FAINT))
     )
-
-
-def _counterfactual(tree: MetricTree, explanation: Explanation) -> Counterfactual:
-    found = tree.counterfactual(explanation.first, explanation.second)
-    if found is None:
-        raise HemlError("no exchange of up to four parts turns the decision")
-    return found
 
 
 def _told(screen: Screen, explanation: Explanation, found: Counterfactual) -> dict[str, Any]:

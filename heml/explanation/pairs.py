@@ -167,8 +167,9 @@ def digits(distance: float) -> str:
 
 
 def signed(evidence: float) -> str:
-    """Evidence for people: always with its sign."""
-    return f"{'−' if evidence < 0 else '+'}{abs(evidence):.2f}"
+    """Evidence for people: with its sign, where two digits tell it from nothing."""
+    told = f"{abs(evidence):.2f}"
+    return told if told == "0.00" else f"{'−' if evidence < 0 else '+'}{told}"
 
 
 def _known(value: float) -> float | None:

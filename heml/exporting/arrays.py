@@ -36,7 +36,7 @@ def index_table(stored: NodeEmbeddings, rows: NDArray[np.int64], label_names: Se
 
 def write_numpy(gallery: Gallery, nodes: Sequence[str], label_names: Sequence[str], folder: Path) -> None:
     """Write `<node>.npy`, (N, D) float32 with NaN rows where the node is absent, and `index.csv`, whose rows they are
-    (text as `heml.evaluation.cells` has it)."""
+    (text as `heml.cells` has it)."""
     with new_folder(folder) as partial:
         for name in nodes:
             np.save(partial / f"{name}.npy", gallery.embeddings[name].vectors.numpy(), allow_pickle=False)

@@ -52,7 +52,7 @@ class Header:
     area: float
     """Mean share of the canvas its segments cover in `train`."""
     lineage: dict[str, str]
-    """Fingerprints (SHA-256) of what it was made from: `segment=<leaf>` and `node=<child>`."""
+    """Fingerprints (SHA-256) of what it was made from: `segment=<leaf>`, `recipes=<leaf>` and `node=<child>`."""
 
 
 def save_node(path: Path, header: Header, states: Sequence[State], stored: str = "float32") -> None:

@@ -13,8 +13,6 @@ from heml.learning.pml_distances import training_distance
 from heml.losses import MINERS, Shape, catalogue
 from heml.params import Train
 
-__all__ = ["Objective", "objective"]
-
 
 @dataclass(frozen=True)
 class Objective:

@@ -74,7 +74,7 @@ MINERS: dict[str, Callable[[float, BaseDistance], nn.Module | None]] = {
 loss."""
 
 TRIPLET_MINERS = tuple(MINERS)
-PAIR_MINERS = ("none", "multi_similarity", "batch_hard", "distance_weighted", "all", "semihard", "hard", "angular")
+PAIR_MINERS = ("none", *(name for name in MINERS if name != "none"))
 
 
 @cache

@@ -23,15 +23,20 @@ class BaselineBase(Strict):
         """The training parameters this baseline sets for itself."""
         given = self.model_dump(exclude_unset=True) | self.model_dump(include={"epochs", "loss"}, exclude_none=True)
         own = {key: value for key, value in given.items() if key in Train.model_fields}
-        if isinstance(self, TraditionalSettings):
-            return own
-        return own | {"embedder": "plain", "embedder_options": {}}
+        return own | self._fixed()
+
+    def _fixed(self) -> dict[str, object]:
+        """What the method brings its own of, whatever `train` says."""
+        return {"embedder": "plain", "embedder_options": {}}
 
 
 class TraditionalSettings(BaselineBase):
     """One trunk and embedder: deep metric learning as usual."""
 
     method: Literal["traditional"]
+
+    def _fixed(self) -> dict[str, object]:
+        return {}
 
 
 class AvslSettings(BaselineBase):

@@ -95,7 +95,7 @@ _FACE = {
     "eye": (0.62, 0.46, 0.12, 0.05, "eyes gaze face head portrait"),
     "glasses": (0.5, 0.46, 0.42, 0.14, "gaze face head portrait"),
     "ear": (0.77, 0.52, 0.07, 0.15, "ears sides head portrait"),
-    "earring": (0.76, 0.62, 0.06, 0.08, "sides head portrait"),
+    "earring": (0.5, 0.62, 0.6, 0.08, "sides head portrait"),
     "nose": (0.5, 0.56, 0.14, 0.2, "middle_face face head portrait"),
     "skin": (0.5, 0.55, 0.5, 0.6, "face head portrait"),
     "face": (0.5, 0.55, 0.5, 0.6, "face head portrait"),

@@ -82,7 +82,7 @@ def test_a_node_of_weight_0_says_so():
     stored = embeddings()
     silent = replace(METRIC, terms=METRIC.terms | {"b": replace(METRIC.terms["b"], weight=0.0, slope=0.0)})
     found = explain(view(stored, 1), view(stored, 3), TREE, silent)
-    assert str(found.nodes["b"]).startswith("+0.00  (distance ")
+    assert str(found.nodes["b"]).startswith("0.00  (distance ")
     assert str(found.nodes["b"]).endswith("; weight 0)")
     assert "weight" not in str(found.nodes["a"])
     assert found.to_dict()["nodes"]["b"]["weight"] == 0

@@ -148,7 +148,7 @@ def test_the_first_sentences_are_the_runs(reported):
 def test_a_panel_is_a_module_and_a_template_and_has_its_section(reported):
     _, page = reported
     names = [panel.__name__.rpartition(".")[2] for panel in panels()]
-    assert names[:4] == ["answer", "bias", "pair", "gallery"]
+    assert names[:4] == ["answer", "pair", "bias", "gallery"]
     assert [found for found in re.findall(r'<section id="(\w+)" aria-label', page)] == names
     assert [panel.PLACE for panel in panels()] == sorted({panel.PLACE for panel in panels()})
 

@@ -135,9 +135,14 @@ def _mistakes(finished: Finished) -> dict[str, Any] | None:
         )
     first, blame = wrong.iloc[0], wrong["blame"].value_counts()
     names = finished.labels
+    most = [words(node) for node in blame.index[blame == blame.iloc[0]]]
+    whose = (
+        f"{most[0]} is to blame most often ({blame.iloc[0]} of {len(wrong)})"
+        if len(most) == 1
+        else f"the parts to blame most often are {', '.join(most[:-1])} and {most[-1]} ({blame.iloc[0]} each)"
+    )
     return _card(
-        f"{len(wrong)} of {asked} test images {'is' if len(wrong) == 1 else 'are'} taken for another label;"
-        f" {words(blame.index[0])} is to blame most often ({blame.iloc[0]} of {len(wrong)}).",
+        f"{len(wrong)} of {asked} test images {'is' if len(wrong) == 1 else 'are'} taken for another label; {whose}.",
         f"The surest one: {first['image_id']} ({names[first['label']]}), taken for {first['nearest']}"
         f" ({names[first['nearest_label']]}).",
         (f"#pair={first['image_id']},{first['nearest']}", "why"),

@@ -8,7 +8,7 @@ from heml.explanation.drawing import SHADES
 from heml.reporting.finished import Finished
 from heml.reporting.inline import svg_uri
 
-PLACE = 30
+PLACE = 15
 TITLE = "A pair"
 
 

@@ -56,8 +56,12 @@ const certainty = (logOdds) => Math.min(99, Math.round(100 / (1 + Math.exp(-Math
 /** The decision in words. */
 const decision = (logOdds) => `${logOdds > 0 ? "Same" : "Different"} (${certainty(logOdds)} %)`;
 
-/** Evidence: always with its sign, but for nothing. */
-const signed = (value) => (value === 0 ? "0" : (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2));
+const judged = (logOdds) => `${logOdds > 0 ? "the same" : "different"} (${certainty(logOdds)} %)`;
+
+/** Evidence: with its sign, where two digits tell it from nothing. */
+const NOTHING = 0.005; // evidence that is none when it is told
+const signed = (value) =>
+  Math.abs(value) < NOTHING ? (value === 0 ? "0" : "0.00") : (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
 
 /** A distance: small ones with a digit more. */
 const digits = (d) => d.toFixed(d < 0.1 ? 3 : 2);

@@ -53,13 +53,14 @@ class Explorer {
     const leaves = data.nodes
       .map((node, k) => [k, side * evidence[k]])
       .filter(([k, e]) => !data.nodes[k].children.length && e > 0);
+    if (evidence.every((e) => e === 0)) return "Nothing is left to compare.";
     if (!leaves.length) return `${decision(logOdds)}, by its parts together.`;
     const [best, most] = leaves.reduce((a, b) => (b[1] > a[1] ? b : a));
     const part = most / leaves.reduce((sum, [, e]) => sum + e, 0);
     const how = part > 0.5 ? "mostly because of" : "above all because of";
     const name = words(data.nodes[best].name);
     const what = `the evidence ${side > 0 ? "for" : "against"} it`;
-    return `${decision(logOdds)}, ${how} ${name}: ${(100 * part).toFixed(0)} % of ${what}.`;
+    return `${decision(logOdds)}, by the parts' own nodes ${how} ${name}: ${(100 * part).toFixed(0)} % of ${what}.`;
   }
 
   /** Evidence of a node and all below it. */
@@ -79,7 +80,7 @@ class Explorer {
       $(id).value = image;
       if ($(id).selectedIndex < 0) $(id).value = ""; // not among the choices
     }
-    $("link").disabled = Math.max(pair.first, pair.second) >= data.tests;
+    $("link").disabled = !this.addressable(pair.first, pair.second);
     $("listed").value = String(data.listed.indexOf(pair));
     this.weigh();
     this.drawPhotos();
@@ -100,19 +101,51 @@ class Explorer {
     this.logOdds = this.evidence.reduce((sum, e) => sum + e, 0);
   }
 
+  /** Whether what parts say was measured by exchange, and holds: of listed pairs, with nothing switched off. */
+  measured() {
+    return !this.metric.off.size && this.leafNode.some((k) => k >= 0 && this.current.share[k] !== null);
+  }
+
   /** What a part says: at all nodes that hold it where that was measured, else at its own. */
   partSays(leaf) {
     const k = this.leafNode[leaf];
     if (k < 0 || this.metric.off.has(leaf)) return 0;
     const share = this.current.share[k];
-    return share === null || this.metric.off.size ? this.evidence[k] : share;
+    return share === null || !this.measured() ? this.evidence[k] : share;
+  }
+
+  /** What every part says, the most first, as bars and numbers. */
+  said() {
+    const box = make("div", "said");
+    box.append(make("h3", "", "What each part says"));
+    const rule = this.measured()
+      ? "at all nodes that see it, found by exchanging it between the two"
+      : "at its own node alone; at the nodes above, parts say more together";
+    box.append(make("p", "soft", rule));
+    const parts = data.leaves
+      .map((name, leaf) => ({ name: words(name), leaf, says: this.partSays(leaf) }))
+      .filter(({ leaf }) => this.leafNode[leaf] >= 0)
+      .sort((a, b) => Math.abs(b.says) - Math.abs(a.says));
+    const most = Math.max(NOTHING, ...parts.map(({ says }) => Math.abs(says)));
+    const list = make("ul");
+    for (const { name, leaf, says } of parts) {
+      const item = make("li");
+      const bar = make("span", `weighs ${says > 0 ? "for" : "against"}`);
+      bar.setAttribute("aria-hidden", "true");
+      bar.style.width = `${(6 * Math.abs(says)) / most}rem`;
+      const told = this.metric.off.has(leaf) ? "off" : signed(says);
+      item.append(make("span", "name", name), make("span", "number", told), bar);
+      list.append(item);
+    }
+    box.append(list);
+    return box;
   }
 
   // ---- photographs
 
   drawPhotos() {
     const { first, second } = this.current;
-    $("photos").replaceChildren(this.photo(first), this.photo(second));
+    $("photos").replaceChildren(this.photo(first), this.photo(second), this.said());
   }
 
   photo(image) {
@@ -125,7 +158,8 @@ class Explorer {
       const d = this.pictures.path(image, leaf);
       if (!d) return;
       const says = this.partSays(leaf);
-      const kind = this.metric.off.has(leaf) ? "off" : says > 0 ? "alike" : says < 0 ? "apart" : "silent";
+      const silent = Math.abs(says) < NOTHING;
+      const kind = this.metric.off.has(leaf) ? "off" : silent ? "silent" : says > 0 ? "alike" : "apart";
       const path = draw("path", { d, class: `part ${kind}`, "fill-rule": "evenodd" });
       path.style.fill = kind === "off" || kind === "silent" ? "transparent" : shade(says);
       path.append(draw("title", {}, `${words(name)}: ${kind === "off" ? "switched off" : signed(says)}`));
@@ -504,10 +538,13 @@ class Explorer {
     const [was, is] = [this.metric.right(this.whole), this.metric.right(near)];
     const moved = near.filter((found, i) => (found.length ? found[0].image : -1) !== this.whole[i][0].image).length;
     const names = enumerated([...this.metric.off].map((leaf) => words(data.leaves[leaf])));
-    const pair =
-      decision(before) === decision(this.logOdds)
-        ? `still ${decision(this.logOdds)}`
-        : `${decision(this.logOdds)} instead of ${decision(before)}`;
+    const now = judged(this.logOdds);
+    const pair = judged(before) === now ? `still ${now}` : `${now} instead of ${judged(before)}`;
+    if (this.metric.off.size === data.leaves.length) {
+      out.textContent = "Nothing is left to compare: every part is switched off.";
+      tell(out.textContent);
+      return;
+    }
     out.textContent =
       `Without ${names}: these two are ${pair}. Of the ${data.tests} test images here, ${is} instead of ${was} have ` +
       `a most similar other test image of their own label; for ${moved} it is another image than before.`;
@@ -533,10 +570,15 @@ class Explorer {
 
   // ---- controls
 
-  /** Show two images, say so in the address where they are test images, and go there. */
+  /** Whether a link leads to a pair: of two test images, or listed. */
+  addressable(first, second) {
+    return Math.max(first, second) < data.tests || data.listed.includes(this.pair(first, second));
+  }
+
+  /** Show two images, say so in the address where a link leads to them, and go there. */
   go(first, second, node) {
     if (node !== undefined && node >= 0) this.node = node;
-    if (first < data.tests && second < data.tests) history.replaceState(null, "", this.address(first, second));
+    if (this.addressable(first, second)) history.replaceState(null, "", this.address(first, second));
     return this.meet(first, second, true);
   }
 

@@ -13,9 +13,11 @@ function addressed() {
       .match(/pair=([^&]*)/)?.[1]
       .split(",")
       .map(decodeURIComponent) || [];
-  const images = ids.map((id) => data.images.findIndex((image, k) => k < data.tests && image.id === id));
+  const images = ids.map((id) => data.images.findIndex((image) => image.id === id));
+  const shown = ([a, b]) =>
+    Math.max(a, b) < data.tests || data.listed.some((p) => p.first === a && p.second === b);
   return {
-    pair: images.length === 2 && images.every((i) => i >= 0) ? images : null,
+    pair: images.length === 2 && images.every((i) => i >= 0) && shown(images) ? images : null,
     node: data.nodes.findIndex((node) => node.name === asked.get("node")),
   };
 }
