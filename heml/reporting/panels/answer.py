@@ -3,6 +3,7 @@ errs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,11 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def _enumerated(names: Sequence[str]) -> str:
+    """*a*, *a and b*, *a, b and c*."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def _bias(finished: Finished) -> dict[str, Any]:
     """The strongest finding; or that none was made."""
     if not finished.bias.told["findings"]:
@@ -61,8 +67,30 @@ def _bias(finished: Finished) -> dict[str, Any]:
     if more:
         told += f" {more} more {'look' if more > 1 else 'looks'} like it."
     return _card(
-        told, first["sentence"], ("#bias", "the evidence, and ways out"), _crops(finished, ids, first["part"]), "warn"
+        told, _plainly(first), ("#bias", "the evidence, and ways out"), _crops(finished, ids, first["part"]), "warn"
     )
+
+
+def _plainly(finding: Mapping[str, Any]) -> str:
+    """Which look goes with which label, and what that does to the part's own answers and to the whole."""
+    by_label: dict[str, list[str]] = {}
+    for group, label in finding["told"].items():
+        by_label.setdefault(label, []).append(group)
+    ties = [
+        f"{_enumerated(groups)} go{'es' if len(groups) == 1 else ''} with {label}" for label, groups in by_label.items()
+    ]
+    told = f"In training, {'; '.join(ties)}."
+    node, tree = finding["node"], finding["tree"]
+    if node and node["against"] is not None:
+        told += (
+            f" Going by {words(node['node'])} alone, it is right for {_percent(node['with'])} of the test images where"
+            f" that holds, and for {_percent(node['against'])} where it does not."
+        )
+    if tree["against"] is not None and tree["fall_low"] is not None:
+        both = f"{_percent(tree['with'])} against {_percent(tree['against'])}"
+        suffers = tree["fall_low"] > 0
+        told += f" The whole answer suffers: {both}." if suffers else f" That the whole suffers is not sure: {both}."
+    return told
 
 
 def _tells(finished: Finished) -> dict[str, Any] | None:
@@ -139,7 +167,7 @@ def _mistakes(finished: Finished) -> dict[str, Any] | None:
     whose = (
         f"{most[0]} is to blame most often ({blame.iloc[0]} of {len(wrong)})"
         if len(most) == 1
-        else f"the parts to blame most often are {', '.join(most[:-1])} and {most[-1]} ({blame.iloc[0]} each)"
+        else f"the parts to blame most often are {_enumerated(most)} ({blame.iloc[0]} each)"
     )
     return _card(
         f"{len(wrong)} of {asked} test images {'is' if len(wrong) == 1 else 'are'} taken for another label; {whose}.",
