@@ -134,7 +134,8 @@ class Explorer {
       bar.setAttribute("aria-hidden", "true");
       bar.style.width = `${(6 * Math.abs(says)) / most}rem`;
       const told = this.metric.off.has(leaf) ? "off" : signed(says);
-      item.append(make("span", "name", name), make("span", "number", told), bar);
+      item.append(make("span", "name", name), make("span", "amount", told));
+      if (Math.abs(says) >= NOTHING) item.append(bar);
       list.append(item);
     }
     box.append(list);
