@@ -19,9 +19,8 @@ from heml.learning.inputs import NodeImages, compose, uncovered
 from heml.learning.live import live_curve
 from heml.learning.networks import Architecture
 from heml.learning.node import peak_bytes
-from heml.learning.training import train_node
+from heml.learning.training import reproducible, train_node
 from heml.learning.trunks import load_pretrained
-from heml.machine import best_device
 from heml.params import Baseline, Params
 from heml.run import Run
 from heml.sealed import fingerprint
@@ -62,9 +61,7 @@ def build_baseline(name: str, params: Params, run: Run) -> dict[str, Any]:
     """
     settings, train, leaves = params.baselines[name], params.baseline(name), list(params.segments)
     began, cpu = time.perf_counter(), time.process_time()
-    torch.set_num_threads(train.threads)
-    torch.set_deterministic_debug_mode("warn")
-    device = best_device()
+    device = reproducible(train)
     images = baseline_images(settings, leaves, run)
     architecture = Architecture.of(train, images.classes)
     torch.manual_seed(train.seed)  # the first drawn is the trunk: the same for all methods
@@ -88,7 +85,7 @@ def build_baseline(name: str, params: Params, run: Run) -> dict[str, Any]:
         weights=train.weights,
         seed=train.seed,
         distance=result.distance if isinstance(result.distance, str) else settings.method,
-        val_p1=[0.0 if result.val_p1 != result.val_p1 else result.val_p1],
+        val_p1=[result.known_p1],
         area=images.area,
         lineage={f"segment={leaf}": fingerprint(run.segment(leaf) / "part-0.parquet") for leaf in leaves},
     )

@@ -25,8 +25,7 @@ from heml.learning.inputs import NodeImages, compose
 from heml.learning.live import live_curve
 from heml.learning.networks import Architecture, MetricNetwork
 from heml.learning.objectives import objective
-from heml.learning.training import train_node
-from heml.machine import best_device
+from heml.learning.training import reproducible, train_node
 from heml.params import Student, Train
 from heml.run import Run
 from heml.sealed import fingerprint
@@ -77,9 +76,7 @@ def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[
     Raises:
         HemlError: the teacher is missing, the loss is not finite, or its settings do not go together.
     """
-    device = best_device()
-    torch.set_num_threads(train.threads)
-    torch.set_deterministic_debug_mode("warn")
+    device = reproducible(train)
     header, teacher = load_network(run.node(settings.teacher), device)
     images = compose(header.leaves, run, header.box, recompose=True).on(device)
     shape = Architecture(
@@ -106,7 +103,7 @@ def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[
         architecture=shape,
         weights=None,
         seed=train.seed,
-        val_p1=[0.0 if np.isnan(result.val_p1) else result.val_p1],
+        val_p1=[result.known_p1],
         lineage=lineage,
     )
     save_node(run.student(name), kept, [result.state], train.stored)

@@ -18,8 +18,7 @@ from heml.learning.inputs import NodeImages, compose, prepared_batches
 from heml.learning.live import live_curve
 from heml.learning.networks import Architecture, MetricNetwork, new_network
 from heml.learning.recipes import read_recipes
-from heml.learning.training import Training, train_node, untrainable
-from heml.machine import best_device
+from heml.learning.training import Training, reproducible, train_node, untrainable
 from heml.params import Train
 from heml.run import Run
 from heml.sealed import fingerprint
@@ -36,9 +35,7 @@ def build_node(node: Node, settings: Train, run: Run) -> dict[str, Any]:
         HemlError: a child is missing or of another shape, the segments are in no training image, NaN in the loss.
     """
     began, cpu = time.perf_counter(), time.process_time()
-    torch.set_num_threads(settings.threads)
-    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports the compiler
-    device = best_device()
+    device = reproducible(settings)
     children = [load_header(run.node(child)) for child in node.children]
     leaves = [leaf for child in children for leaf in child.leaves] or [node.name]
     images = compose(leaves, run, recompose=True)
@@ -68,7 +65,7 @@ def build_node(node: Node, settings: Train, run: Run) -> dict[str, Any]:
         weights=settings.weights,
         seed=settings.seed,
         distance=str(results[0].distance),
-        val_p1=[0.0 if np.isnan(result.val_p1) else result.val_p1 for result in results],
+        val_p1=[result.known_p1 for result in results],
         area=images.area,
         lineage=lineage,
     )

@@ -28,6 +28,7 @@ from heml.learning.networks import MetricNetwork
 from heml.learning.objectives import Objective, objective
 from heml.learning.optimisation import new_optimizer, new_schedule
 from heml.learning.sampling import pk_batches
+from heml.machine import best_device
 from heml.params import Train
 from heml.progress import progress
 
@@ -51,10 +52,22 @@ class Training:
     images_per_second: float = 0.0
     """Training steps alone, without validation."""
 
+    @property
+    def known_p1(self) -> float:
+        """`val_p1` as a header has it: 0 where it was not measured."""
+        return 0.0 if np.isnan(self.val_p1) else self.val_p1
+
     def consider(self, network: MetricNetwork, score: float, epoch: int) -> None:
         """Keep the network's weights if they do at least as well on `val`: of equals the later, which has seen more."""
         if score >= self.val_p1 or np.isnan(score):
             self.val_p1, self.best_epoch, self.state = score, epoch, copy.deepcopy(network.state_dict())
+
+
+def reproducible(settings: Train) -> torch.device:
+    """Let this process train in the same bits each time, with the settings' threads; returns where networks compute."""
+    torch.set_num_threads(settings.threads)
+    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports the compiler
+    return best_device()
 
 
 def precision_at_1(
@@ -84,6 +97,38 @@ def untrainable(images: NodeImages) -> str:
     if len(usable) >= 2:
         return ""
     return f"present in {len(rows)} training images, of which no two classes have two: kept at its start"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is trained, on what, and for what."""
+
+    name: str
+    network: MetricNetwork
+    images: NodeImages
+    settings: Train
+    device: torch.device
+    aim: Objective
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Training images that show the node."""
+        return self.images.rows("train")
+
+    def validate(self) -> float:
+        """P@1 on `val`; NaN where it is not to be measured."""
+        if not self.settings.validate_every:
+            return float("nan")
+        return precision_at_1(self.network, self.images, self.aim.distance, self.device)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What moves the weights."""
+
+    optimizer: Optimizer
+    schedule: LRScheduler
+    division: Division | None
 
 
 def train_node(
@@ -121,34 +166,23 @@ def train_node(
     )
     if trains:
         with no_compiler():
-            _train(name, network, images, settings, device, aim, result, watch)
+            _train(_Task(name, network, images, settings, device, aim), result, watch)
     return result
 
 
-def _train(
-    name: str,
-    network: MetricNetwork,
-    images: NodeImages,
-    settings: Train,
-    device: torch.device,
-    aim: Objective,
-    result: Training,
-    watch: Watch | None,
-) -> None:
-    """All epochs; what came of them goes into `result`, and the best weights into `network`."""
-    rows = images.rows("train")
-    steps = max(len(rows) // settings.batch_size, 1)
-    optimizer = new_optimizer(network, [(aim.parameters(), settings.loss_lr), *network.at_own_rate()], settings)
-    schedule = new_schedule(optimizer, settings, steps, settings.epochs)
+def _train(task: _Task, result: Training, watch: Watch | None) -> None:
+    """All epochs; what came of them goes into `result`, and the best weights into the network."""
+    network, settings, rows = task.network, task.settings, task.rows
+    optimizer = new_optimizer(network, [(task.aim.parameters(), settings.loss_lr), *network.at_own_rate()], settings)
+    per_epoch = max(len(rows) // settings.batch_size, 1)
+    schedule = new_schedule(optimizer, settings, per_epoch, settings.epochs)
+    steps = _Steps(optimizer, schedule, new_division(network, settings, len(rows)))
     averaged = AveragedModel(network) if settings.swa else None
-    division = new_division(network, settings, len(rows))
     result.val_p1 = -1.0  # the first epoch that is measured is kept, even if it is worse than the start
     seen, spent = 0, 0.0
-    for epoch in progress(range(1, settings.epochs + 1), f"train {name}", unit="epoch"):
+    for epoch in progress(range(1, settings.epochs + 1), f"train {task.name}", unit="epoch"):
         began, cpu = time.perf_counter(), time.process_time()
-        row = {"epoch": epoch} | _epoch(
-            name, network, images, rows, epoch, settings, device, aim, optimizer, schedule, division
-        )
+        row = {"epoch": epoch} | _epoch(task, epoch, steps)
         seen += row.pop("seen")
         spent += time.perf_counter() - began  # without validation: images/s is of training
         if averaged and epoch > settings.epochs * (1 - settings.swa):
@@ -156,47 +190,30 @@ def _train(
         every = settings.validate_every or settings.epochs  # 0: the last epoch is kept as it is
         row["val_p1"] = float("nan")
         if (settings.epochs - epoch) % every == 0:
-            row["val_p1"] = _validate(network, images, settings, aim, device)
+            row["val_p1"] = task.validate()
             result.consider(network, row["val_p1"], epoch)
         result.history.append(row | {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu})
         if watch:
             watch(result.history)
         if not row["triplets"]:
-            result.note = f"epoch {epoch}: no triplet was mined, since {_why_none(network, images, rows, device)}"
+            result.note = f"epoch {epoch}: no triplet was mined, since {_why_none(task)}"
         if settings.patience and epoch - result.best_epoch >= settings.patience:
             break
     # Averaged weights have seen no batch: their BatchNorm statistics are those of no network until taken anew.
     if averaged and averaged.n_averaged > 0:
         network.load_state_dict(averaged.module.state_dict())
-        reestimate_batchnorm(network, prepared_batches(images, rows, device))
-        result.consider(network, _validate(network, images, settings, aim, device), epoch + 1)
+        reestimate_batchnorm(network, prepared_batches(task.images, rows, task.device))
+        result.consider(network, task.validate(), epoch + 1)
     result.images_per_second = seen / spent
     network.load_state_dict(result.state)
 
 
-def _validate(
-    network: MetricNetwork, images: NodeImages, settings: Train, aim: Objective, device: torch.device
-) -> float:
-    return precision_at_1(network, images, aim.distance, device) if settings.validate_every else float("nan")
-
-
-def _epoch(
-    name: str,
-    network: MetricNetwork,
-    images: NodeImages,
-    rows: NDArray[np.int64],
-    epoch: int,
-    settings: Train,
-    device: torch.device,
-    aim: Objective,
-    optimizer: Optimizer,
-    schedule: LRScheduler,
-    division: Division | None,
-) -> dict[str, Any]:
+def _epoch(task: _Task, epoch: int, steps: _Steps) -> dict[str, Any]:
     """Train one epoch; its mean loss, the triplets mined per batch and the images seen.
 
     The loss is read once, at the end: to read it in every step would make a GPU wait for the CPU each time.
     """
+    network, images, settings, device, rows = task.network, task.images, task.settings, task.device, task.rows
     # Of the epoch, not of the run so far: an epoch draws the same whatever was drawn, or measured, before it.
     seed = settings.seed * 100_003 + epoch
     rng = np.random.default_rng(seed)
@@ -206,36 +223,36 @@ def _epoch(
     flip = settings.flip and may_flip(images.segments)
     network.train()
     losses, mined, seen = [], [], 0
-    if division:
-        batches = division.batches(network, images, rows, epoch, seed, device)
+    if steps.division:
+        batches = steps.division.batches(network, images, rows, epoch, seed, device)
     else:
         batches = pk_batches(images.labels[rows], settings.batch_size, settings.per_class, seed)
     for chosen in batches:
         pixels, masks = images.training_batch(rows[chosen], rng)  # (B, 3, h, w), (B, 1, h, w)
         x = augment(pixels.to(device), masks.to(device), settings, flip, generator)
         y = torch.from_numpy(images.labels[rows[chosen]]).to(device)  # (B,)
-        loss, triplets = network.loss(x, y, aim, half)
-        optimizer.zero_grad(set_to_none=True)
+        loss, triplets = network.loss(x, y, task.aim, half)
+        steps.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if settings.clip:
             torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-        optimizer.step()
-        schedule.step()
+        steps.optimizer.step()
+        steps.schedule.step()
         losses.append(loss.detach())
         mined.append(triplets)
         seen += len(chosen)
     found = torch.stack(losses).double().cpu()
     if not found.isfinite().all():
         raise HemlError(
-            f"training {name!r}: the loss is {found[~found.isfinite()][0].item()} in epoch {epoch}; lower lr"
+            f"training {task.name!r}: the loss is {found[~found.isfinite()][0].item()} in epoch {epoch}; lower lr"
             f" ({settings.lr:g})"
         )
     return {"loss": float(found.mean()), "triplets": float(np.mean(mined)), "seen": seen}
 
 
-def _why_none(network: MetricNetwork, images: NodeImages, rows: NDArray[np.int64], device: torch.device) -> str:
+def _why_none(task: _Task) -> str:
     """Whether all embeddings have become one, or all triplets are satisfied."""
-    spread = embed(network, images, rows[:256], device).std(0).norm()
+    spread = embed(task.network, task.images, task.rows[:256], task.device).std(0).norm()
     return (
         "all embeddings are alike (collapse): lower lr"
         if spread < 1e-2
