@@ -132,6 +132,16 @@ def test_a_counterfactual(run, tmp_path, capsys):
     assert all(Path(file).is_file() for file in lines(capsys, *command))
 
 
+def test_no_counterfactual_is_an_answer(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(MetricTree, "counterfactual", lambda *_: None)
+    command = ["explain", "i003", "i006", "--counterfactual", "--out", str(tmp_path), *finished(run)]
+    found = document(capsys, *command)
+    assert found["counterfactual"] is None
+    assert found["sentence"]
+    main(command)
+    assert "no exchange of up to four parts turns the decision" in capsys.readouterr().out
+
+
 def test_neighbours(run, tmp_path, capsys):
     command = ["neighbours", "i003", "--node", "right", "--count", "4", "--out", str(tmp_path), *finished(run)]
     found = document(capsys, *command)
