@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from heml.explanation.pictures import grey_out
 from heml.reporting.finished import Finished
 from heml.reporting.inline import webp_uri
 from heml.reporting.photographs import photographs
@@ -33,6 +34,24 @@ def crop(finished: Finished, image_id: str, part: str = "") -> dict[str, str]:
         pixels = np.ascontiguousarray(pixels[rows, columns])
     seen = f"{part.replace('_', ' ')} of {image_id}" if mask is not None else image_id
     return {"image_id": image_id, "picture": webp_uri(pixels, max(SIDE // max(pixels.shape[:2]), 1)), "alt": seen}
+
+
+def node_picture(finished: Finished, row: int, node: str) -> NDArray[np.uint8]:
+    """What a node sees of a photograph, everything else greyed out, (h, w, 3)."""
+    x0, y0, x1, y1 = finished.metric.headers[node].box
+    view = finished.gallery.view(row)
+    pixels = next(photographs(finished.gallery, [row]))
+    seen = enlarged(view.seen(finished.tree.sees(node)), pixels)
+    scale = pixels.shape[0] / view.canvas.shape[0]
+    rows, columns = (slice(round(a * scale), round(b * scale)) for a, b in ((y0, y1), (x0, x1)))
+    return grey_out(pixels[rows, columns], seen[rows, columns])
+
+
+def enlarged(mask: NDArray[np.bool_], pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """A canvas's mask over a photograph that is laid out alike, (H, W)."""
+    (height, width), (h, w) = pixels.shape[:2], mask.shape
+    found: NDArray[np.bool_] = mask[(np.arange(height) * h // height)[:, None], np.arange(width) * w // width]
+    return found
 
 
 def _around(there: NDArray[np.int64], times: float) -> slice:

@@ -14,12 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 
-def image_uri(picture: NDArray[np.uint8], scale: int = 1) -> str:
-    """A data URI of an (H, W, 3) uint8 picture, enlarged by whole pixels; PNG for small ones, JPEG above 100 pixels."""
-    image = _enlarged(picture, scale)
-    return encoded(image, "png", optimize=True) if max(image.size) <= 100 else encoded(image, "jpeg", quality=88)
-
-
 def webp_uri(picture: NDArray[np.uint8], scale: int = 1) -> str:
     """A data URI of an (H, W, 3) uint8 picture, enlarged by whole pixels, as WebP: what is lost is not seen."""
     return encoded(_enlarged(picture, scale), "webp", quality=82)

@@ -8,6 +8,7 @@ import numpy as np
 
 from heml.evaluation.retrieval import METRICS, SHOWN
 from heml.explanation.drawing import positions
+from heml.reporting.crops import node_picture
 from heml.reporting.finished import Finished
 from heml.reporting.inline import webp_uri
 
@@ -48,8 +49,7 @@ def _tree(finished: Finished) -> dict[str, Any]:
     for node in finished.tree:
         x, y = place[node.name][0] * across + across / 2, (top - place[node.name][1]) * down + 18
         present = finished.gallery.embeddings[node.name].present[shared]
-        view = finished.gallery.view(shared if present else _example(finished, node.name))
-        picture = view.picture(finished.tree.sees(node.name), finished.metric.headers[node.name].box)
+        picture = node_picture(finished, shared if present else _example(finished, node.name), node.name)
         scale = min(size / picture.shape[1], size / picture.shape[0])
         row = table.loc[node.name]
         nodes.append(
@@ -59,7 +59,7 @@ def _tree(finished: Finished) -> dict[str, Any]:
                 "y": y,
                 "width": picture.shape[1] * scale,
                 "height": picture.shape[0] * scale,
-                "picture": webp_uri(picture, 2),
+                "picture": webp_uri(picture),
                 "p1": row["p@1"],
                 "limit": row["limit"],
                 "chance": row["chance"],

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from heml.explanation.pictures import overlay, palette
+from heml.reporting.crops import enlarged
 from heml.reporting.finished import Finished
-from heml.reporting.inline import image_uri
+from heml.reporting.inline import webp_uri
+from heml.reporting.photographs import photographs
 
 PLACE = 110
 TITLE = "Segments"
@@ -22,10 +24,11 @@ def context(finished: Finished) -> dict[str, Any]:
     chosen = rows[np.linspace(0, len(rows) - 1, min(finished.params.report.overlays, len(rows))).astype(int)]
     partitions = [finished.gallery.partitions[leaf] for leaf in leaves]
     examples = []
-    for view in (finished.gallery.view(int(row)) for row in chosen):
-        masks = np.stack([view.masks[leaf] for leaf in leaves])
-        pair = np.concatenate([view.canvas, overlay(view.canvas, masks, colours)], axis=1)
-        examples.append({"image_id": view.name, "picture": image_uri(pair, max(128 // view.canvas.shape[0], 1))})
+    for row, pixels in zip(chosen.tolist(), photographs(finished.gallery, chosen.tolist()), strict=True):
+        view = finished.gallery.view(row)
+        masks = np.stack([enlarged(view.masks[leaf], pixels) for leaf in leaves])
+        pair = np.concatenate([pixels, overlay(pixels, masks, colours)], axis=1)
+        examples.append({"image_id": view.name, "picture": webp_uri(pair, max(128 // pixels.shape[0], 1))})
     legend = [
         {"name": leaf, "colour": "#{:02x}{:02x}{:02x}".format(*colour), "present": float(part.present.mean())}
         for leaf, colour, part in zip(leaves, colours.tolist(), partitions, strict=True)
