@@ -8,6 +8,7 @@ import numpy as np
 
 from heml.evaluation.retrieval import METRICS, SHOWN
 from heml.explanation.drawing import positions
+from heml.explanation.pairs import words
 from heml.reporting.crops import node_picture
 from heml.reporting.finished import Finished
 from heml.reporting.inline import webp_uri
@@ -54,7 +55,7 @@ def _tree(finished: Finished) -> dict[str, Any]:
         row = table.loc[node.name]
         nodes.append(
             {
-                "name": node.name,
+                "name": words(node.name),
                 "x": x,
                 "y": y,
                 "width": picture.shape[1] * scale,
