@@ -20,7 +20,7 @@ from heml.commands.common import (
     run_of,
     steps,
 )
-from heml.commands.screen import FAINT, PATH, STRONG, Screen, add_output, table, text
+from heml.commands.screen import FAINT, PATH, STRONG, WARN, Screen, add_output, table, text
 from heml.errors import HemlError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     with steps("neighbours", 3) as bar:
         from heml.explanation.metric_tree import MetricTree
         from heml.explanation.neighbours import disagreements, neighbours
+        from heml.explanation.pairs import SPECK, words
 
         bar.update()
         tree = MetricTree.load(arguments.models, arguments.data)
@@ -73,6 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
     asked = _Asked(view, node, arguments.node or "the tree", gallery)
     screen = Screen.of(arguments)
     _say(screen, asked, found, differ)
+    pixels = int(view.seen(tree.tree.sees(node)).sum())
+    if pixels <= SPECK:
+        screen.say(text((f"it shows {pixels} pixels of {words(node)}: too few to compare by", WARN)))
     path = arguments.out / f"{file_name(view.name)}--{arguments.node or 'tree'}.png"
     _draw(asked, found, tree.tree.sees(node), tree.headers[node].box, path)
     screen.say("", text((str(path), PATH)), wrap=False)

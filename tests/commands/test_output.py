@@ -1,6 +1,7 @@
 """`--json` and `--quiet` of every command, against what the library says."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,15 @@ def test_neighbours(run, tmp_path, capsys):
     assert Path(found["files"][0]).is_file()
     assert all(d["percentiles"][0] < d["percentiles"][1] for d in found["disagreements"])
     assert lines(capsys, *command) == [n["image_id"] for n in found["neighbours"]]
+
+
+def test_neighbours_by_a_speck_say_so(run, tmp_path, capsys, monkeypatch):
+    command = ["neighbours", "i003", "--node", "right", "--out", str(tmp_path), *finished(run)]
+    main(command)
+    assert "too few to compare" not in capsys.readouterr().out
+    monkeypatch.setattr("heml.explanation.pairs.SPECK", 10_000)
+    main(command)
+    assert re.search(r"it shows \d+ pixels of right: too few to compare by", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("kind", ["vectors", "numpy", "projector", "datasets"])
