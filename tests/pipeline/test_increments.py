@@ -140,7 +140,7 @@ def test_an_unknown_key_stops_every_stage(project):
 
 def test_a_student_trains_alone_and_repeats_train_everything_again(project):
     project.set(students={"small": {"teacher": "all", "trunk": "mobilenet_v2", "epochs": 1}})
-    assert project.repro() == {"student@small"}
+    assert project.repro() == {"student@small", "report"}  # the page shows the parameters
     report = json.loads((project.root / "reports" / "students" / "small.json").read_text())
     assert set(report["networks"]) == {"teacher", "student"}
     project.set(students={}, train__seeds=2)
