@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from heml import __version__
 from heml.commands import bias, classes, datasets, explain, export, init, neighbours, repro, serve, status, tree
 from heml.commands.completion import SHELLS, PrintCompletion
 from heml.commands.screen import Screen, error_as_json
@@ -32,6 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     """The command line; exits with 1 and one message on an error the user can put right."""
     typed = sys.argv[1:] if argv is None else argv
     parser = _parser(typed)(prog="heml", description="Explainable metric learning: why are two images similar?")
+    parser.add_argument("--version", action="version", version=f"heml {__version__}")
     parser.add_argument(
         "--print-completion",
         choices=SHELLS,

@@ -11,6 +11,7 @@ import yaml
 from conftest import ROOT
 from run_data import make_reports, make_trained, run_params
 
+from heml import __version__
 from heml.cli import main
 from heml.explanation.metric_tree import MetricTree
 from heml.images.shards import Description, ImageRecord, write_images
@@ -79,6 +80,12 @@ def test_a_command_that_fails_prints_a_document_with_the_error(command, tmp_path
     with pytest.raises(SystemExit):
         main([*command, "--quiet"])
     assert capsys.readouterr().out == ""
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"heml {__version__}\n")
 
 
 def test_what_is_wrongly_typed_is_a_document_too(capsys):
