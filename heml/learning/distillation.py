@@ -60,11 +60,12 @@ class Distilled(MetricNetwork):
         """The aim's own, and beside it how far the embeddings are from the teacher's of the same augmented images."""
         with torch.inference_mode():
             target = self.teacher[0](x)  # (B, D)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
-            features = self.trunk(x)
-        embedded = self.embedder(features.float())  # (B, D)
-        loss, mined = aim(embedded, labels)
-        return loss + distillation_loss(embedded, target.clone(), self.absolute, self.relative), mined
+
+        def both(embedded: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, int]:
+            loss, mined = aim(embedded, labels)
+            return loss + distillation_loss(embedded, target.clone(), self.absolute, self.relative), mined
+
+        return super().loss(x, labels, both, half)
 
 
 def build_student(name: str, settings: Student, train: Train, run: Run) -> dict[str, Any]:
